@@ -1,0 +1,43 @@
+# Two commands are enough: `make demo` and `make test`. Both prepare .venv first.
+PYTHON ?= python3
+VENV := .venv
+ARGS ?=
+
+.PHONY: demo test setup check bench lock clean
+
+demo: setup  ## start everything, stream a loyalty programme, show it live: make demo ARGS="--seconds 20"
+	@exec $(VENV)/bin/capstream demo $(ARGS)
+
+test: $(VENV)/.dev  ## lint, types, architecture, every test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/pytest $(ARGS)
+
+setup: $(VENV)/.run  ## prepare .venv; the command is then .venv/bin/capstream
+
+bench: $(VENV)/.dev  ## measure, and write docs/reference/benchmarks.md
+	@exec $(VENV)/bin/python -m bench $(ARGS)
+
+lock:  ## lock requirements with hashes (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/run.in -o requirements/run.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/dev.in -o requirements/dev.txt
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("capstream needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing capstream into $(VENV) (once) ..."
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache

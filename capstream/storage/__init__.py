@@ -1,0 +1,1 @@
+"""Durable storage behind three small ports: Log, Documents, Lake. No domain rules live here."""

@@ -1,0 +1,136 @@
+"""The three storage ports. They know bytes, keys and offsets; a rule about members, flows or datasets is in the wrong place here.
+
+All three are synchronous: an embedded engine is, and a loop that works in batches wants to be. The asyncio side reaches
+them through `storage.group_commit`. One process writes a given store; any number may read it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Entry = tuple[int, bytes]
+"""(offset, record) of a Log; offsets start at 1 and have no gaps."""
+
+Item = tuple[str, bytes]
+"""(key, body) of Documents; keys sort by code point."""
+
+
+class Log(Protocol):
+    """An append-only sequence of records, addressed by offset."""
+
+    def append(self, records: Sequence[bytes], *, keys: Sequence[bytes] = ()) -> int:
+        """Store `records` in one commit and return the offset of the first; durable when it returns.
+
+        `keys`, when given, are remembered for `seen`: one for each record, at most 32 bytes.
+        Errors: StorageUnavailable when nothing was stored (disk full, I/O error).
+        """
+        ...
+
+    def seen(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
+        """Return the offset of the record under each of `keys` that was appended before."""
+        ...
+
+    def read(self, after: int, limit: int) -> list[Entry]:
+        """Return up to `limit` records with offsets above `after`, in order."""
+        ...
+
+    def get(self, offset: int) -> bytes | None:
+        """Return one record, or None when it does not exist (any more)."""
+        ...
+
+    def end(self) -> int:
+        """Return the offset of the newest record, 0 while there is none."""
+        ...
+
+    def size_bytes(self) -> int:
+        """Return the space the store occupies on disk."""
+        ...
+
+    def trim(self, through: int) -> int:
+        """Forget whole segments whose records all have offsets up to `through`; return how many records went."""
+        ...
+
+
+class Reading(Protocol):
+    """What can be asked of Documents, inside a transaction (own writes seen) or outside."""
+
+    def get(self, collection: str, key: str) -> bytes | None:
+        """Return the body under `key`, or None."""
+        ...
+
+    def get_many(self, collection: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the bodies of those `keys` that exist."""
+        ...
+
+    def scan(
+        self, collection: str, *, prefix: str = "", after: str = "", limit: int | None = None, reverse: bool = False
+    ) -> list[Item]:
+        """Return items whose key starts with `prefix`, beyond `after`, in key order (or reversed)."""
+        ...
+
+    def count(self, collection: str, *, prefix: str = "") -> int:
+        """Return how many keys start with `prefix`."""
+        ...
+
+
+class Transaction(Reading, Protocol):
+    """A set of changes that happens whole or not at all."""
+
+    def put(self, collection: str, items: Iterable[Item]) -> None:
+        """Store each item, replacing what its key held."""
+        ...
+
+    def insert(self, collection: str, items: Iterable[Item]) -> int:
+        """Store each item whose key is free; return how many were. An existing key keeps its body (first wins)."""
+        ...
+
+    def delete(self, collection: str, keys: Iterable[str]) -> int:
+        """Remove keys; return how many existed."""
+        ...
+
+
+class Documents(Reading, Protocol):
+    """Collections of bodies under ordered string keys, changed in durable transactions."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction; it is durable when the block ends, undone when the block raises."""
+        ...
+
+    def version(self) -> int:
+        """Return a number that changes whenever anybody (this process or another) has committed."""
+        ...
+
+
+class Lake(Protocol):
+    """Append-only columnar tables."""
+
+    def append(self, table: str, rows: "pa.Table", *, app_id: str, version: int) -> bool:
+        """Commit `rows`; False (and nothing done) when `app_id` has already committed `version` or later."""
+        ...
+
+    def committed(self, table: str, app_id: str) -> int:
+        """Return the newest version `app_id` has committed to `table`, 0 when none."""
+        ...
+
+    def files(self, table: str) -> list[str]:
+        """Return the paths of the files that make up the table now; empty when it does not exist."""
+        ...
+
+    def rows(self, table: str) -> int:
+        """Return the number of rows in the table."""
+        ...
+
+    def compact(self, table: str) -> None:
+        """Merge small files and drop those no snapshot of the last two days needs."""
+        ...
+
+    def drop(self, table: str) -> None:
+        """Delete the table and its files."""
+        ...
+
+
+class StorageUnavailable(Exception):
+    """The store cannot take writes now: disk full, read-only, I/O error. Nothing of the failed write was stored."""
