@@ -13,9 +13,13 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 _PREFIX = b"/webhooks/"
 _IDLE_S = 75.0
+_GRACE_S = 10.0
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 Scope = MutableMapping[str, Any]
@@ -202,3 +206,32 @@ def asgi_webhooks(handler: ThinHandler, body_limit: int) -> AsgiApp:
         await send({"type": "http.response.body", "body": content})
 
     return app
+
+
+async def serve(
+    app: AsgiApp,
+    webhooks: ThinHandler,
+    *,
+    host: str,
+    port: int,
+    body_limit: int,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+) -> None:
+    """Serve both ways in on one port until `stop` is set; answer what is under way, then return."""
+    config = Config(app, http="httptools", lifespan="off", log_config=None, proxy_headers=False, timeout_keep_alive=75)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+
+    def connection() -> ThinProtocol:
+        return ThinProtocol(webhooks, lambda: HttpToolsProtocol(config, state, {}, loop), body_limit)
+
+    server = await loop.create_server(connection, host, port, backlog=2048)
+    ready()
+    await stop.wait()
+    server.close()
+    for protocol in list(state.connections):
+        protocol.shutdown()
+    if state.tasks:
+        await asyncio.wait(state.tasks, timeout=_GRACE_S)

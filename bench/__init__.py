@@ -1,0 +1,1 @@
+"""The benchmark suite: `make bench` measures and writes docs/reference/benchmarks.md."""

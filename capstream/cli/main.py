@@ -1,0 +1,46 @@
+"""The `capstream` command. Each group lives in a module of its own; here they are put together."""
+
+import sys
+
+import typer
+
+from capstream import __version__
+from capstream.cli import connect, dead_letters, demo, profile, query, rejected, serve, simulate
+from capstream.kernel.errors import CapstreamError
+
+app = typer.Typer(
+    name="capstream",
+    help="Streams a loyalty programme (Capillary) into a customer data platform (Adobe Experience Platform, real or embedded).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(serve.up)
+app.command("relay")(serve.relay)
+app.command("platform")(serve.platform)
+app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
+app.command("query")(query.query)
+app.add_typer(connect.app, name="connect")
+app.add_typer(profile.app, name="profile")
+app.add_typer(rejected.app, name="rejected")
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def run() -> None:
+    """Run the command line; a foreseen failure is one line on standard error and exit code 2."""
+    try:
+        app()
+    except CapstreamError as error:
+        typer.echo(f"capstream: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,68 @@
+"""`capstream rejected list`: records the platform accepted and could not use, with field, reason and payload."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from capstream.cli.client import PlatformClient
+from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.kernel.json import Json, loads, pretty
+
+app = typer.Typer(help="Records the platform could not use.", no_args_is_help=True)
+_FAILED = "/data/foundation/export/batches/{}/failed"
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `list` a command of its own."""
+
+
+@app.command("list")
+def list_(
+    dataset: Annotated[str, typer.Option(help="Only records of this dataset id.")] = "",
+    limit: Annotated[int, typer.Option(help="Most records to list.")] = 100,
+    credentials: CredentialsFile = None,
+    json: AsJson = False,
+) -> None:
+    """List rejected records through the documented error diagnostics: failed batches and their files."""
+    with PlatformClient(find(credentials)) as client:
+        records = _records(client, dataset, limit)
+    if json:
+        typer.echo(pretty(records))
+        return
+    table = Table("batch", "field", "reason", "record")
+    for record in records:
+        for reason in record["reasons"]:
+            table.add_row(record["batch"], reason["field"], reason["reason"], str(record["id"]))
+    Console().print(table)
+
+
+def _records(client: PlatformClient, dataset: str, limit: int) -> list[Json]:
+    query = {"status": "failed", "orderBy": "desc:created", "limit": 100} | ({"dataSet": dataset} if dataset else {})
+    found: list[Json] = []
+    for batch in client.platform("GET", "/data/foundation/catalog/batches", query=query):
+        path = _FAILED.format(batch)
+        for file in client.platform("GET", path)["data"]:
+            if file["name"] != "_SUCCESS":
+                lines = client.text(path, {"path": file["name"]}).splitlines()
+                found += [_record(batch, loads(line)) for line in lines]
+            if len(found) >= limit:
+                return found[:limit]
+    return found
+
+
+def _record(batch: str, line: Json) -> Json:
+    """Return one rejected record: its reasons apart from its payload. Source: streaming-ingestion.md 11 (error keys)."""
+    errors = line.get("_errors", {})
+    every = [*line.get("_validationErrors", []), *errors.get("_streamingValidation", []), *errors.get("_mapper", [])]
+    reasons = [{"field": _field(each), "reason": each.get("message", "")} for each in every]
+    payload = {key: value for key, value in line.items() if key not in {"_validationErrors", "_errors"}}
+    body = payload.get("body", payload)
+    entity = body.get("xdmEntity", body) if isinstance(body, dict) else {}
+    return {"batch": batch, "id": entity.get("_id", "") if isinstance(entity, dict) else "", "reasons": reasons, "payload": payload}
+
+
+def _field(error: Json) -> str:
+    return error.get("pointerToViolation") or error.get("destinationXdmPath") or error.get("sourceAttribute") or ""

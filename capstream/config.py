@@ -1,0 +1,139 @@
+"""The only reader of environment and files: one tree of settings, environment over TOML over default.
+
+Environment names are `CAPSTREAM_` + section + `_` + key in capitals, e.g. `CAPSTREAM_SERVER_PORT`; the data folder is
+`CAPSTREAM_DATA`. Unknown keys are errors: a misspelt setting must not be silently ignored.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from capstream.kernel.errors import InputError
+
+DEFAULT_DATA = ".capstream"
+
+
+def setting(default: Any, doc: str, unit: str = "") -> Any:
+    """Return a dataclass field with its documentation; the reference page is generated from it."""
+    return field(default=default, metadata={"doc": doc, "unit": unit})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where and how the one port is served."""
+
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: int = setting(8787, "Port to listen on.")
+    public_url: str = setting("", "Base URL under which others reach this server; empty: http://localhost:{port}.")
+    log_level: str = setting("info", "debug, info, warning or error.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ims:
+    """The embedded identity management system."""
+
+    token_ttl_s: int = setting(86_400, "Lifetime of access tokens.", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """The embedded Experience Platform."""
+
+    batch_records: int = setting(4000, "Most records in one pipeline micro-batch.", "records")
+    linger_ms: int = setting(150, "How long a micro-batch may wait for more records.", "milliseconds")
+    backlog_limit: int = setting(2_000_000, "Accepted messages waiting for the pipeline above which inlets refuse.", "messages")
+    overload_status: int = setting(503, "Status of a refusal under overload; 500 suits Kafka connectors without dead letters.")
+    query_timeout_s: float = setting(30.0, "Longest run time of a query.", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Capillary's side of the wire."""
+
+    body_limit: int = setting(10_485_760, "Largest webhook body.", "bytes")
+    backlog_limit: int = setting(20_000_000, "Journaled events waiting for delivery above which webhooks get 429.", "events")
+    min_free_bytes: int = setting(268_435_456, "Free disk space below which webhooks get 429.", "bytes")
+    batch_events: int = setting(2000, "Most journal entries translated at once.", "events")
+    linger_ms: int = setting(20, "How long the courier waits for more events before it posts.", "milliseconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set."""
+
+    data: Path
+    server: Server = field(default_factory=Server)
+    ims: Ims = field(default_factory=Ims)
+    platform: Platform = field(default_factory=Platform)
+    relay: Relay = field(default_factory=Relay)
+
+    @property
+    def base_url(self) -> str:
+        """The URL others use, without trailing slash."""
+        return self.server.public_url.rstrip("/") or f"http://localhost:{self.server.port}"
+
+
+def load(
+    environment: Mapping[str, str] | None = None,
+    *,
+    data: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Settings:
+    """Return the settings of a data folder: `overrides` (command line) over environment over `{data}/capstream.toml`.
+
+    Errors: InputError naming the key, what is wrong and what is allowed.
+    """
+    env = os.environ if environment is None else environment
+    folder = data or Path(env.get("CAPSTREAM_DATA", DEFAULT_DATA))
+    file = folder / "capstream.toml"
+    written = _read(file)
+    sections: dict[str, Any] = {}
+    for section, kind in _sections().items():
+        values = dict(written.pop(section, {}))
+        values |= _from_environment(env, section, kind)
+        values |= {key: value for key, value in (overrides or {}).get(section, {}).items() if value is not None}
+        sections[section] = _build(kind, section, values)
+    if written:
+        raise InputError(f"{file}: {next(iter(written))}", "unknown section", f"known: {', '.join(_sections())}")
+    return Settings(data=folder.absolute(), **sections)
+
+
+def describe() -> list[tuple[str, str, Field[Any]]]:
+    """Return (section, key, field) of every setting, for the reference page."""
+    return [(section, each.name, each) for section, kind in _sections().items() for each in fields(kind)]
+
+
+def _sections() -> dict[str, type]:
+    return {name: kind for name, kind in get_type_hints(Settings).items() if is_dataclass(kind) and isinstance(kind, type)}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(str(file), f"not TOML: {error}") from error
+
+
+def _from_environment(env: Mapping[str, str], section: str, kind: type) -> dict[str, Any]:
+    names = {each.name: f"CAPSTREAM_{section}_{each.name}".upper() for each in fields(kind)}
+    return {key: env[name] for key, name in names.items() if name in env}
+
+
+def _build(kind: type, section: str, values: Mapping[str, Any]) -> Any:
+    types = get_type_hints(kind)
+    for key in values:
+        if key not in types:
+            raise InputError(f"{section}.{key}", "unknown setting", f"known: {', '.join(types)}")
+    return kind(**{key: _cast(f"{section}.{key}", value, types[key]) for key, value in values.items()})
+
+
+def _cast(path: str, value: Any, kind: type) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(path, f"{value!r} is not {kind.__name__}") from error

@@ -1,0 +1,47 @@
+"""One process of a running server: `python -m capstream.process gateway|worker|courier`, started by the supervisor."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+
+from capstream import config
+from capstream.kernel import log
+
+
+def main() -> int:
+    """Run the role named on the command line until SIGTERM or until the supervisor is gone."""
+    role = sys.argv[1]
+    settings = config.load()
+    log.configure(settings.server.log_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not sys.stdin.isatty():
+        threading.Thread(target=_stop_with_supervisor, daemon=True).start()
+    from capstream import app  # noqa: PLC0415 - after the settings are known to be right
+
+    run: Callable[[config.Settings, asyncio.Event], Awaitable[None]] = app.ROLES[role]
+    _runner()(_until_terminated(run, settings))
+    return 0
+
+
+def _runner() -> Callable[[Awaitable[None]], None]:
+    import uvloop  # noqa: PLC0415
+
+    return uvloop.run  # type: ignore[no-any-return]
+
+
+def _stop_with_supervisor() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _until_terminated(run: Callable[[config.Settings, asyncio.Event], Awaitable[None]], settings: config.Settings) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await run(settings, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capstream.storage.ports import StorageUnavailable
+from capstream.storage.sqlite import SqliteDocuments
+
+keys = st.text(alphabet="ab/é😀", max_size=4)
+steps = st.lists(st.tuples(st.sampled_from(["put", "insert", "delete"]), keys, st.binary(max_size=4)), max_size=20)
+
+
+@given(steps=steps, prefix=keys, after=keys, limit=st.integers(1, 4), reverse=st.booleans())
+def test_documents_are_an_ordered_dict(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[str, str, bytes]],
+    prefix: str,
+    after: str,
+    limit: int,
+    reverse: bool,
+) -> None:
+    store = SqliteDocuments(tmp_path_factory.mktemp("documents") / "d.db")
+    model: dict[str, bytes] = {}
+    for act, key, body in steps:
+        with store.transaction() as change:
+            if act == "put":
+                change.put("things", [(key, body)])
+                model[key] = body
+            elif act == "insert":
+                assert change.insert("things", [(key, body)]) == (key not in model)
+                model.setdefault(key, body)
+            else:
+                assert change.delete("things", [key]) == (key in model)
+                model.pop(key, None)
+    beyond = [k for k in model if k.startswith(prefix) and (not after or (k < after if reverse else k > after))]
+    expected = [(k, model[k]) for k in sorted(beyond, key=lambda k: k.encode(), reverse=reverse)][:limit]
+    assert store.scan("things", prefix=prefix, after=after, limit=limit, reverse=reverse) == expected
+    assert store.count("things", prefix=prefix) == sum(k.startswith(prefix) for k in model)
+    assert store.get_many("things", list(model)) == model
+    store.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing_and_sees_its_own_writes(tmp_path: Path) -> None:
+    store = SqliteDocuments(tmp_path / "d.db")
+
+    def fail() -> None:
+        with store.transaction() as change:
+            change.put("things", [("k", b"1")])
+            assert change.get("things", "k") == b"1"
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert store.get("things", "k") is None
+    with store.transaction() as change:
+        change.put("things", [("k", b"2")])
+    assert store.get("things", "k") == b"2"
+
+
+def test_a_reader_sees_commits_and_the_version_moves(tmp_path: Path) -> None:
+    writer = SqliteDocuments(tmp_path / "d.db")
+    reader = SqliteDocuments(tmp_path / "d.db", readonly=True)
+    assert (reader.get("things", "k"), reader.scan("things"), reader.count("things")) == (None, [], 0)
+    before, own = reader.version(), writer.version()
+    with writer.transaction() as change:
+        change.put("things", [("k", b"1")])
+    assert reader.version() != before
+    assert writer.version() != own
+    assert reader.get("things", "k") == b"1"
+    with pytest.raises(StorageUnavailable, match="read-only"), reader.transaction():
+        pass
+
+
+def test_a_collection_must_be_an_identifier(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not an identifier"):
+        SqliteDocuments(tmp_path / "d.db").get("x; drop", "k")

@@ -1,0 +1,88 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capstream.storage.ports import StorageUnavailable
+from capstream.storage.sqlite import SqliteLog
+
+batches = st.lists(st.lists(st.binary(max_size=40), max_size=6), max_size=8)
+
+
+@given(batches=batches, after=st.integers(0, 40), limit=st.integers(1, 10))
+def test_a_log_is_a_list(tmp_path_factory: pytest.TempPathFactory, batches: list[list[bytes]], after: int, limit: int) -> None:
+    path = tmp_path_factory.mktemp("log") / "log.db"
+    log = SqliteLog(path)
+    model: list[bytes] = []
+    for batch in batches:
+        assert log.append(batch) == len(model) + 1
+        model += batch
+    log.close()
+    again = SqliteLog(path)
+    assert again.end() == len(model)
+    assert again.read(after, limit) == [(i + 1, record) for i, record in enumerate(model)][after : after + limit]
+    assert [again.get(i) for i in range(1, len(model) + 2)] == [*model, None]
+    assert again.get(0) is None
+    again.close()
+
+
+def test_seen_keys_lead_to_the_first_record_under_them(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    log.append([b"a", b"b"], keys=[b"k1", b"k2"])
+    log.append([b"c"], keys=[b"k1"])
+    assert log.seen([b"k1", b"k2", b"k3"]) == {b"k1": 1, b"k2": 2}
+    log.close()
+
+
+def test_a_reader_in_another_connection_sees_what_was_appended(tmp_path: Path) -> None:
+    writer = SqliteLog(tmp_path / "log.db")
+    reader = SqliteLog(tmp_path / "log.db", readonly=True)
+    writer.append([b"a", b"b"])
+    assert reader.read(0, 10) == [(1, b"a"), (2, b"b")]
+    assert reader.end() == 2
+    writer.close()
+    reader.close()
+
+
+def test_trim_forgets_whole_segments_and_keeps_offsets(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    log.append([b"a", b"b"])
+    log.append([b"c", b"d"])
+    assert log.trim(3) == 2
+    assert log.read(0, 10) == [(3, b"c"), (4, b"d")]
+    assert log.append([b"e"]) == 5
+    log.trim(5)
+    log.close()
+    assert SqliteLog(tmp_path / "log.db").append([b"f"]) == 6
+
+
+def test_a_failed_append_stores_nothing_and_the_next_one_works(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    log.append([b"a"])
+    log._db.execute("PRAGMA max_page_count=1")
+    with pytest.raises(StorageUnavailable, match="full"):
+        log.append([b"x" * 100_000])
+    log._db.execute("PRAGMA max_page_count=1000000")
+    assert log.append([b"b"]) == 2
+    assert log.read(0, 9) == [(1, b"a"), (2, b"b")]
+    log.close()
+
+
+def test_what_was_appended_survives_sigkill(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from pathlib import Path
+from capstream.storage.sqlite import SqliteLog
+log = SqliteLog(Path(sys.argv[1]))
+for i in range(50):
+    last = log.append([b"%d" % i])
+print(last, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "log.db")], check=False, capture_output=True, env=dict(os.environ))
+    assert done.stdout.strip() == b"50"
+    assert [body for _, body in SqliteLog(tmp_path / "log.db").read(0, 99)] == [b"%d" % i for i in range(50)]
