@@ -83,7 +83,9 @@ async def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, se
             done.set()
 
     parts = urlsplit(url)
-    pool = [(await loop.create_connection(lambda: _Connection(answered), parts.hostname, parts.port))[1] for _ in range(connections)]
+    pool = [
+        (await loop.create_connection(lambda: _Connection(answered), parts.hostname, parts.port))[1] for _ in range(connections)
+    ]
     started = time.perf_counter()
     for connection in pool:
         result.sent += 1

@@ -29,6 +29,7 @@ class Server:
     port: int = setting(8787, "Port to listen on.")
     public_url: str = setting("", "Base URL under which others reach this server; empty: http://localhost:{port}.")
     log_level: str = setting("info", "debug, info, warning or error.")
+    crash_at: str = setting("", "Rehearse a recovery: role:step:n kills that process once, the n-th time it reaches the step.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

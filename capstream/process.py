@@ -21,9 +21,37 @@ def main() -> int:
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
     from capstream import app  # noqa: PLC0415 - after the settings are known to be right
 
+    _note_pid(settings, role)
     run: Callable[[config.Settings, asyncio.Event], Awaitable[None]] = app.ROLES[role]
     _runner()(_until_terminated(run, settings))
     return 0
+
+
+def _note_pid(settings: config.Settings, role: str) -> None:
+    file = settings.data / "run" / f"{role}.pid"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{os.getpid()}\n")
+
+
+def crash_point(settings: config.Settings, role: str) -> Callable[[str], None]:
+    """Return what a role calls at each durable step; it kills the process where `server.crash_at` says, once for a data folder.
+
+    `role:step:n` means: the n-th time `role` reaches `step`. For rehearsing recoveries.
+    """
+    wanted_role, _, rest = settings.server.crash_at.partition(":")
+    step, _, times = rest.partition(":")
+    marker = settings.data / "run" / f"crashed-{role}"
+    if wanted_role != role or marker.exists():
+        return lambda _: None
+    left = [int(times or 1)]
+
+    def reached(name: str) -> None:
+        left[0] -= name == step
+        if name == step and left[0] == 0:
+            marker.write_text(step)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
 
 
 def _runner() -> Callable[[Awaitable[None]], None]:

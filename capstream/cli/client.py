@@ -1,6 +1,6 @@
 """The public HTTP APIs as the commands use them: a token, the four headers, errors in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -45,7 +45,7 @@ class PlatformClient:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._http.close()
 
-    def platform(self, method: str, path: str, *, body: Json = None, query: Mapping[str, Any] | None = None) -> Json:
+    def platform(self, method: str, path: str, *, body: Json = None, query: dict[str, Any] | None = None) -> Json:
         """Return the decoded answer of a platform API. Errors: Refused, CapstreamError when nobody listens."""
         headers = {
             "authorization": f"Bearer {self._access_token()}",
@@ -55,12 +55,12 @@ class PlatformClient:
         }
         return self._call(method, self.credentials.platform_url + path, headers=headers, body=body, query=query)
 
-    def text(self, path: str, query: Mapping[str, Any]) -> str:
+    def text(self, path: str, query: dict[str, Any]) -> str:
         """Return a platform answer that is not JSON."""
         answer: str = self.platform("GET", path, query=query)
         return answer
 
-    def relay(self, method: str, path: str, *, body: Json = None, query: Mapping[str, Any] | None = None) -> Json:
+    def relay(self, method: str, path: str, *, body: Json = None, query: dict[str, Any] | None = None) -> Json:
         """Return the decoded answer of the relay's own API."""
         auth = httpx.BasicAuth(self.credentials.client_id, self.credentials.client_secret)
         return self._call(method, self.credentials.relay_url + path, auth=auth, body=body, query=query)
@@ -78,7 +78,7 @@ class PlatformClient:
 
     def _call(self, method: str, url: str, *, body: Json = None, form: Mapping[str, str] | None = None, **options: Any) -> Json:
         headers = {**options.pop("headers", {}), **({"content-type": "application/json"} if body is not None else {})}
-        query: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = options.pop("query", None)
+        query: dict[str, Any] | None = options.pop("query", None)
         content = dumps(body) if body is not None else None
         try:
             response = self._http.request(method, url, params=query, headers=headers, content=content, data=form, **options)

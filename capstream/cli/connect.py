@@ -4,12 +4,13 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
+import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.kernel.json import pretty
+from capstream.kernel.json import Json, pretty
 from capstream.relay import provision
 
 app = typer.Typer(help="Connect a source.", no_args_is_help=True)
@@ -30,13 +31,18 @@ def capillary(
     json: AsJson = False,
 ) -> None:
     """Create schemas, datasets, connections, mappings and dataflows, and tell the relay where to deliver."""
-    api = {"host": capillary_api, "key": capillary_key, "secret": capillary_secret} if capillary_api else None
-    result = asyncio.run(provision.connect(asdict(find(credentials)), source_key=source, capillary_api=api))
+    api = {"host": capillary_api, "key": capillary_key, "secret": capillary_secret}
+    result = asyncio.run(_connect(asdict(find(credentials)), source, {"capillaryApi": api} if capillary_api else {}))
     if json:
         typer.echo(pretty(result))
         return
     table = Table("what", "value")
     for key, value in result.items():
-        shown = {name: "***" for name in value} if key == "webhook_headers" else value
+        shown = dict.fromkeys(value, "***") if key == "webhook_headers" else value
         table.add_row(key, str(shown))
     Console().print(table)
+
+
+async def _connect(credentials: dict[str, str], source: str, settings: dict[str, Json]) -> dict[str, Json]:
+    async with httpx.AsyncClient(timeout=60) as http:
+        return await provision.connect(credentials, http=http, names=provision.Names(source_key=source), settings=settings)

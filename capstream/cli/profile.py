@@ -52,7 +52,8 @@ def _profile(client: PlatformClient, namespace: str, value: str) -> Json:
     except Refused as error:
         if error.status != 404:
             raise
-        raise InputError("--id", f"no profile under {namespace} {value}", "check the identity, or that its events arrived") from error
+        cure = "check the identity, or that its events arrived"
+        raise InputError("--id", f"no profile under {namespace} {value}", cure) from error
     return next(iter(answer.values()))
 
 

@@ -61,7 +61,8 @@ def _record(batch: str, line: Json) -> Json:
     payload = {key: value for key, value in line.items() if key not in {"_validationErrors", "_errors"}}
     body = payload.get("body", payload)
     entity = body.get("xdmEntity", body) if isinstance(body, dict) else {}
-    return {"batch": batch, "id": entity.get("_id", "") if isinstance(entity, dict) else "", "reasons": reasons, "payload": payload}
+    record_id = entity.get("_id", "") if isinstance(entity, dict) else ""
+    return {"batch": batch, "id": record_id, "reasons": reasons, "payload": payload}
 
 
 def _field(error: Json) -> str:

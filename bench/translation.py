@@ -1,0 +1,76 @@
+"""What translating one webhook event costs. Units: microseconds per event, the best of several rounds on one core.
+
+Run: `python bench/translation.py`.
+"""
+
+import json
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+
+from capstream.capillary.events import NormalisedEvent, normalise, peek
+from capstream.capillary.programs import Programs
+from capstream.capillary.state import MemberState, dump, load
+from capstream.capillary.translate import Translated, TranslationConfig, profile_payload, translate
+from capstream.kernel.json import dumps
+
+_CASES = Path(__file__).resolve().parents[1] / "cases" / "capillary-events"
+_KINDS = ("pointsIssued", "transactionAdded")
+_ROUNDS, _CALLS = 7, 400
+_STEP_MS = 1000
+
+
+def measure() -> dict[str, float]:
+    """Return microseconds per event: the whole path, and its parts, for the two most frequent kinds."""
+    figures: dict[str, float] = {}
+    for kind in _KINDS:
+        figures |= _measure_kind(kind)
+    return figures
+
+
+def _measure_kind(kind: str) -> dict[str, float]:
+    bodies = _bodies(kind, _ROUNDS * _CALLS)
+    config, programs = TranslationConfig.from_settings({}), Programs()
+    states: dict[tuple[str, str], MemberState] = {}
+    position = iter(bodies)
+
+    def whole_path() -> None:
+        raw = next(position)
+        event = normalise(raw, 1_900_000_000_000)
+        assert isinstance(event, NormalisedEvent)
+        key = (event.org_id, "900000101")
+        if event.event_name == kind and len(states) and states[key].log_count > 20:
+            states.clear()
+        outcome = translate(event, states, programs, config, {})
+        assert isinstance(outcome, Translated)
+        assert outcome.transactions
+        profile_payload(key, states[key], programs, config)
+
+    raw, figures = bodies[0], {}
+    figures[f"{kind}: normalise + translate + state + profile"] = _best(whole_path)
+    figures[f"{kind}: normalise"] = _best(lambda: normalise(raw, 1))
+    figures[f"{kind}: peek + dedupe key"] = _best(lambda: peek(raw).dedupe_key())  # type: ignore[union-attr]
+    ((key, state),) = states.items()
+    figures[f"{kind}: dump + load of the state ({len(dump(state))} bytes, {state.log_count} facts)"] = _best(lambda: load(dump(state)))
+    figures[f"{kind}: profile payload"] = _best(lambda: profile_payload(key, state, programs, config))
+    return figures
+
+
+def _bodies(kind: str, count: int) -> list[bytes]:
+    """Return compact bodies of one member's events, each later than the one before."""
+    body = json.loads((_CASES / f"{kind}.json").read_text())
+    start, bodies = body["createdAt"], []
+    for number in range(count):
+        body["eventId"] = f"{number:08x}-0000-5000-8000-000000000000"
+        body["createdAt"] = start + number * _STEP_MS
+        bodies.append(dumps(body))
+    return bodies
+
+
+def _best(call: Callable[[], object]) -> float:
+    return round(min(timeit.repeat(call, number=_CALLS, repeat=_ROUNDS)) / _CALLS * 1e6, 2)
+
+
+if __name__ == "__main__":
+    for name, micros in measure().items():
+        print(f"{micros:8.2f} µs  {name}")

@@ -1,0 +1,193 @@
+"""One simulated run against a running server: connect, send, wait until all is quiet, compare everything with the truth."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import httpx
+
+from capstream.cli.accounting import Findings, compare_books, compare_profiles
+from capstream.cli.client import PlatformClient
+from capstream.credentials import Credentials
+from capstream.kernel.errors import CapstreamError
+from capstream.kernel.json import Json
+from capstream.relay import provision
+from capstream.relay.sender import Acceptance
+from capstream.relay.simulate import Progress, Simulation, SimulationOptions, SimulationSummary
+
+ENTITIES = "/data/core/ups/access/entities"
+_PROFILE_CLASS = "_xdm.context.profile"
+_NAMESPACE = "capillaryUserId"
+_SHOW_EVERY_S = 0.5
+_PROBE_EVERY_S = 0.1
+_QUIET_WITHIN_S = 300.0
+_PAGE = 100
+
+
+@dataclass(slots=True)
+class View:
+    """What a watcher sees."""
+
+    phase: str = "starting"
+    progress: Progress | None = None
+    relay: Json = None
+    platform: Json = None
+    tiers: Counter[str] = field(default_factory=Counter)
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=2000))
+
+    def latency_ms(self, share: float) -> float | None:
+        """Return a percentile of webhook accepted → profile readable, None before the first sample."""
+        ordered = sorted(self.latencies_ms)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    summary: SimulationSummary
+    connection: dict[str, Json]
+    relay: Json
+    view: View
+    findings: Findings
+
+
+Show = Callable[[View], None]
+
+
+async def rehearse(
+    credentials: Credentials, options: SimulationOptions, *, source: str, show: Show, stop: asyncio.Event
+) -> Outcome:
+    """Return the outcome of `options` sent to the server of `credentials` through the webhook of `source`.
+
+    The relay enriches from the simulator while it runs. Errors: CapstreamError when the server cannot be connected or does not
+    come to rest.
+    """
+    view = View()
+    probes: asyncio.Queue[Acceptance] = asyncio.Queue(maxsize=1)
+
+    def accepted(acceptance: Acceptance) -> None:
+        if acceptance.event.kind in ("pointsIssued", "pointsRedeemed") and probes.empty():
+            probes.put_nowait(acceptance)
+
+    simulation = Simulation(replace(options, on_accepted=accepted))
+    with PlatformClient(credentials) as client:
+        async with simulation:
+            connection = await _connect(credentials, source, simulation.api_url)
+            view.phase = "streaming"
+            async with asyncio.TaskGroup() as tasks:
+                watchers = [
+                    tasks.create_task(_watch(client, view, show, simulation)),
+                    tasks.create_task(_probe(client, view, probes)),
+                ]
+                summary = await simulation.send(lambda progress: setattr(view, "progress", progress), stop)
+                view.phase = "draining"
+                relay = await _quiet(client)
+                for watcher in watchers:
+                    watcher.cancel()
+        view.phase, view.relay = "comparing", relay
+        show(view)
+        findings = await asyncio.to_thread(_compare, client, connection, summary, relay)
+        view.phase = "done"
+        show(view)
+    return Outcome(summary, connection, relay, view, findings)
+
+
+async def _connect(credentials: Credentials, source: str, api_url: str) -> dict[str, Json]:
+    api = {"host": api_url, "key": "simulator", "secret": "simulator", "perMinute": 600_000, "concurrency": 16}
+    settings = {"capillaryApi": api, "translation": {"org_zone": "Europe/London"}}
+    async with httpx.AsyncClient(timeout=60) as http:
+        names = provision.Names(source_key=source)
+        return await provision.connect(asdict(credentials), http=http, names=names, settings=settings)
+
+
+async def _watch(client: PlatformClient, view: View, show: Show, simulation: Simulation) -> None:
+    """Refresh the view for as long as nobody cancels it; a page of profiles is read each time, so that tiers stay true."""
+    tier_of: dict[int, str] = {}
+    page = 0
+    while True:
+        with contextlib.suppress(CapstreamError):  # a process that is being restarted answers again soon
+            view.relay = await asyncio.to_thread(client.relay, "GET", "/relay/status")
+            view.platform = await asyncio.to_thread(client.platform, "GET", "/capstream/status")
+            members = sorted(simulation.engine.world.members)
+            if members:
+                page = page + 1 if (page + 1) * _PAGE < len(members) else 0
+                found = await asyncio.to_thread(profiles, client, members[page * _PAGE : (page + 1) * _PAGE])
+                tier_of |= {
+                    member: entity["loyalty"]["tier"] for member, entity in found.items() if "tier" in entity.get("loyalty", {})
+                }
+                view.tiers = Counter(tier_of.values())
+        show(view)
+        await asyncio.sleep(_SHOW_EVERY_S)
+
+
+async def _probe(client: PlatformClient, view: View, probes: asyncio.Queue[Acceptance]) -> None:
+    """Time how long an accepted event takes until its member's profile shows it or something newer."""
+    while True:
+        acceptance = await probes.get()
+        member = acceptance.event.customer_id
+        if member is None:
+            continue
+        with contextlib.suppress(CapstreamError):
+            if await _shows(client, member, acceptance.event.created_at_ms):
+                view.latencies_ms.append(time.time_ns() / 1e6 - acceptance.answered_ms)
+        await asyncio.sleep(_PROBE_EVERY_S)
+
+
+async def _shows(client: PlatformClient, member: int, created_at_ms: int) -> bool:
+    for _ in range(500):
+        found = await asyncio.to_thread(profiles, client, [member])
+        if found and as_of_ms(found[member]) >= created_at_ms:
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def as_of_ms(entity: Json) -> int:
+    """Return the instant of the newest event in a profile's snapshot, 0 when it has none."""
+    text = entity.get("extSourceSystemAudit", {}).get("lastUpdatedDate", "")
+    if not text:
+        return 0
+    from datetime import datetime  # noqa: PLC0415 - the only use
+
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def profiles(client: PlatformClient, members: Sequence[int]) -> dict[int, Json]:
+    """Return the merged profiles of up to 100 members that have one."""
+    identities = [{"entityId": str(member), "entityIdNS": {"code": _NAMESPACE}} for member in members]
+    answer = client.platform("POST", ENTITIES, body={"schema": {"name": _PROFILE_CLASS}, "identities": identities})
+    found: dict[int, Json] = {}
+    for each in answer.values():
+        entity = each["entity"]
+        number = next((one["id"] for one in entity.get("identities", []) if one["namespace"]["code"] == _NAMESPACE.lower()), None)
+        asked = each.get("requestedIdentity", {}).get("entityId", number)
+        if entity and asked is not None:
+            found[int(asked)] = entity
+    return found
+
+
+async def _quiet(client: PlatformClient) -> Json:
+    """Return the relay's status once neither the relay nor the pipeline has anything left to do."""
+    until = time.monotonic() + _QUIET_WITHIN_S
+    while time.monotonic() < until:
+        relay = await asyncio.to_thread(client.relay, "GET", "/relay/status")
+        platform = await asyncio.to_thread(client.platform, "GET", "/capstream/status")
+        if relay["journal"]["pending"] + sum(relay["waiting"].values()) + platform["pending"] == 0:
+            return relay
+        await asyncio.sleep(0.1)
+    raise CapstreamError(
+        f"still at work after {_QUIET_WITHIN_S:.0f} s: relay {relay['journal']} {relay['waiting']}, platform {platform}"
+    )
+
+
+def _compare(client: PlatformClient, connection: dict[str, Json], summary: SimulationSummary, relay: Json) -> Findings:
+    findings = compare_books(client, connection, summary, relay)
+    living = [row for row in summary.truth if "merged_into" not in row and "deleted" not in row]
+    for start in range(0, len(living), _PAGE):
+        rows = living[start : start + _PAGE]
+        findings.add(compare_profiles(rows, profiles(client, [row["customerId"] for row in rows])))
+    return findings
