@@ -1,7 +1,8 @@
 """Validation of records and their conversion to Arrow, with the full Capillary schemas."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -10,7 +11,7 @@ from capstream.xdm.arrow import compile_table
 from capstream.xdm.compose import compose
 from capstream.xdm.library import standard_library
 from capstream.xdm.schema import Schema
-from capstream.xdm.validate import compile_validator
+from capstream.xdm.validate import Validator, compile_validator
 
 _BODIES = Path(__file__).parents[1] / "capstream" / "relay" / "schemas"
 _TENANT = "capstream"
@@ -28,8 +29,8 @@ def measure() -> dict[str, float]:
             raise AssertionError(f"the {name} record must be valid: {validate(record)}")
         batch = [record] * _BATCH
         to_table = compile_table(schema)
-        found[f"{name} validations/s"] = _rate(lambda v=validate, b=batch: [v(one) for one in b])
-        found[f"{name} arrow rows/s"] = _rate(lambda t=to_table, b=batch: t(b))
+        found[f"{name} validations/s"] = _rate(partial(_each, validate, batch))
+        found[f"{name} arrow rows/s"] = _rate(partial(to_table, batch))
     return found
 
 
@@ -116,6 +117,11 @@ def _identities() -> Json:
 def _body(name: str) -> Json:
     text = (_BODIES / name).read_text(encoding="utf-8").replace("{TENANT_ID}", _TENANT)
     return loads(text.replace("{CAPILLARY_EVENT}", "event").replace("{CAPILLARY_MEMBER}", "member"))
+
+
+def _each(validate: Validator, batch: Sequence[Json]) -> None:
+    for record in batch:
+        validate(record)
 
 
 def _rate(work: Callable[[], object]) -> float:

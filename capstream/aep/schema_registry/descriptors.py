@@ -1,0 +1,159 @@
+"""Descriptors: metadata attached to a schema from outside. Source: schema-registry.md 7."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from secrets import token_hex
+from types import MappingProxyType
+
+from capstream.aep.call import Call
+from capstream.aep.schema_registry.errors import Faults, Refusal
+from capstream.aep.schema_registry.model import DESCRIPTORS, IDENTITY, SchemaRegistry
+from capstream.aep.schema_registry.stamp import descriptor_metadata
+from capstream.kernel.json import Json, dumps
+from capstream.xdm.schema import Field
+
+_REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        IDENTITY: ("xdm:sourceProperty", "xdm:namespace"),
+        "xdm:alternateDisplayInfo": ("xdm:sourceProperty",),
+        "xdm:descriptorOneToOne": ("xdm:sourceProperty", "xdm:destinationSchema", "xdm:destinationVersion"),
+        "xdm:descriptorOneToMany": ("xdm:sourceProperty", "xdm:destinationSchema", "xdm:destinationVersion"),
+        "xdm:descriptorManyToMany": ("xdm:sourceProperty", "xdm:destinationSchema", "xdm:destinationVersion"),
+        "xdm:descriptorReferenceIdentity": ("xdm:sourceProperty", "xdm:identityNamespace"),
+        "xdm:descriptorRelationship": ("xdm:sourceProperty", "xdm:destinationSchema", "xdm:cardinality"),
+        "xdm:descriptorDeprecated": ("xdm:sourceProperty",),
+        "xdm:descriptorTimeSeriesGranularity": ("xdm:granularity",),
+        "xdm:descriptorPrimaryKey": ("xdm:sourceProperty",),
+        "xdm:descriptorVersion": ("xdm:sourceProperty",),
+        "xdm:descriptorTimestamp": ("xdm:sourceProperty",),
+        "xdm:descriptorLabel": ("xdm:sourceProperty",),
+    }
+)
+_GRANULARITIES = frozenset({"hour", "day", "week", "month", "quarter", "year"})
+_DISPLAY = ("xdm:title", "xdm:description", "xdm:note", "meta:enum", "xdm:excludeMetaEnum")
+_COMPUTED = frozenset(
+    {"@id", "imsOrg", "version", "meta:containerId", "meta:sandboxId", "meta:sandboxType", "meta:registryMetadata"}
+    | {"createdUser", "createdClient", "updatedUser", "created", "updated"}
+)
+
+NamespaceExists = Callable[[str, str], bool]
+"""Tells whether the sandbox knows an identity namespace, given by code or by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorWriter:
+    """Writes of descriptors."""
+
+    registry: SchemaRegistry
+    namespace_exists: NamespaceExists
+
+    def create(self, call: Call, body: Json) -> dict[str, Json]:
+        """Store a new descriptor and return it. Errors: Refusal 1604, 1527."""
+        return self._save(call, self._checked(call.sandbox.id, body, ""), token_hex(20), None)
+
+    def replace(self, call: Call, old: dict[str, Json], body: Json) -> dict[str, Json]:
+        """Store the new content of a descriptor and return it."""
+        return self._save(call, self._checked(call.sandbox.id, body, old["@id"]), old["@id"], old)
+
+    def remove(self, call: Call, descriptor: dict[str, Json]) -> None:
+        """Delete a descriptor. Errors: Refusal 1606 for the primary identity of a schema that Profile reads."""
+        enabled = self.registry.has_union_tag(call.sandbox.id, descriptor["xdm:sourceSchema"])
+        if enabled and descriptor["@type"] == IDENTITY and descriptor.get("xdm:isPrimary"):
+            raise Refusal(Faults.FORBIDDEN, "The primary identity of a schema that is enabled for Profile cannot be deleted.")
+        with self.registry.documents.transaction() as change:
+            change.delete(DESCRIPTORS, [f"{call.sandbox.id}/{descriptor['@id']}"])
+
+    def _checked(self, sandbox_id: str, body: Json, own_id: str) -> dict[str, Json]:
+        if not isinstance(body, dict):
+            raise Refusal(Faults.BAD_DESCRIPTOR, "The body must be a JSON object.")
+        wanted = {key: value for key, value in body.items() if key not in _COMPUTED and value != ""}
+        kind = str(wanted.get("@type"))
+        if kind not in _REQUIRED:
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"@type: {kind!r} is none of {', '.join(_REQUIRED)}.")
+        for name in ("xdm:sourceSchema", *_REQUIRED[kind]):
+            if not wanted.get(name):
+                raise Refusal(Faults.BAD_DESCRIPTOR, f"{name}: required for {kind}.")
+        document = self.registry.document(sandbox_id, wanted["xdm:sourceSchema"])
+        if document is None:
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:sourceSchema: {wanted['xdm:sourceSchema']} does not exist.")
+        wanted["xdm:sourceSchema"] = document["$id"]
+        self._check_paths(sandbox_id, wanted)
+        self._check_kind(sandbox_id, wanted, own_id)
+        return wanted
+
+    def _check_paths(self, sandbox_id: str, wanted: dict[str, Json]) -> None:
+        """Bring the paths into normal form and make sure that the schema has them."""
+        if "xdm:sourceProperty" not in wanted:
+            return
+        stated = wanted["xdm:sourceProperty"]
+        paths = [normal_path(path) for path in (stated if isinstance(stated, list) else [stated])]
+        wanted["xdm:sourceProperty"] = paths if isinstance(stated, list) else paths[0]
+        schema = self.registry.schema(sandbox_id, wanted["xdm:sourceSchema"])
+        for path in paths:
+            if schema is None or not steps(schema.root, path):
+                raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:sourceProperty: {path} is no field of {wanted['xdm:sourceSchema']}.")
+
+    def _check_kind(self, sandbox_id: str, wanted: dict[str, Json], own_id: str) -> None:
+        kind = wanted["@type"]
+        if kind == IDENTITY:
+            self._check_identity(sandbox_id, wanted, own_id)
+        elif kind == "xdm:alternateDisplayInfo" and not any(wanted.get(name) for name in _DISPLAY):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"{kind}: one of {', '.join(_DISPLAY)} is required.")
+        elif kind == "xdm:descriptorTimeSeriesGranularity" and wanted["xdm:granularity"] not in _GRANULARITIES:
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:granularity: one of {', '.join(sorted(_GRANULARITIES))}.")
+        elif "xdm:destinationSchema" in wanted and not self.registry.exists(sandbox_id, wanted["xdm:destinationSchema"]):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:destinationSchema: {wanted['xdm:destinationSchema']} does not exist.")
+
+    def _check_identity(self, sandbox_id: str, wanted: dict[str, Json], own_id: str) -> None:
+        path, uri = wanted["xdm:sourceProperty"], wanted["xdm:sourceSchema"]
+        schema = self.registry.schema(sandbox_id, uri)
+        way = [] if schema is None or not isinstance(path, str) else steps(schema.root, path)
+        if not way or way[-1].kind != "string":
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:sourceProperty: {path} must be a string field to be an identity.")
+        namespace = wanted["xdm:namespace"]
+        wanted["xdm:property"] = wanted.get("xdm:property") or ("xdm:id" if isinstance(namespace, int) else "xdm:code")
+        wanted["xdm:isPrimary"] = bool(wanted.get("xdm:isPrimary"))
+        if not self.namespace_exists(sandbox_id, str(namespace)):
+            raise Refusal(
+                Faults.BAD_DESCRIPTOR, f"xdm:namespace: {namespace} does not exist. Create it in the Identity Service first."
+            )
+        others = [one for one in self.registry.descriptors(sandbox_id, uri) if one["@type"] == IDENTITY and one["@id"] != own_id]
+        if any(one["xdm:sourceProperty"] == path for one in others):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"A descriptor already exists for {path}. Replace it with PUT.")
+        if not wanted["xdm:isPrimary"]:
+            return
+        if any(field.kind in {"array", "map"} for field in way):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"{path} is inside an array or map: it cannot be the primary identity.")
+        if any(one.get("xdm:isPrimary") for one in others):
+            raise Refusal(Faults.TWO_PRIMARIES, f"{uri} already has a primary identity descriptor.")
+
+    def _save(self, call: Call, wanted: dict[str, Json], own_id: str, old: dict[str, Json] | None) -> dict[str, Json]:
+        document = {"@id": own_id, **wanted, **descriptor_metadata(call, wanted, old)}
+        with self.registry.documents.transaction() as change:
+            change.put(DESCRIPTORS, [(f"{call.sandbox.id}/{own_id}", dumps(document))])
+        return document
+
+
+def normal_path(path: Json) -> str:
+    """Return `/a/b[*]/c`: leading slash, no trailing one, dots read as slashes. Errors: Refusal 1604 for what is no text."""
+    if not isinstance(path, str) or not path.strip("/"):
+        raise Refusal(Faults.BAD_DESCRIPTOR, "xdm:sourceProperty: a path such as /personalEmail/address is required.")
+    return "/" + (path if "/" in path else path.replace(".", "/")).strip("/")
+
+
+def steps(root: Field, path: str) -> list[Field]:
+    """Return the fields on the way to `path`, its own last; empty when the schema has no such path."""
+    found: list[Field] = []
+    node: Field | None = root
+    for name in path.strip("/").split("/"):
+        while node is not None and node.kind == "array":
+            node = node.items
+        if node is None:
+            return []
+        node = node.values if node.kind == "map" else node.children.get(name.removesuffix("[*]"))
+        if node is None:
+            return []
+        found.append(node)
+    if path.endswith("[*]") and found[-1].items is not None:
+        found.append(found[-1].items)
+    return found

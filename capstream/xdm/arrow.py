@@ -1,0 +1,203 @@
+"""Nested records to Arrow tables, column by column. Source: data-lake-and-query.md A3.
+
+The full schemas have many hundreds of leaves of which a record fills some dozens. So each level asks which members
+occur in the batch at all (one set union in C), gathers only those, and gives the rest as null arrays.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain
+from typing import Any
+
+import pyarrow as pa
+
+from capstream.kernel.json import Json, dumps
+from capstream.xdm.columns import columns, content
+from capstream.xdm.instants import micros
+from capstream.xdm.schema import Field, Schema
+
+ToTable = Callable[[Sequence[dict[str, Json]]], pa.Table]
+Build = Callable[[list[Any]], pa.Array]
+"""Turns the values of one column, None where a record has none, into an array of the same length."""
+
+_Reader = tuple[tuple[str, ...], pa.DataType, Build]
+"""(members to take the value from, type, builder) of one column."""
+
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+_SCALARS: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "number": pa.float64(),
+    "long": pa.int64(),
+    "int": pa.int32(),
+    "short": pa.int16(),
+    "byte": pa.int8(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "date-time": _TIMESTAMP,
+}
+_EMPTY: dict[str, Json] = {}
+_SPARSE = 2  #: a column of objects is built dense and spread when fewer than 1 in so many records have it
+
+
+def arrow_schema(schema: Schema) -> pa.Schema:
+    """Return the columns of a dataset with this schema, all nullable, in schema order.
+
+    Objects without members have no column: Parquet cannot hold them. Names that differ only in case are one name to the
+    lake: see `columns`.
+    """
+    return pa.schema([pa.field(column.name, arrow_type(column.field)) for column in columns(schema.root)])
+
+
+def compile_table(schema: Schema) -> ToTable:
+    """Return a function: valid records -> table with exactly `arrow_schema(schema)`. Members without a column are left out.
+
+    Errors: pa.ArrowException when a value does not fit its column, which validation rules out.
+    """
+    complete = arrow_schema(schema)
+    readers = _readers(schema.root)
+
+    def to_table(records: Sequence[dict[str, Json]]) -> pa.Table:
+        return pa.Table.from_arrays(_members(readers, list(records)), schema=complete)
+
+    return to_table
+
+
+def arrow_type(field: Field) -> pa.DataType:
+    """Return the Arrow type of a field."""
+    if field.kind == "object":
+        return pa.struct([pa.field(column.name, arrow_type(column.field)) for column in columns(field)])
+    if field.kind == "array":
+        return pa.list_(arrow_type(content(field.items)))
+    if field.kind == "map":
+        return pa.map_(pa.string(), arrow_type(content(field.values)))
+    return _SCALARS[field.kind]
+
+
+def _readers(field: Field) -> list[_Reader]:
+    return [(column.members, arrow_type(column.field), _builder(column.field)) for column in columns(field)]
+
+
+def _builder(field: Field) -> Build:
+    kind = field.kind
+    if kind == "object":
+        return _objects(field)
+    if kind == "array":
+        return _arrays(field)
+    if kind == "map":
+        return _maps(field)
+    if kind == "date-time":
+        return _timestamps
+    if kind == "date":
+        return _dates
+    return _texts if kind == "string" else _numbers(_SCALARS[kind])
+
+
+def _members(readers: Sequence[_Reader], rows: list[dict[str, Json]]) -> list[pa.Array]:
+    """Return one array per column; the only loop over records and members."""
+    present = set().union(*rows)
+    size = len(rows)
+    return [
+        build(_values(rows, members)) if not present.isdisjoint(members) else pa.nulls(size, type_)
+        for members, type_, build in readers
+    ]
+
+
+def _values(rows: list[dict[str, Json]], members: tuple[str, ...]) -> list[Any]:
+    first, *others = members
+    values = [row.get(first) for row in rows]
+    for name in others:
+        values = [row.get(name) if value is None else value for value, row in zip(values, rows, strict=True)]
+    return values
+
+
+def _objects(field: Field) -> Build:
+    type_ = arrow_type(field)
+    fields = list(type_)
+    readers = _readers(field)
+
+    def build(values: list[Any]) -> pa.Array:
+        rows = [value for value in values if value is not None]
+        missing = len(values) - len(rows)
+        if missing == 0:
+            return pa.StructArray.from_arrays(_members(readers, rows), fields=fields)
+        if len(rows) * _SPARSE < len(values):
+            dense = pa.StructArray.from_arrays(_members(readers, rows), fields=fields)
+            return dense.take(_positions(values))
+        mask = pa.array([value is None for value in values])
+        filled = [_EMPTY if value is None else value for value in values]
+        return pa.StructArray.from_arrays(_members(readers, filled), fields=fields, mask=mask)
+
+    return build
+
+
+def _positions(values: list[Any]) -> pa.Array:
+    counter = iter(range(len(values)))
+    return pa.array([None if value is None else next(counter) for value in values], pa.int32())
+
+
+def _arrays(field: Field) -> Build:
+    inner = _builder(content(field.items))
+
+    def build(values: list[Any]) -> pa.Array:
+        items = list(chain.from_iterable([value for value in values if value]))
+        return pa.ListArray.from_arrays(_offsets(values), inner(items), mask=_mask(values))
+
+    return build
+
+
+def _maps(field: Field) -> Build:
+    inner = _builder(content(field.values))
+    type_ = arrow_type(field)
+
+    def build(values: list[Any]) -> pa.Array:
+        full = [value for value in values if value]
+        keys = pa.array(list(chain.from_iterable(full)), pa.string())
+        entries = inner(list(chain.from_iterable([value.values() for value in full])))
+        return pa.MapArray.from_arrays(_offsets(values), keys, entries, type=type_, mask=_mask(values))
+
+    return build
+
+
+def _offsets(values: list[Any]) -> pa.Array:
+    return pa.array(accumulate([len(value) if value else 0 for value in values], initial=0), pa.int32())
+
+
+def _mask(values: list[Any]) -> pa.Array | None:
+    return pa.array([value is None for value in values]) if None in values else None
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except pa.ArrowTypeError:  # an array or map whose definition does not say what it holds
+        return pa.array([v if v is None or isinstance(v, str) else dumps(v).decode() for v in values], pa.string())
+
+
+def _numbers(type_: pa.DataType) -> Build:
+    whole = pa.types.is_integer(type_)
+
+    def build(values: list[Any]) -> pa.Array:
+        try:
+            return pa.array(values, type_)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            return pa.array([_number(value, whole=whole) for value in values], type_)
+
+    return build
+
+
+def _number(value: Json, *, whole: bool) -> Json:
+    """`10.0` is an integer and `10` is a number: one kind for one column."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return (int(value) if value == int(value) else value) if whole else float(value)
+
+
+def _timestamps(values: list[Any]) -> pa.Array:
+    """Arrow's own parser does UTC and numeric offsets in C; more than six fraction digits take the slow way."""
+    try:
+        return pa.array(values, pa.string()).cast(_TIMESTAMP)
+    except pa.ArrowInvalid:
+        return pa.array([None if value is None else micros(value) for value in values], pa.int64()).cast(_TIMESTAMP)
+
+
+def _dates(values: list[Any]) -> pa.Array:
+    return pa.array(values, pa.string()).cast(pa.date32())

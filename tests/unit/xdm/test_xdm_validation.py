@@ -1,0 +1,124 @@
+"""Validation judged by cases/xdm/validation.jsonl, and the wording of violations. Source: xdm.md 11."""
+
+import pytest
+from capillary_schemas import REPOSITORY, target_schema
+
+from capstream.kernel.json import Json, loads
+from capstream.xdm.fast import compile_sure
+from capstream.xdm.schema import Field, Schema
+from capstream.xdm.validate import Violation, compile_validator
+
+CASES = [loads(line) for line in (REPOSITORY / "cases" / "xdm" / "validation.jsonl").read_bytes().splitlines()]
+VALIDATORS = {name: compile_validator(target_schema(name)) for name in ("events", "profile")}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case['id']} {case['reason']}" for case in CASES])
+def test_case(case: Json) -> None:
+    found = VALIDATORS[case["schema"]](case["instance"])
+    if case["valid"]:
+        assert found == []
+    else:
+        assert [(one.keyword, one.pointer) for one in found] == [(case["keyword"], case["pointer"])]
+
+
+def test_violations_come_in_the_documented_order_and_words() -> None:
+    found = VALIDATORS["events"]({"_id": 5, "productLineItems": []})
+    assert found == [
+        Violation("type", "expected type: String, found: Long", "#/_id", "#/properties/_id"),
+        Violation("required", "required key [timestamp] not found", "#", "#"),
+        Violation("additionalProperties", "extraneous key [productLineItems] is not permitted", "#", "#"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "expected type: Double, found: Null"),
+        (True, "expected type: Double, found: Boolean"),
+        ("1", "expected type: Double, found: String"),
+        ({}, "expected type: Double, found: JSONObject"),
+        ([], "expected type: Double, found: JSONArray"),
+    ],
+)
+def test_type_names_are_those_of_the_service(value: Json, message: str) -> None:
+    found = VALIDATORS["profile"]({"loyalty": {"points": value}})
+    assert [one.message for one in found] == [message]
+    assert found[0].schema_location == "#/properties/loyalty/properties/points"
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (
+            {"timestamp": "x"},
+            "[x] is not a valid date-time. Expected [yyyy-MM-dd'T'HH:mm:ssZ, yyyy-MM-dd'T'HH:mm:ss.[0-9]{1,9}Z, ",
+        ),
+        ({"_id": ""}, "expected minLength: 1, actual: 0"),
+        ({"_capstream": {"capillary": {"orgId": "x" * 65}}}, "expected maxLength: 64, actual: 65"),
+        ({"commerce": {"order": {"orderType": "REGULAR"}}}, "REGULAR is not a valid enum value"),
+        ({"commerce": {"order": {"currencyCode": "x"}}}, "string [x] does not match pattern ^[A-Z]{3}$"),
+        ({"environment": {"colorDepth": -1}}, "-1 is not greater or equal to 0"),
+        ({"_capstream": {"capillary": {"tier": {"to": {"number": 40000}}}}}, "40000 is not less or equal to 32767"),
+    ],
+)
+def test_messages(record: Json, message: str) -> None:
+    minimal = {"_id": "a", "timestamp": "2024-06-01T10:15:30Z"}
+    found = VALIDATORS["events"]({**minimal, **record})
+    assert len(found) == 1
+    assert found[0].message.startswith(message)
+
+
+def test_a_validator_stops_after_five_violations() -> None:
+    record = {f"unknown{number}": 1 for number in range(9)}
+    assert len(VALIDATORS["profile"](record)) == 5
+
+
+def _schema(**children: Field) -> Schema:
+    root = Field(kind="object", children=children, required=frozenset(children))
+    return Schema(id="x", title="x", behaviour="record", class_id="x", root=root)
+
+
+def test_a_required_enum_or_boolean_with_a_default_may_be_missing() -> None:
+    validate = compile_validator(
+        _schema(
+            state=Field(kind="string", enum=("a", "b"), default="a"),
+            flag=Field(kind="boolean", default=False),
+            name=Field(kind="string", default="x"),
+        )
+    )
+    assert [one.message for one in validate({})] == ["required key [name] not found"]
+    assert validate({"name": "n"}) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        (Field(kind="string", min_length=0), "", 1),
+        (Field(kind="string", pattern=r"^\p{Lu}"), "Ä", "ä"),
+        (Field(kind="string", pattern="b"), "abc", "ac"),
+        (Field(kind="string", enum=("a", ""), min_length=0), "", "b"),
+        (Field(kind="int", enum=(1, 2)), 2, 3),
+        (Field(kind="boolean", enum=(True,)), True, False),
+        (Field(kind="string", format="hostname"), "www.example.com", "-"),
+        (Field(kind="string", format="uri", pattern="example"), "https://example.com/a", "https://test.com"),
+        (Field(kind="string", format="unknown"), "anything", 1),
+        (Field(kind="number", minimum=1, exclusive_minimum=2), 2.5, 2),
+        (Field(kind="number", exclusive_maximum=2), 1.5, 2),
+        (Field(kind="long", maximum=2**70), 2**53 - 1, 2**53),
+        (Field(kind="array", items=Field(kind="string"), max_items=1), ["a"], ["a", "b"]),
+        (Field(kind="array"), [1, "a", None], "a"),
+        (Field(kind="map"), {"a": None}, []),
+        (Field(kind="object"), {}, {"a": 1}),
+        (Field(kind="byte"), 127, 128),
+    ],
+)
+def test_rarer_fields(field: Field, good: Json, bad: Json) -> None:
+    validate = compile_validator(_schema(value=field))
+    assert validate({"value": good}) == []
+    assert len(validate({"value": bad})) == 1
+
+
+def test_most_valid_records_take_the_fast_way() -> None:
+    sure = {name: compile_sure(target_schema(name).root) for name in VALIDATORS}
+    slow = [case["id"] for case in CASES if case["valid"] and not sure[case["schema"]](case["instance"])]
+    assert len(slow) <= 12, slow
