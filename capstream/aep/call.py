@@ -72,7 +72,12 @@ class Call:
 
     def json(self) -> Json:
         """Return the decoded body; raises JsonError, which the gateway turns into the service's 400."""
-        return loads(self.body)
+        try:
+            return loads(self.body)
+        except UnicodeDecodeError as error:
+            raise JsonError("a string is not UTF-8") from error
+        except RecursionError as error:
+            raise JsonError("the value is nested too deeply") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,11 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(f"{status} {body}")
         self.answer = Answer(status=status, body=body, media_type=media_type, headers=headers or {})
+
+    @classmethod
+    def of(cls, answer: Answer) -> "ApiError":
+        """Return the error that sends `answer`."""
+        return cls(answer.status, answer.body, media_type=answer.media_type, headers=answer.headers)
 
 
 __all__ = ["Answer", "ApiError", "Call", "Caller", "Handler", "JsonError", "Operation", "Sandbox"]

@@ -1,0 +1,322 @@
+"""Catalog batches of streamed records: one for each dataset, flow and window, a second one for what was rejected in it.
+
+Kept in the pipeline's documents. Source: catalog.md 6.1, streaming-ingestion.md 8 and 11, batch-ingestion.md A6.
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from capstream.kernel.ids import new_ulid
+from capstream.kernel.json import Json
+from capstream.storage.ports import Documents, Reading, Transaction
+
+BATCHES = "batches"  #: {sandbox}/{batch} -> BatchRecord
+WINDOWS = "windows"  #: {dataset}/{flow} -> Window
+
+SUMMARY_CODE = "INGEST-1212-400"
+MAPPER_CODE = "MAPPER-3700-400"
+
+
+class Stage(StrEnum):
+    """Where a record was refused; each has a counter of its own in the batch's metrics."""
+
+    ENVELOPE = "unknown"  #: refused at the endpoint, or nothing knows what to do with it
+    MAPPER = "mapper"
+    VALIDATION = "streamingValidation"
+    LAKE = "lake"
+
+
+class BatchStatus(StrEnum):
+    """The states a streamed batch goes through."""
+
+    PROCESSING = "processing"  #: its window is open
+    SUCCESS = "success"  #: its window is closed
+    FAILED = "failed"  #: holds rejected records
+
+
+class Source(NamedTuple):
+    """What the records of a batch come from and go to."""
+
+    sandbox_id: str
+    org_id: str
+    dataset_id: str
+    flow_id: str  #: empty for records routed by their dataset
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset_id}/{self.flow_id}"
+
+
+class Window(msgspec.Struct, array_like=True):
+    """The batches that take the records of one dataset and flow at present."""
+
+    sandbox_id: str
+    opened_ms: int
+    batch_id: str = ""  #: empty until the first row
+    failed_id: str = ""  #: empty until the first rejected record
+    size: int = 0
+
+
+class BatchRecord(msgspec.Struct, array_like=True):
+    """A batch as it is stored; `rendered` gives Catalog's form."""
+
+    id: str
+    sandbox_id: str
+    org_id: str
+    dataset_id: str
+    flow_id: str
+    status: str
+    created_ms: int
+    updated_ms: int
+    completed_ms: int = 0
+    revision: int = 0
+    records: int = 0  #: rows written, or records rejected when the batch is a failed one
+    size: int = 0
+    invalid: dict[str, int] = {}  #: Stage, `profile`, `identity` -> records
+    errors: dict[str, tuple[str, int]] = {}  #: code -> (description of the first, records)
+
+
+class Written(NamedTuple):
+    """What one micro-batch added to a success batch."""
+
+    records: int
+    size: int
+    invalid_profile: int
+    invalid_identity: int
+
+
+class Refused(NamedTuple):
+    """One rejected record, as its batch counts it."""
+
+    stage: Stage
+    errors: Sequence[tuple[str, str]]  #: (code, description)
+    size: int
+
+
+_pack = msgspec.msgpack.Encoder().encode
+read_batch = msgspec.msgpack.Decoder(BatchRecord).decode
+"""Return the BatchRecord of stored bytes."""
+
+_read_window = msgspec.msgpack.Decoder(Window).decode
+
+
+class Windows:
+    """The open windows and the batches they fill. Written by the pipeline only.
+
+    A batch that rows will carry is stored before its first row is committed to the lake: after a crash between the two
+    commits the rows still name a batch that exists.
+    """
+
+    def __init__(self, documents: Documents, *, flush_ms: int = 60_000, flush_bytes: int = 64 * 1024 * 1024) -> None:
+        self._documents = documents
+        self._flush_ms = flush_ms
+        self._flush_bytes = flush_bytes
+
+    def batch_ids(self, sources: Iterable[Source], now_ms: int, *, in_lake: Container[str] = ()) -> dict[Source, str]:
+        """Return the batch that takes each source's rows now; opens those that are missing, durably.
+
+        `in_lake` names datasets of which rows were committed that are not counted yet: they carry the window's batch.
+        """
+        wanted = list(dict.fromkeys(sources))
+        windows = self._windows(self._documents, wanted)
+        missing = [
+            s for s in wanted if not windows[s].batch_id or (self._is_over(windows[s], now_ms) and s.dataset_id not in in_lake)
+        ]
+        if missing:
+            with self._documents.transaction() as change:
+                for source in missing:
+                    windows[source] = self._opened(change, source, windows[source], now_ms)
+        return {source: windows[source].batch_id for source in wanted}
+
+    def failed_id(self, change: Transaction, source: Source, now_ms: int) -> str:
+        """Return the batch that takes the source's rejected records now."""
+        window = self._windows(change, [source])[source]
+        if self._is_over(window, now_ms):
+            self._close(change, window, now_ms)
+            window = Window(source.sandbox_id, now_ms)
+        if not window.failed_id:
+            window.failed_id = new_ulid(now_ms)
+            self._new_batch(change, source, window.failed_id, BatchStatus.FAILED, now_ms)
+            change.put(WINDOWS, [(source.key, _pack(window))])
+        return window.failed_id
+
+    def add_written(self, change: Transaction, source: Source, batch_id: str, written: Written, *, now_ms: int) -> None:
+        """Count rows into a batch."""
+        batch = _stored(change, source.sandbox_id, batch_id)
+        batch.records += written.records
+        batch.size += written.size
+        for stage, count in (("profile", written.invalid_profile), ("identity", written.invalid_identity)):
+            if count:
+                batch.invalid[stage] = batch.invalid.get(stage, 0) + count
+        _save(change, batch, now_ms)
+        window = self._windows(change, [source])[source]
+        if window.batch_id == batch_id:
+            window.size += written.size
+            change.put(WINDOWS, [(source.key, _pack(window))])
+
+    def add_refused(self, change: Transaction, source: Source, refused: Sequence[Refused], now_ms: int) -> str:
+        """Count rejected records into the source's failed batch and return its id."""
+        batch = _stored(change, source.sandbox_id, self.failed_id(change, source, now_ms))
+        for record in refused:
+            batch.records += 1
+            batch.size += record.size
+            batch.invalid[record.stage] = batch.invalid.get(record.stage, 0) + 1
+            for code, description in dict(record.errors).items():
+                first, count = batch.errors.get(code, (description, 0))
+                batch.errors[code] = (first, count + 1)
+        batch.completed_ms = now_ms
+        _save(change, batch, now_ms)
+        return batch.id
+
+    def close_due(self, change: Transaction, now_ms: int) -> int:
+        """Close windows that are over and return how many were."""
+        due = [(key, window) for key, body in change.scan(WINDOWS) if self._is_over(window := _read_window(body), now_ms)]
+        for _, window in due:
+            self._close(change, window, now_ms)
+        change.delete(WINDOWS, [key for key, _ in due])
+        return len(due)
+
+    def has_due(self, now_ms: int) -> bool:
+        """Return whether a window is over, so that somebody has to close it."""
+        return any(self._is_over(_read_window(body), now_ms) for _, body in self._documents.scan(WINDOWS))
+
+    def _windows(self, reading: Reading, sources: Sequence[Source]) -> dict[Source, Window]:
+        bodies = reading.get_many(WINDOWS, [source.key for source in sources])
+        return {
+            source: _read_window(bodies[source.key]) if source.key in bodies else Window(source.sandbox_id, 0)
+            for source in sources
+        }
+
+    def _is_over(self, window: Window, now_ms: int) -> bool:
+        return bool(window.opened_ms) and (now_ms - window.opened_ms >= self._flush_ms or window.size >= self._flush_bytes)
+
+    def _opened(self, change: Transaction, source: Source, window: Window, now_ms: int) -> Window:
+        if self._is_over(window, now_ms):
+            self._close(change, window, now_ms)
+            window = Window(source.sandbox_id, now_ms)
+        window.opened_ms = window.opened_ms or now_ms
+        window.batch_id = new_ulid(now_ms)
+        self._new_batch(change, source, window.batch_id, BatchStatus.PROCESSING, now_ms)
+        change.put(WINDOWS, [(source.key, _pack(window))])
+        return window
+
+    def _new_batch(self, change: Transaction, source: Source, batch_id: str, status: BatchStatus, now_ms: int) -> None:
+        batch = BatchRecord(
+            batch_id, source.sandbox_id, source.org_id, source.dataset_id, source.flow_id, status, now_ms, now_ms
+        )  # fmt: skip
+        _save(change, batch, now_ms)
+
+    def _close(self, change: Transaction, window: Window, now_ms: int) -> None:
+        if window.batch_id:
+            batch = _stored(change, window.sandbox_id, window.batch_id)
+            batch.status = BatchStatus.SUCCESS
+            batch.completed_ms = now_ms
+            _save(change, batch, now_ms)
+
+
+class Batches:
+    """Reads batches in Catalog's form."""
+
+    def __init__(self, documents: Reading, *, base_url: str = "") -> None:
+        self._documents = documents
+        self._base_url = base_url
+
+    def all(self, sandbox_id: str) -> dict[str, dict[str, Json]]:
+        """Return every batch of the sandbox by id, oldest first."""
+        stored = self._documents.scan(BATCHES, prefix=f"{sandbox_id}/")
+        batches = (read_batch(body) for _, body in stored)
+        return {batch.id: rendered(batch, self._base_url) for batch in batches}
+
+    def get(self, sandbox_id: str, batch_id: str) -> dict[str, Json] | None:
+        """Return a batch, or None."""
+        batch = self.record(sandbox_id, batch_id)
+        return None if batch is None else rendered(batch, self._base_url)
+
+    def record(self, sandbox_id: str, batch_id: str) -> BatchRecord | None:
+        """Return a batch as it is stored, or None."""
+        body = self._documents.get(BATCHES, f"{sandbox_id}/{batch_id}")
+        return None if body is None else read_batch(body)
+
+
+def rendered(batch: BatchRecord, base_url: str = "") -> dict[str, Json]:
+    """Return Catalog's batch object. Source: catalog.md 6.1."""
+    is_failed = batch.status == BatchStatus.FAILED
+    failed = batch.records if is_failed else 0
+    written = 0 if is_failed else batch.records
+    return {
+        "id": batch.id,
+        "imsOrg": batch.org_id,
+        "sandboxId": batch.sandbox_id,
+        "status": batch.status,
+        "version": f"1.0.{batch.revision}",
+        "created": batch.created_ms,
+        "updated": batch.updated_ms,
+        "started": batch.created_ms,
+        **({"completed": batch.completed_ms} if batch.completed_ms else {}),
+        "createdClient": "streaming",
+        "createdUser": "streaming",
+        "updatedUser": "streaming",
+        "externalId": batch.id,
+        "inputFormat": {"format": "json"},
+        "relatedObjects": [{"type": "dataSet", "id": batch.dataset_id}, {"type": "batch", "id": batch.id}],
+        "recordCount": batch.records,
+        "failedRecordCount": failed,
+        "size": batch.size,
+        "metrics": _metrics(batch, written, failed),
+        "tags": {"flowId": [batch.flow_id]} if batch.flow_id else {},
+        "replay": {},
+        "errors": _errors(batch),
+        **({"failedBatchLocation": f"{base_url}/data/foundation/export/batches/{batch.id}/failed"} if is_failed else {}),
+    }
+
+
+def _metrics(batch: BatchRecord, written: int, failed: int) -> dict[str, Json]:
+    invalid: Mapping[str, int] = batch.invalid
+    return {
+        "inputRecordCount": batch.records,
+        "outputRecordCount": written,
+        "failedRecordCount": failed,
+        "inputByteSize": batch.size,
+        "inputFileCount": 0,
+        "recordsRead": batch.records,
+        "recordsWritten": written,
+        "recordsFailed": failed,
+        "recordsSize": batch.size,
+        "startTime": batch.created_ms,
+        "endTime": batch.completed_ms or batch.updated_ms,
+        "invalidRecordCount": failed,
+        "invalidRecordsMapper": invalid.get(Stage.MAPPER, 0),
+        "invalidRecordsStreamingValidation": invalid.get(Stage.VALIDATION, 0),
+        "invalidRecordsIdentity": invalid.get("identity", 0),
+        "invalidRecordsProfile": invalid.get("profile", 0),
+        "invalidRecordsUnknown": invalid.get(Stage.ENVELOPE, 0) + invalid.get(Stage.LAKE, 0),
+    }
+
+
+def _errors(batch: BatchRecord) -> list[dict[str, Json]]:
+    if not batch.errors:
+        return []
+    summary = (
+        f"Encountered {batch.records} errors in the data. Successfully ingested 0 rows. "
+        "Please review the associated diagnostic files for more details."
+    )
+    listed = [
+        {"code": code, "description": description, "recordCount": count} for code, (description, count) in batch.errors.items()
+    ]
+    return [{"code": SUMMARY_CODE, "description": summary}, *listed]
+
+
+def _stored(reading: Reading, sandbox_id: str, batch_id: str) -> BatchRecord:
+    body = reading.get(BATCHES, f"{sandbox_id}/{batch_id}")
+    if body is None:
+        raise KeyError(f"batch {batch_id} is not in sandbox {sandbox_id}")
+    return read_batch(body)
+
+
+def _save(change: Transaction, batch: BatchRecord, now_ms: int) -> None:
+    batch.updated_ms = now_ms
+    batch.revision += 1
+    change.put(BATCHES, [(f"{batch.sandbox_id}/{batch.id}", _pack(batch))])

@@ -1,0 +1,200 @@
+"""The dataset operations of the Catalog API. Source: catalog.md 1-5."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from capstream.aep.call import Answer, Call
+from capstream.aep.catalog import rules
+from capstream.aep.catalog.errors import no_dataset, refused
+from capstream.aep.catalog.listing import Kind, page, projected, wanted_members
+from capstream.aep.catalog.model import Author, Datasets
+from capstream.aep.catalog.patching import Refused, patched
+from capstream.aep.catalog.rules import Dataset
+from capstream.kernel.json import Json
+
+_SIMPLE = "name description version state created updated createdClient createdUser updatedUser enableErrorDiagnostics viewId"
+_TIMES: Mapping[str, str] = {
+    "createdAfter": "created",
+    "createdBefore": "created",
+    "updatedAfter": "updated",
+    "updatedBefore": "updated",
+}
+_DATASETS = Kind(frozenset(_SIMPLE.split()), _TIMES, {})
+_LOCATION = "/data/foundation/catalog/dataSets"
+
+
+class SchemaShape(Protocol):
+    """What Catalog reads of a schema."""
+
+    @property
+    def title(self) -> str:
+        """Return the display name."""
+        ...
+
+    @property
+    def behaviour(self) -> str:
+        """Return `record`, `time-series` or `adhoc`."""
+        ...
+
+
+class Schemas(Protocol):
+    """Knows the schemas of a sandbox, the global ones and the unions included."""
+
+    def exists(self, sandbox_id: str, schema_id: str) -> bool:
+        """Return whether the schema exists."""
+        ...
+
+    def schema(self, sandbox_id: str, schema_id: str) -> SchemaShape | None:
+        """Return the composed schema."""
+        ...
+
+
+class DatasetService:
+    """One method per operation."""
+
+    def __init__(self, datasets: Datasets, schemas: Schemas) -> None:
+        self._datasets = datasets
+        self._schemas = schemas
+
+    def list(self, call: Call) -> Answer:
+        """Return one page of datasets by id."""
+        try:
+            return Answer(body=page(self._datasets.all(call.sandbox.id), call.query, _DATASETS))
+        except Refused as error:
+            raise refused(400, str(error)) from error
+
+    def get(self, call: Call) -> Answer:
+        """Return one dataset under its id."""
+        dataset_id, dataset = self._existing(call)
+        shown = projected(dataset, wanted_members(call.arg("properties")))
+        return Answer(body={dataset_id: shown}, headers={"ETag": dataset["version"]})
+
+    def create(self, call: Call) -> Answer:
+        """Make a dataset."""
+        author = Author.of(call)
+        try:
+            body = rules.writable(call.json())
+            shape = self._shape(call, rules.schema_reference(body)["id"])
+            dataset_id, made = self._datasets.create(
+                author, body, behaviour=shape.behaviour, title=shape.title, store=_is_stored(call)
+            )
+        except Refused as error:
+            raise refused(400, str(error)) from error
+        headers = {"Location": f"{_LOCATION}/{dataset_id}", "ETag": made["version"]}
+        return Answer(status=201, body=[f"@/dataSets/{dataset_id}"], headers=headers)
+
+    def put(self, call: Call) -> Answer:
+        """Replace the dataset's writable members."""
+        return self._write(call, lambda dataset, body: rules.replaced(dataset, rules.writable(body)))
+
+    def patch(self, call: Call) -> Answer:
+        """Replace top-level members (object) or apply RFC 6902 (array): the body's type decides, not its content type."""
+        return self._write(call, _after_patch)
+
+    def patch_deep(self, call: Call) -> Answer:
+        """Merge the body into the dataset at every depth."""
+        return self._write(call, _after_merge)
+
+    def delete(self, call: Call) -> Answer:
+        """Take the dataset out of the catalog."""
+        dataset_id, dataset = self._existing(call)
+        if dataset["classification"].get("managedBy") == "SYSTEM":
+            raise refused(400, f"Dataset {dataset_id} is a system dataset and cannot be deleted.")
+        self._datasets.remove(Author.of(call), dataset_id)
+        return Answer(body=[f"@/dataSets/{dataset_id}"])
+
+    def credentials(self, call: Call) -> Answer:
+        """Return where the dataset is stored; a local store needs no credentials."""
+        dataset_id, dataset = self._existing(call)
+        path = dataset["basePath"]
+        return Answer(body={"dataSetId": dataset_id, "path": path, "stagePath": f"{path}/stage", "credentials": {}})
+
+    def views(self, call: Call) -> Answer:
+        """Return the dataset's views by id; there is one."""
+        dataset_id, dataset = self._existing(call)
+        return Answer(body={dataset["viewId"]: _view(dataset_id, dataset)})
+
+    def view(self, call: Call) -> Answer:
+        """Return one view under its id."""
+        dataset_id, dataset = self._existing(call)
+        view_id = call.params["VIEW_ID"]
+        if view_id != dataset["viewId"]:
+            raise refused(404, f"View {view_id} was not found; the dataset's view is {dataset['viewId']}.")
+        return Answer(body={view_id: _view(dataset_id, dataset)})
+
+    def _existing(self, call: Call) -> tuple[str, Dataset]:
+        dataset_id = call.params["DATASET_ID"]
+        dataset = self._datasets.get(call.sandbox.id, dataset_id)
+        if dataset is None:
+            raise no_dataset(dataset_id)
+        return dataset_id, dataset
+
+    def _shape(self, call: Call, schema_id: str) -> SchemaShape:
+        """Return the schema. The union of a class may be named before any schema of the class is enabled for Profile."""
+        for identifier in (schema_id, schema_id.removesuffix("__union")):
+            if self._schemas.exists(call.sandbox.id, identifier):
+                shape = self._schemas.schema(call.sandbox.id, identifier)
+                if shape is not None:
+                    return shape
+        raise refused(400, f"schemaRef.id {schema_id} is not a schema of sandbox {call.sandbox.name}. Create it first.")
+
+    def _write(self, call: Call, change: "_Change") -> Answer:
+        dataset_id, dataset = self._existing(call)
+        _check_version(call, dataset["version"])
+        try:
+            wanted = change(dataset, call.json())
+            wanted["schemaRef"] = rules.schema_reference(wanted)
+            if rules.schema_id(wanted) != rules.schema_id(dataset):
+                behaviour = self._shape(call, rules.schema_id(wanted)).behaviour
+                wanted["classification"] = dataset["classification"] | {"dataBehavior": behaviour}
+            changed = self._datasets.change(Author.of(call), dataset_id, wanted, store=_is_stored(call))
+        except Refused as error:
+            raise refused(400, str(error)) from error
+        return Answer(body=[f"@/dataSets/{dataset_id}"], headers={"ETag": changed["version"]})
+
+
+class _Change(Protocol):
+    def __call__(self, dataset: Dataset, body: Json, /) -> Dataset: ...
+
+
+def _after_patch(dataset: Dataset, body: Json) -> Dataset:
+    if not isinstance(body, list):
+        return dataset | rules.writable(body)
+    for operation in body:
+        path = str(operation.get("path")) if isinstance(operation, dict) else ""
+        if not rules.is_writable(path):
+            raise Refused(f"path {path} is read-only or unknown.")
+    return _with_writable(dataset, patched(dataset, body))
+
+
+def _after_merge(dataset: Dataset, body: Json) -> Dataset:
+    if not isinstance(body, dict):
+        raise Refused("The body must be a JSON object.")
+    changes = {name: value for name, value in body.items() if rules.is_writable(name)}
+    return _with_writable(dataset, rules.merged(dataset, changes))
+
+
+def _with_writable(dataset: Dataset, result: Dataset) -> Dataset:
+    """Return the dataset with exactly the writable members of `result`; name and schemaRef cannot be removed."""
+    fixed = {name: value for name, value in dataset.items() if not rules.is_writable(name) or name in {"name", "schemaRef"}}
+    return fixed | rules.defaults(rules.schema_id(dataset), "") | rules.writable(result)
+
+
+def _view(dataset_id: str, dataset: Dataset) -> Dataset:
+    """Return the default view. Its members beyond the ids are ASSUMPTION: no document shows a whole view."""
+    copied = ("version", "imsOrg", "sandboxId", "created", "updated", "createdClient", "createdUser", "updatedUser", "state")
+    return {name: dataset[name] for name in copied} | {"dataSetId": dataset_id, "isDefault": True, "files": dataset["files"]}
+
+
+def _check_version(call: Call, version: str) -> None:
+    """Refuse a write whose precondition does not hold. Source: gateway.md 7."""
+    wanted = call.headers.get("if-match", "")
+    if wanted and wanted.strip() != "*" and rules.bare_etag(wanted) != version:
+        raise refused(412, f"If-Match {wanted} is not the dataset's version {version}: read it again and repeat the change.")
+    unwanted = call.headers.get("if-none-match", "")
+    if unwanted and (unwanted.strip() == "*" or rules.bare_etag(unwanted) == version):
+        raise refused(412, f"If-None-Match {unwanted} is the dataset's version {version}.")
+
+
+def _is_stored(call: Call) -> bool:
+    return call.headers.get("pragma", "").strip().lower() != "validate-only"

@@ -1,0 +1,135 @@
+"""Access tokens: signed, checked, revoked. Source: ims.md 5."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from capstream.aep.call import Caller
+from capstream.aep.ims.keys import KEY_ID, key_set
+from capstream.kernel.json import Json, dumps, loads
+from capstream.storage.ports import Documents
+
+_REVOKED = "ims_revoked"
+_MOST_CACHED = 4096
+
+
+class Standing(StrEnum):
+    """What is known about a token."""
+
+    GOOD = "good"
+    EXPIRED = "expired"  #: `created_at` + `expires_in` has passed
+    REVOKED = "revoked"  #: invalidated before its time
+    BAD = "bad_token"  #: no token of ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token whose signature is ours."""
+
+    id: str
+    caller: Caller
+    expires_ms: int
+    claims: dict[str, Json]
+
+
+class Tokens:
+    """Issues, checks and revokes access tokens. Revocations are durable; a checked signature is remembered by token text."""
+
+    def __init__(self, documents: Documents, key: rsa.RSAPrivateKey, *, ttl_s: int = 86_400) -> None:
+        self._documents = documents
+        self._key = key
+        self._public = key.public_key()
+        self._ttl_ms = ttl_s * 1000
+        self._checked: dict[str, Token] = {}
+        self._revoked: frozenset[str] = frozenset()
+        self._revoked_at = -1  # version of the store the set was read at
+
+    @property
+    def ttl_ms(self) -> int:
+        """Return how long a token lives."""
+        return self._ttl_ms
+
+    def issue(self, caller: Caller, now_ms: int) -> str:
+        """Return a new access token that speaks for `caller`."""
+        claims = {
+            "id": f"{now_ms}_{uuid.uuid4()}_ue1",
+            "type": "access_token",
+            "client_id": caller.client_id,
+            "user_id": caller.user_id,
+            "as": "ims-na1",
+            "org": caller.org_id,
+            "scope": ",".join(sorted(caller.scopes)),
+            "created_at": str(now_ms),
+            "expires_in": str(self._ttl_ms),
+        }
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": KEY_ID, "itt": "at", "typ": ""})
+
+    def verify(self, token: str, now_ms: int) -> Caller | None:
+        """Return who the token speaks for; None when it is invalid, expired or revoked."""
+        known = self._read(token)
+        return known.caller if known and self._standing(known, now_ms) is Standing.GOOD else None
+
+    def inspect(self, token: str, now_ms: int) -> tuple[Standing, Token | None]:
+        """Return the standing of a token, and the token when its signature is ours."""
+        known = self._read(token)
+        return (self._standing(known, now_ms), known) if known else (Standing.BAD, None)
+
+    def revoke(self, token: Token, now_ms: int) -> None:
+        """Make the token invalid for good; durable when it returns. Forgets revocations of tokens that have expired."""
+        with self._documents.transaction() as change:
+            outdated = [key for key, body in change.scan(_REVOKED) if loads(body)["expires"] < now_ms]
+            change.delete(_REVOKED, outdated)
+            change.put(_REVOKED, [(token.id, dumps({"expires": token.expires_ms}))])
+
+    def key_set(self) -> dict[str, Json]:
+        """Return the public key as JWKS."""
+        return key_set(self._public)
+
+    def _read(self, token: str) -> Token | None:
+        known = self._checked.get(token)
+        if known is not None:
+            return known
+        known = self._decode(token)
+        if known:
+            if len(self._checked) >= _MOST_CACHED:
+                self._checked.pop(next(iter(self._checked)))
+            self._checked[token] = known
+        return known
+
+    def _decode(self, token: str) -> Token | None:
+        try:
+            claims = jwt.decode(token, self._public, algorithms=["RS256"], options={"verify_aud": False})
+            if claims.get("type") != "access_token":
+                return None
+            caller = Caller(
+                org_id=claims["org"],
+                client_id=claims["client_id"],
+                user_id=claims["user_id"],
+                scopes=scopes_of(claims["scope"]),
+            )
+            expires_ms = int(claims["created_at"]) + int(claims["expires_in"])
+            return Token(id=claims["id"], caller=caller, expires_ms=expires_ms, claims=claims)
+        except (jwt.InvalidTokenError, KeyError, ValueError):
+            return None
+
+    def _standing(self, token: Token, now_ms: int) -> Standing:
+        if token.expires_ms <= now_ms:
+            return Standing.EXPIRED
+        version = self._documents.version()
+        if version != self._revoked_at:
+            self._revoked = frozenset(key for key, _ in self._documents.scan(_REVOKED))
+            self._revoked_at = version
+        return Standing.REVOKED if token.id in self._revoked else Standing.GOOD
+
+
+def scopes_of(text: str) -> frozenset[str]:
+    """Return the scopes in `text`: separated by commas or blanks, in any order, repeated or not. Source: ims.md 3."""
+    return frozenset(_parts(text))
+
+
+def _parts(text: str) -> Iterable[str]:
+    return text.replace(",", " ").split()

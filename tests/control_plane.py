@@ -1,0 +1,121 @@
+"""The control plane on real storage in a folder, driven through its ASGI application."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from capstream.aep.access_control import api as access_control_api
+from capstream.aep.access_control.model import Roles
+from capstream.aep.call import Handler
+from capstream.aep.catalog import api as catalog_api
+from capstream.aep.catalog.batches import BATCHES, Batches, BatchRecord
+from capstream.aep.catalog.model import Datasets
+from capstream.aep.dataset_service import api as dataset_service_api
+from capstream.aep.dataset_service.model import Labels
+from capstream.aep.gateway import Gateway, GatewayOptions
+from capstream.aep.ims.api import ims_app
+from capstream.aep.ims.model import Client, Clients, Organisations, Tokens
+from capstream.aep.sandbox import api as sandbox_api
+from capstream.aep.sandbox.model import Sandboxes
+from capstream.aep.schema_registry.model import SchemaRegistry
+from capstream.storage.sqlite import SqliteDocuments
+
+ORG = "ABCDEF0123456789ABCDEF01@AdobeOrg"
+START_MS = 1_721_300_000_000
+PROFILE_SCHEMA = "https://ns.adobe.com/xdm/context/profile"
+EVENT_SCHEMA = "https://ns.adobe.com/xdm/context/experienceevent"
+
+
+@cache
+def signing_key() -> rsa.RSAPrivateKey:
+    """Return one key for all tests: making one takes long."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+class ControlPlane:
+    """IMS, gateway, sandboxes, access control and Catalog over one store."""
+
+    def __init__(self, folder: Path, *, options: GatewayOptions | None = None, handlers: Mapping[str, Any] | None = None) -> None:
+        self.now_ms = START_MS
+        self.documents = SqliteDocuments(folder / "control.db")
+        self.organisations = Organisations(self.documents)
+        self.organisations.create("Demo Org", "demo", now_ms=self.now_ms, org_id=ORG)
+        self.clients = Clients(self.documents)
+        self.client, self.secret = self.clients.create(ORG, name="tests", now_ms=self.now_ms)
+        self.tokens = Tokens(self.documents, signing_key())
+        self.sandboxes = Sandboxes(self.documents)
+        self.prod = self.sandboxes.ensure_default(ORG, self.now_ms)
+        self.roles = Roles(self.documents)
+        self.roles.ensure_system_roles(ORG, self.now_ms)
+        self.datasets = Datasets(self.documents)
+        self.schemas = SchemaRegistry(self.documents, "demo")
+        self.state = SqliteDocuments(folder / "state.db")
+        self.erased: list[str] = []
+        ims = ims_app(self.organisations, self.clients, tokens=self.tokens, clock=self.clock)
+        self.gateway = Gateway(
+            {**self._services(), **(handlers or {})},
+            self.tokens,
+            self.clients,
+            self.sandboxes,
+            self.clock,
+            [("/ims", ims)],
+            options,
+        )
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    def close(self) -> None:
+        self.documents.close()
+        self.state.close()
+
+    def add_batches(self, *batches: BatchRecord) -> None:
+        """Store batches as the pipeline does."""
+        with self.state.transaction() as change:
+            change.put(BATCHES, [(f"{batch.sandbox_id}/{batch.id}", msgspec.msgpack.encode(batch)) for batch in batches])
+
+    def _services(self) -> dict[str, dict[str, Handler]]:
+        return {
+            "sandbox": sandbox_api.handlers(self.sandboxes, erase=self.erased.append),
+            "access_control": access_control_api.handlers(self.roles, enabled=True),
+            "catalog": catalog_api.handlers(self.datasets, self.schemas, batches=Batches(self.state)),
+            "dataset_service": dataset_service_api.handlers(Labels(self.documents), self.datasets),
+        }
+
+    def token(self, client: Client | None = None) -> str:
+        """Return a fresh access token."""
+        from capstream.aep.call import Caller
+
+        one = client or self.client
+        caller = Caller(org_id=one.org_id, client_id=one.client_id, user_id=one.user_id, scopes=frozenset({"openid"}))
+        return self.tokens.issue(caller, self.now_ms)
+
+    def headers(self, **changed: str | None) -> dict[str, str]:
+        """Return the four headers of a good call, with some changed or (None) left out; `_` in a name means `-`."""
+        wanted: dict[str, str | None] = {
+            "authorization": f"Bearer {self.token()}",
+            "x-api-key": self.client.client_id,
+            "x-gw-ims-org-id": ORG,
+            "x-sandbox-name": "prod",
+        } | {name.replace("_", "-"): value for name, value in changed.items()}
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    def http(self, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+        """Return a client that talks to the gateway in this process."""
+        transport = httpx.ASGITransport(app=self.gateway)
+        return httpx.AsyncClient(transport=transport, base_url="http://platform.test", headers=dict(headers or {}))
+
+    def call(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **body: Any) -> httpx.Response:
+        """Return the answer to one request with good headers, or with exactly `headers`."""
+        import asyncio
+
+        async def send() -> httpx.Response:
+            async with self.http() as client:
+                return await client.request(method, path, headers=self.headers() if headers is None else dict(headers), **body)
+
+        return asyncio.run(send())
