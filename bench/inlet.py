@@ -23,8 +23,8 @@ _FLOW_ID = "0a1b2c3d-1111-4222-8333-444455556666"
 _ORG_ID = "A1B2C3D4E5F60718293A4B5C@AdobeOrg"
 
 
-def _app(folder: Path) -> CollectionApp:
-    documents = SqliteDocuments(folder / "control.db")
+def _prepare(documents: SqliteDocuments) -> None:
+    """Store one raw inlet and one mapped flow on it."""
     inlet = Inlet(
         id=_INLET_ID,
         org_id=_ORG_ID,
@@ -51,6 +51,11 @@ def _app(folder: Path) -> CollectionApp:
     with documents.transaction() as change:
         save_inlet(change, inlet)
         save_route(change, route)
+
+
+def _app(folder: Path) -> CollectionApp:
+    documents = SqliteDocuments(folder / "control.db")
+    _prepare(documents)
     return collection_app(
         Collection(
             log=SqliteLog(folder / "inlet.db"),

@@ -56,7 +56,8 @@ class Rig:
     def _is_ready(self) -> bool:
         self._supervisor.tick()
         try:
-            return httpx.get(f"{self.url}/health").status_code == 200
+            missing = httpx.get(f"{self.url}/health").json().get("missing", [])
+            return not set(missing) & set(self.roles)  # a measurement may do without some roles
         except httpx.TransportError:
             return False
 

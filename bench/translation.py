@@ -51,7 +51,9 @@ def _measure_kind(kind: str) -> dict[str, float]:
     figures[f"{kind}: normalise"] = _best(lambda: normalise(raw, 1))
     figures[f"{kind}: peek + dedupe key"] = _best(lambda: peek(raw).dedupe_key())  # type: ignore[union-attr]
     ((key, state),) = states.items()
-    figures[f"{kind}: dump + load of the state ({len(dump(state))} bytes, {state.log_count} facts)"] = _best(lambda: load(dump(state)))
+    figures[f"{kind}: dump + load of the state ({len(dump(state))} bytes, {state.log_count} facts)"] = _best(
+        lambda: load(dump(state))
+    )
     figures[f"{kind}: profile payload"] = _best(lambda: profile_payload(key, state, programs, config))
     return figures
 

@@ -11,6 +11,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from capstream.kernel.clock import Clock, shifted, system_clock
 from capstream.kernel.errors import InputError
 
 DEFAULT_DATA = ".capstream"
@@ -29,6 +30,7 @@ class Server:
     port: int = setting(8787, "Port to listen on.")
     public_url: str = setting("", "Base URL under which others reach this server; empty: http://localhost:{port}.")
     log_level: str = setting("info", "debug, info, warning or error.")
+    clock_offset_s: int = setting(0, "Rehearse a wrong clock: added to the time of every process.", "seconds")
     crash_at: str = setting("", "Rehearse a recovery: role:step:n kills that process once, the n-th time it reaches the step.")
 
 
@@ -70,6 +72,10 @@ class Settings:
     ims: Ims = field(default_factory=Ims)
     platform: Platform = field(default_factory=Platform)
     relay: Relay = field(default_factory=Relay)
+
+    def clock(self) -> Clock:
+        """Return the clock of this server's processes."""
+        return shifted(system_clock, self.server.clock_offset_s * 1000)
 
     @property
     def base_url(self) -> str:

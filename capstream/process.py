@@ -1,6 +1,7 @@
 """One process of a running server: `python -m capstream.process gateway|worker|courier`, started by the supervisor."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ def main() -> int:
     from capstream import app  # noqa: PLC0415 - after the settings are known to be right
 
     _note_pid(settings, role)
+    gc.freeze()  # what is loaded by now lives as long as the process
+    gc.set_threshold(50_000, 20, 50)  # records come and go by thousands: the default would scan them again and again
     run: Callable[[config.Settings, asyncio.Event], Awaitable[None]] = app.ROLES[role]
     _runner()(_until_terminated(run, settings))
     return 0
@@ -33,27 +36,6 @@ def _note_pid(settings: config.Settings, role: str) -> None:
     file.write_text(f"{os.getpid()}\n")
 
 
-def crash_point(settings: config.Settings, role: str) -> Callable[[str], None]:
-    """Return what a role calls at each durable step; it kills the process where `server.crash_at` says, once for a data folder.
-
-    `role:step:n` means: the n-th time `role` reaches `step`. For rehearsing recoveries.
-    """
-    wanted_role, _, rest = settings.server.crash_at.partition(":")
-    step, _, times = rest.partition(":")
-    marker = settings.data / "run" / f"crashed-{role}"
-    if wanted_role != role or marker.exists():
-        return lambda _: None
-    left = [int(times or 1)]
-
-    def reached(name: str) -> None:
-        left[0] -= name == step
-        if name == step and left[0] == 0:
-            marker.write_text(step)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return reached
-
-
 def _runner() -> Callable[[Awaitable[None]], None]:
     import uvloop  # noqa: PLC0415
 
@@ -61,7 +43,8 @@ def _runner() -> Callable[[Awaitable[None]], None]:
 
 
 def _stop_with_supervisor() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 64):  # unbuffered: a buffered read holds a lock that a process must not hold when it ends
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

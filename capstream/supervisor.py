@@ -91,7 +91,7 @@ class _locked:  # noqa: N801 - reads as a keyword at its one place of use
 def _on_signal() -> list[int]:
     received: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         received.append(number)
 
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

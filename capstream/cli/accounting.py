@@ -62,12 +62,12 @@ def compare_books(client: PlatformClient, connection: Mapping[str, Json], summar
 def _lake(client: PlatformClient, connection: Mapping[str, Json]) -> dict[str, int]:
     table = connection["event_dataset_name"].lower().replace(" ", "_")
     sql = f"select count(*) as n, count(distinct _id) as d from {table}"
-    (rows, distinct), *_ = client.platform("POST", "/capstream/query", body={"sql": sql, "limit": 1})["rows"]
+    found = client.platform("POST", "/capstream/query", body={"sql": sql, "limit": 1})["rows"][0]
     path = "/data/foundation/flowservice/runs"
     runs = client.platform("GET", path, query={"property": f"flowId=={connection['event_flow_id']}"})["items"]
     return {
-        "rows": rows,
-        "distinct": distinct,
+        "rows": found["n"],
+        "distinct": found["d"],
         "rejected": sum(run["metrics"]["recordSummary"]["failedRecordCount"] for run in runs),
     }
 

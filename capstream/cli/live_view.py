@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from capstream.cli.rehearsal import View
+from capstream.cli.rehearsal import View, waiting
 from capstream.credentials import Credentials
 from capstream.kernel.clock import rfc3339
 
@@ -83,7 +83,7 @@ def _facts(view: View, rate: float) -> list[tuple[str, str]]:
                 ("delivered payloads", f"{delivered:,}"),
                 ("duplicates", f"{books['duplicates']:,}"),
                 ("dead letters", f"{books['deadLettered']:,}"),
-                ("waiting", f"{view.relay['journal']['pending'] + sum(view.relay['waiting'].values()):,}"),
+                ("waiting", f"{waiting(view.relay):,}"),
             ]
     if view.platform:
         facts.append(("profiles", f"{view.platform['profiles']:,}"))

@@ -31,12 +31,12 @@ def query(
     """Run SQL over the datasets of the sandbox."""
     with PlatformClient(find(credentials)) as client:
         answer = client.platform("POST", "/capstream/query", body={"sql": sql, "limit": limit})
-    columns, rows = answer["columns"], answer["rows"]
+    columns = [column["name"] for column in answer["columns"]]
+    rows = [[row[name] for name in columns] for row in answer["rows"]]
     if output is Format.JSON:
-        typer.echo(pretty([dict(zip(columns, row, strict=True)) for row in rows]))
+        typer.echo(pretty(answer["rows"]))
     elif output is Format.CSV:
-        writer = csv.writer(sys.stdout)
-        writer.writerows([columns, *([_text(value) for value in row] for row in rows)])
+        csv.writer(sys.stdout).writerows([columns, *([_text(value) for value in row] for row in rows)])
     else:
         table = Table(*columns)
         for row in rows:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 
 import httpx
@@ -96,6 +97,20 @@ async def rehearse(
     return Outcome(summary, connection, relay, view, findings)
 
 
+@asynccontextmanager
+async def _watching(
+    client: PlatformClient, view: View, show: Show, simulation: Simulation, probes: asyncio.Queue[Acceptance]
+) -> AsyncIterator[None]:
+    """Keep the view fresh and time a sample of events for as long as the block runs."""
+    tasks = [asyncio.create_task(_watch(client, view, show, simulation)), asyncio.create_task(_probe(client, view, probes))]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _connect(credentials: Credentials, source: str, api_url: str) -> dict[str, Json]:
     api = {"host": api_url, "key": "simulator", "secret": "simulator", "perMinute": 600_000, "concurrency": 16}
     settings = {"capillaryApi": api, "translation": {"org_zone": "Europe/London"}}
@@ -170,13 +185,18 @@ def profiles(client: PlatformClient, members: Sequence[int]) -> dict[int, Json]:
     return found
 
 
+def waiting(relay: Json) -> int:
+    """Return how much the relay still has to do."""
+    return int(relay["journal"]["pending"] + relay["waiting"]["parked"] + relay["waiting"]["held"])
+
+
 async def _quiet(client: PlatformClient) -> Json:
     """Return the relay's status once neither the relay nor the pipeline has anything left to do."""
     until = time.monotonic() + _QUIET_WITHIN_S
     while time.monotonic() < until:
         relay = await asyncio.to_thread(client.relay, "GET", "/relay/status")
         platform = await asyncio.to_thread(client.platform, "GET", "/capstream/status")
-        if relay["journal"]["pending"] + sum(relay["waiting"].values()) + platform["pending"] == 0:
+        if waiting(relay) + platform["pending"] == 0:
             return relay
         await asyncio.sleep(0.1)
     raise CapstreamError(

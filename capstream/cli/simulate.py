@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from capstream import config
+from capstream.capillary.programme.distort import Malformation
 from capstream.cli.live_view import LiveView
 from capstream.cli.options import CredentialsFile, find
 from capstream.cli.rehearsal import Outcome, rehearse
 from capstream.credentials import Credentials
 from capstream.kernel.json import Json, dumps
-from capstream.relay.faults import Faults, Malformation
+from capstream.relay.faults import Faults
 from capstream.relay.sender import Rate, SenderOptions
 from capstream.relay.simulate import SimulationOptions
 
@@ -61,7 +62,7 @@ def sender(who: Credentials, source: str, rate: str, *, connections: int, seed: 
 
 def faults() -> Faults:
     """Return the ordinary imperfections of a webhook feed, and a few malformed bodies among them."""
-    kinds = (Malformation.TRUNCATED, Malformation.NOT_JSON, Malformation.MISSING_CUSTOMER_ID, Malformation.UNKNOWN_EVENT)
+    kinds = (Malformation.TRUNCATED, Malformation.NOT_JSON, Malformation.MISSING_CUSTOMER_ID, Malformation.UNKNOWN_EVENT_NAME)
     return Faults(malformed=dict.fromkeys(kinds, MALFORMED_SHARE))
 
 

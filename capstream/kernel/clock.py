@@ -13,6 +13,11 @@ def system_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+def shifted(clock: Clock, by_ms: int) -> Clock:
+    """Return a clock that is `by_ms` ahead of `clock`."""
+    return (lambda: clock() + by_ms) if by_ms else clock
+
+
 def rfc3339(millis: int) -> str:
     """Return `millis` as UTC RFC 3339 with milliseconds: `2024-09-17T15:04:31.220Z`."""
     seconds, rest = divmod(millis, 1000)

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Server, eventually
+from running import Server, eventually
 
 from capstream.kernel.json import dumps
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Server
+from running import Server
 
 pytestmark = pytest.mark.story
 ROOT = Path(__file__).parents[2]

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 
 from capstream.serving import Respond, ThinRequest, asgi_webhooks, serve
 
@@ -69,7 +70,7 @@ def run(port: int, *packets: bytes, until: Callable[[bytes], bool]) -> bytes:
         async with server(port):
             return await talk(port, *packets, until=until)
 
-    return asyncio.run(main())
+    return uvloop.run(main())  # the loop the server runs on
 
 
 def test_webhooks_keep_alive_and_pipelined_are_answered_in_order(port: int) -> None:

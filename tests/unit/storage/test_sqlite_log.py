@@ -38,6 +38,23 @@ def test_seen_keys_lead_to_the_first_record_under_them(tmp_path: Path) -> None:
     log.close()
 
 
+def test_keys_are_found_before_and_after_they_are_indexed_by_the_writer_a_reader_and_the_next_writer(tmp_path: Path) -> None:
+    writer = SqliteLog(tmp_path / "log.db")
+    reader = SqliteLog(tmp_path / "log.db", readonly=True)
+    keys = [b"k%05d" % i for i in range(9000)]
+    for start in range(0, 9000, 100):
+        part = keys[start : start + 100]
+        writer.append([b"x"] * 100, keys=part)
+        assert reader.seen(part) == writer.seen(part) == {key: start + i for i, key in enumerate(part, 1)}
+    expected = {key: offset for offset, key in enumerate(keys, 1)}
+    again = SqliteLog(tmp_path / "log.db", readonly=True)
+    assert writer.seen(keys) == reader.seen(keys) == again.seen(keys) == expected
+    assert len(reader._recent) < 9000
+    assert writer.append([b"y", b"z"], keys=[b"", keys[3]]) == 9001
+    writer.close()
+    assert SqliteLog(tmp_path / "log.db").seen([keys[3], b""]) == {keys[3]: 4}
+
+
 def test_a_reader_in_another_connection_sees_what_was_appended(tmp_path: Path) -> None:
     writer = SqliteLog(tmp_path / "log.db")
     reader = SqliteLog(tmp_path / "log.db", readonly=True)
@@ -83,6 +100,8 @@ for i in range(50):
 print(last, flush=True)
 os.kill(os.getpid(), 9)
 """
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "log.db")], check=False, capture_output=True, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "log.db")], check=False, capture_output=True, env=dict(os.environ)
+    )
     assert done.stdout.strip() == b"50"
     assert [body for _, body in SqliteLog(tmp_path / "log.db").read(0, 99)] == [b"%d" % i for i in range(50)]

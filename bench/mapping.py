@@ -1,0 +1,131 @@
+"""How fast mapping sets run: parse, map and serialise one record after another, on one core.
+
+Prints records/s for a 20-row transaction with 4 line items, its stages, and the curve over the number of line items.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from capstream.aep.data_prep.compiler import compile_set
+from capstream.aep.data_prep.rows import Row, SourceType
+from capstream.kernel.json import dumps, loads
+from capstream.xdm.schema import Field, Schema
+
+LINE_COUNTS = (1, 4, 16, 64, 250, 1000)
+_A, _S, _E = SourceType.ATTRIBUTE, SourceType.STATIC, SourceType.EXPRESSION
+
+ROWS = [
+    Row(_A, "_id", "_id"),
+    Row(_A, "timestamp", "timestamp"),
+    Row(_S, "commerce.purchases", "eventType"),
+    Row(_A, "commerce.commerceScope.storeCode", "commerce.commerceScope.storeCode"),
+    Row(_A, "commerce.order.priceTotal", "commerce.order.priceTotal"),
+    Row(_A, "_id", "commerce.order.purchaseID"),
+    Row(_E, "1", "commerce.purchases.value"),
+    Row(_A, "identityMap.email.id", "identityMap.email[0].id"),
+    Row(_A, "identityMap.email.authenticatedState", "identityMap.email[0].authenticatedState"),
+    Row(_A, "identityMap.email.primary", "identityMap.email[0].primary"),
+    Row(_A, "productLineItems[*].SKU", "productListItems[*].SKU"),
+    Row(_A, "productLineItems[*].name", "productListItems[*].name"),
+    Row(_A, "productLineItems[*].quantity", "productListItems[*].quantity"),
+    Row(_A, "productLineItems[*].priceTotal", "productListItems[*].priceTotal"),
+    Row(_A, "productLineItems[*].discountAmount", "productListItems[*].discountAmount"),
+    Row(_S, "INR", "productListItems[*].currencyCode"),
+    Row(_E, "upper(productLineItems[*].SKU)", "productListItems[*]._demo.code"),
+    Row(_E, "size_of(productLineItems)", "_demo.itemCount"),
+    Row(_E, "sha256(lower(trim(identityMap.email[0].id)))", "_demo.emailHash"),
+    Row(_E, 'iif(commerce.order.priceTotal > 100, "large", "small")', "_demo.basket"),
+]
+
+
+def _object(**children: Field) -> Field:
+    return Field(kind="object", children=children)
+
+
+def _schema() -> Schema:
+    string, number, moment = Field(kind="string"), Field(kind="number"), Field(kind="date-time")
+    item = _object(
+        SKU=string, name=string, quantity=Field(kind="long"), priceTotal=number, discountAmount=number,
+        currencyCode=string, _demo=_object(code=string),
+    )  # fmt: skip
+    identity = _object(id=string, authenticatedState=string, primary=Field(kind="boolean"))
+    root = _object(
+        _id=string,
+        timestamp=moment,
+        eventType=string,
+        commerce=_object(
+            commerceScope=_object(storeCode=string),
+            order=_object(priceTotal=number, purchaseID=string),
+            purchases=_object(value=number),
+        ),
+        identityMap=Field(kind="map", values=Field(kind="array", items=identity)),
+        productListItems=Field(kind="array", items=item),
+        _demo=_object(itemCount=Field(kind="long"), emailHash=string, basket=string),
+    )
+    return Schema(id="bench", title="bench", behaviour="time-series", class_id="bench", root=root)
+
+
+def record(lines: int) -> dict[str, Any]:
+    """Return a transaction with that many line items."""
+    items = [
+        {"SKU": f"sku_{at:04d}", "quantity": at % 9 + 1, "priceTotal": at * 1.5 + 4, "name": f"Item {at}", "discountAmount": 0.5}
+        for at in range(lines)
+    ]
+    return {
+        "_id": "T0002",
+        "timestamp": "2025-07-14T12:05:00Z",
+        "identityMap": {"email": [{"authenticatedState": "ambiguous", "id": "member-0001@example.com", "primary": True}]},
+        "commerce": {"commerceScope": {"storeCode": "HSR"}, "order": {"priceTotal": 214.5}},
+        "productLineItems": items,
+    }
+
+
+def _rate(work: Callable[[], object], *, seconds: float = 0.15, repeats: int = 5) -> float:
+    """Return calls per second, the median of several runs."""
+    work()
+    rates = []
+    for _ in range(repeats):
+        count, start = 0, time.perf_counter()
+        while True:
+            for _ in range(20):
+                work()
+            count += 20
+            taken = time.perf_counter() - start
+            if taken >= seconds:
+                break
+        rates.append(count / taken)
+    return statistics.median(rates)
+
+
+def measure() -> dict[str, float]:
+    """Return records per second by stage and by number of line items; `compile_ms` is milliseconds."""
+    start = time.perf_counter()
+    program = compile_set(ROWS, _schema())
+    result = {"compile_ms": (time.perf_counter() - start) * 1000}
+    body = dumps(record(4))
+    parsed = loads(body)
+    mapped, problems = program(parsed)
+    if problems or not program.source:
+        raise RuntimeError(f"the benchmark's mapping set does not run as it should: {problems}")
+    result["parse"] = _rate(lambda: loads(body))
+    result["map"] = _rate(lambda: program.run(parsed))
+    result["serialise"] = _rate(lambda: dumps(mapped))
+    result["parse+map+serialise"] = _rate(lambda: dumps(program.run(loads(body))[0]))
+    result["map, general engine"] = _rate(lambda: program.general(parsed))
+    for lines in LINE_COUNTS:
+        text = dumps(record(lines))
+        result[f"parse+map+serialise, {lines} line items"] = _rate(lambda text=text: dumps(program.run(loads(text))[0]))  # type: ignore[misc]
+    return result
+
+
+def main() -> None:
+    """Print the measurements."""
+    for name, value in measure().items():
+        micros = "" if name.endswith("ms") else f"{1e6 / value:12.2f} us"
+        print(f"{name:40s} {value:14,.1f} {micros}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""A mapping set to one program. Source: data-prep.md 3, 4, 8."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from capstream.aep.data_prep.conversion import Conversions
+from capstream.aep.data_prep.emitter import write_program
+from capstream.aep.data_prep.general import GeneralEngine, Surroundings
+from capstream.aep.data_prep.rowplan import RowError, plan_rows
+from capstream.aep.data_prep.rows import Problem, Row, rows_of
+from capstream.aep.data_prep.shape import NoShape
+from capstream.kernel.clock import Clock, system_clock
+from capstream.kernel.ids import new_uuid
+from capstream.kernel.json import Json
+from capstream.lang.expression import NewId, define
+from capstream.lang.hierarchy_functions import Budget
+from capstream.xdm.schema import Schema
+
+Mapped = tuple[dict[str, Json], list[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled mapping set: record in, mapped record and transform errors out. Never raises for a record."""
+
+    run: Callable[[dict[str, Json]], Mapped]
+    source: str  #: the generated Python source; empty when the general engine does all the work
+    general: Callable[[dict[str, Json]], Mapped]  #: the general engine, to which generated code hands unusual records
+
+    def __call__(self, record: dict[str, Json]) -> Mapped:
+        """Return the mapped record and its transform errors."""
+        return self.run(record)
+
+
+def compile_set(
+    rows: Sequence[Row],
+    schema: Schema | None,
+    *,
+    allow_null_values: bool = False,
+    strict: bool = False,
+    clock: Clock = system_clock,
+    new_id: NewId = new_uuid,
+) -> Program:
+    """Return the program of a mapping set. Errors: RowError for the first row that cannot be compiled."""
+    plans = plan_rows(rows, schema)
+    conversions = Conversions(keep_nulls=allow_null_values)
+    engine = GeneralEngine(plans, conversions, keep_nulls=allow_null_values, strict=strict)
+
+    def general(record: dict[str, Json]) -> Mapped:
+        return engine.map(Surroundings(record, clock(), Budget(), new_id))
+
+    if allow_null_values or strict:
+        return Program(general, "", general)
+    surroundings = {"s": general, "u": new_id, "y": clock, "o": Budget}
+    try:
+        written = write_program(plans, conversions, surroundings)
+    except NoShape:
+        return Program(general, "", general)
+    return Program(define(written.source, written.names, "program"), written.source, general)
+
+
+def compile_mapping_set(mapping_set: dict[str, Json], schema: Schema | None) -> Program:
+    """Return the program of a stored mapping set, its `allowNullValues` and `strictMapping` heeded.
+
+    Errors: ValueError, of which RowError is one.
+    """
+    return compile_set(
+        rows_of(mapping_set),
+        schema,
+        allow_null_values=mapping_set.get("allowNullValues") is True,
+        strict=mapping_set.get("strictMapping") is True,
+    )
+
+
+__all__ = ["Problem", "Program", "RowError", "compile_mapping_set", "compile_set", "rows_of"]

@@ -1,0 +1,40 @@
+"""Mapping sets and their versions. Source: data-prep.md 1.3, 1.4."""
+
+from capstream.kernel.json import Json, dumps, loads
+from capstream.storage.ports import Documents
+
+_LATEST = "mapping_sets"  #: {sandbox}/{id} -> newest version of the set
+_VERSIONS = "mapping_set_versions"  #: {sandbox}/{id}/{version, 6 digits} -> that version; kept for ever: flows pin versions
+
+
+class MappingSets:
+    """The mapping sets of all sandboxes, every version of them."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+
+    def get(self, sandbox_id: str, mapping_id: str, version: int | None = None) -> dict[str, Json] | None:
+        """Return a version of a set (None: the newest), or None when there is no such set or version."""
+        if version is None:
+            body = self.documents.get(_LATEST, f"{sandbox_id}/{mapping_id}")
+        else:
+            body = self.documents.get(_VERSIONS, f"{sandbox_id}/{mapping_id}/{version:06d}")
+        return None if body is None else loads(body)
+
+    def all(self, sandbox_id: str) -> list[dict[str, Json]]:
+        """Return the newest version of every set of the sandbox."""
+        return [loads(body) for _, body in self.documents.scan(_LATEST, prefix=f"{sandbox_id}/")]
+
+    def save(self, sandbox_id: str, mapping_set: dict[str, Json]) -> None:
+        """Store a version of a set as its newest; `id` and `version` are members of it."""
+        key, body = f"{sandbox_id}/{mapping_set['id']}", dumps(mapping_set)
+        with self.documents.transaction() as change:
+            change.put(_LATEST, [(key, body)])
+            change.put(_VERSIONS, [(f"{key}/{mapping_set['version']:06d}", body)])
+
+    def remove(self, sandbox_id: str, mapping_id: str) -> bool:
+        """Delete a set with all its versions; False when there was none."""
+        with self.documents.transaction() as change:
+            versions = [key for key, _ in change.scan(_VERSIONS, prefix=f"{sandbox_id}/{mapping_id}/")]
+            change.delete(_VERSIONS, versions)
+            return change.delete(_LATEST, [f"{sandbox_id}/{mapping_id}"]) > 0

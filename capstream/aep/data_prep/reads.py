@@ -1,0 +1,188 @@
+"""Source paths as a tree, so that generated code reads every step of every path once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from capstream.aep.data_prep.shape import Element, SourceStep
+from capstream.lang.emit import Environment
+from capstream.lang.nodes import Index, Name
+from capstream.lang.paths import MISSING
+
+
+@dataclass(slots=True)
+class Code:
+    """Lines of generated source, with the bound names they use."""
+
+    env: Environment
+    lines: list[str] = field(default_factory=list)
+    depth: int = 1
+
+    def add(self, line: str) -> None:
+        """Append a line at the current indentation."""
+        self.lines.append(f"{'    ' * self.depth}{line}")
+
+    def block(self, line: str, body: Callable[[], None]) -> None:
+        """Append a line that opens a block, and the block."""
+        self.add(line)
+        self.depth += 1
+        before = len(self.lines)
+        body()
+        if len(self.lines) == before:
+            self.add("pass")
+        self.depth -= 1
+
+    def bail(self) -> None:
+        """Append the hand-over of the record to the general engine."""
+        self.add("return s(r)")
+
+    def is_class(self, variable: str, kind: type) -> str:
+        """Return the test for an exact class."""
+        return f"{variable}.__class__ is {self.env.bind('c', kind)}"
+
+
+@dataclass(slots=True)
+class Read:
+    """One step of some paths. `wanted`: its value is used itself, not only stepped through."""
+
+    variable: str = ""
+    wanted: bool = False
+    flat: str | None = None  #: root key that stands for the whole path
+    null_flag: str = ""  #: variable that tells an explicit null from a missing value
+    below: dict[SourceStep, "Read"] = field(default_factory=dict)
+
+    def declare(self, env: Environment, path: tuple[SourceStep, ...], flat: str | None = None) -> "Read":
+        """Return the node of a path, its value wanted."""
+        node = self
+        for step in path:
+            node = node.below.setdefault(step, Read())
+            node.variable = node.variable or env.fresh("p")
+        node.wanted = True
+        node.flat = node.flat or flat
+        return node
+
+    def wanted_below(self) -> Iterator["Read"]:
+        """Yield the wanted nodes below this one."""
+        for node in self.below.values():
+            if node.wanted:
+                yield node
+            yield from node.wanted_below()
+
+
+def write_reads(code: Code, root: Read, holder: str, *, record: bool) -> None:
+    """Append the reads of a tree from `holder`, which is an object; `record`: it is the record itself."""
+    if not root.below:
+        return
+    getter = code.env.fresh("g")
+    code.add(f"{getter} = {holder}.get")
+    for step, node in root.below.items():
+        if isinstance(step, Name):
+            _get(code, node, step, getter)
+            _steps(code, node, step if record else None, getter)
+        else:
+            _nothing(code, [node, *node.wanted_below()])
+
+
+def _get(code: Code, node: Read, step: Name, getter: str) -> None:
+    key = code.env.constant(step.text)
+    if not node.null_flag:
+        code.add(f"{node.variable} = {getter}({key})")
+        return
+    missing = code.env.bind("k", MISSING)
+    code.add(f"{node.variable} = {getter}({key}, {missing})")
+    code.add(f"{node.null_flag} = {node.variable} is None")
+    code.block(f"if {node.variable} is {missing}:", lambda: code.add(f"{node.variable} = None"))
+
+
+def _steps(code: Code, node: Read, root_step: Name | None, getter: str) -> None:
+    """Append what lies below a node whose variable holds its value."""
+    for step, below in node.below.items():
+        if isinstance(step, Element):
+            if root_step is not None:
+                _flat_element(code, node.variable, below)
+            _element(code, node.variable, step, below)
+    plain = {step: below for step, below in node.below.items() if not isinstance(step, Element)}
+    if not plain:
+        return
+    names = {step: below for step, below in plain.items() if isinstance(step, Name)}
+    indexes = {step: below for step, below in plain.items() if isinstance(step, Index)}
+    code.block(f"if {code.is_class(node.variable, dict)}:", lambda: _names(code, node, names, bail=bool(indexes)))
+    code.block(f"elif {code.is_class(node.variable, list)}:", lambda: _indexes(code, node, indexes, bail=bool(names)))
+    wanted = [one for below in plain.values() for one in _self_and_below(below)]
+    flats = [one for one in wanted if one.flat is not None]
+    if root_step is not None and flats:
+        test = f"elif {node.variable} is None and {code.env.constant(root_step.text)} not in r:"
+        code.block(test, lambda: _flat(code, wanted, getter))
+    code.block("else:", lambda: _nothing(code, wanted))
+
+
+def _self_and_below(node: Read) -> list[Read]:
+    return ([node] if node.wanted else []) + list(node.wanted_below())
+
+
+def _names(code: Code, node: Read, names: dict[Name, Read], *, bail: bool) -> None:
+    if bail:
+        code.bail()
+        return
+    getter = code.env.fresh("g")
+    code.add(f"{getter} = {node.variable}.get")
+    for step, below in names.items():
+        _get(code, below, step, getter)
+        _steps(code, below, None, getter)
+
+
+def _indexes(code: Code, node: Read, indexes: dict[Index, Read], *, bail: bool) -> None:
+    if bail:
+        code.bail()
+        return
+    for step, below in indexes.items():
+        _nth(code, below, node.variable, int(step.value))
+        _steps(code, below, None, "")
+
+
+def _nth(code: Code, node: Read, holder: str, at: int) -> None:
+    position = code.env.constant(at)
+    length = code.env.bind("f", len)
+    code.add(f"{node.variable} = {holder}[{position}] if {length}({holder}) > {position} else None")
+    if node.null_flag:
+        code.add(f"{node.null_flag} = {node.variable} is None and {length}({holder}) > {position}")
+
+
+def _element(code: Code, holder: str, step: Element, node: Read) -> None:
+    code.block(f"if {code.is_class(holder, list)}:", lambda: _nth(code, node, holder, step.at))
+    taken = holder if step.at == 0 or not step.explicit else "None"
+
+    def other() -> None:
+        code.add(f"{node.variable} = {taken}")
+        if node.null_flag:
+            code.add(f"{node.null_flag} = False")
+
+    code.block("else:", other)
+    _steps(code, node, None, "")
+
+
+def _flat_element(code: Code, holder: str, node: Read) -> None:
+    flats = [code.env.constant(one.flat) for one in _self_and_below(node) if one.flat is not None]
+    if flats:
+        found = " or ".join(f"{flat} in r" for flat in flats)
+        code.block(f"if {holder} is None and ({found}):", code.bail)
+
+
+def _nothing(code: Code, wanted: list[Read]) -> None:
+    named = [node for node in wanted if node.variable]
+    if named:
+        code.add(f"{' = '.join(node.variable for node in named)} = None")
+    for node in named:
+        if node.null_flag:
+            code.add(f"{node.null_flag} = False")
+
+
+def _flat(code: Code, wanted: list[Read], getter: str) -> None:
+    for node in wanted:
+        if node.flat is None:
+            _nothing(code, [node])
+            continue
+        key = code.env.constant(node.flat)
+        code.add(f"{node.variable} = {getter}({key})")
+        if node.null_flag:
+            code.add(f"{node.null_flag} = {node.variable} is None and {key} in r")
+

@@ -1,0 +1,183 @@
+"""What is done with the records of a flow, compiled: mapping, validation, table. Source: streaming-ingestion.md 8.
+
+Plans are looked up for each batch and made anew only when the control plane changed; their compiled parts are shared and
+kept as long as mapping set and schema stay the same.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from capstream.aep.call import Sandbox
+from capstream.aep.catalog.batches import Source
+from capstream.aep.catalog.lake import lake_table, stored_schema
+from capstream.aep.catalog.model import Datasets, identity_enabled, profile_enabled, validation_disabled
+from capstream.aep.data_prep.compiler import Program, compile_set
+from capstream.aep.data_prep.model import MappingSets
+from capstream.aep.data_prep.rowplan import RowError
+from capstream.aep.data_prep.rows import rows_of
+from capstream.aep.flow_service.model import Flows, Inlets, Route, State
+from capstream.kernel import log
+from capstream.kernel.json import Json, digest
+from capstream.storage.ports import Documents
+from capstream.xdm.arrow import compile_table
+from capstream.xdm.schema import Schema
+from capstream.xdm.validate import Validator, compile_validator
+
+ToTable = Callable[[Sequence[dict[str, Json]]], pa.Table]
+
+
+class Schemas(Protocol):
+    """What a plan asks of the Schema Registry."""
+
+    def schema(self, sandbox_id: str, schema_id: str) -> Schema | None: ...
+    def etag(self, sandbox_id: str, schema_id: str) -> str: ...
+    def has_union_tag(self, sandbox_id: str, schema_id: str) -> bool: ...
+    def descriptors(self, sandbox_id: str, schema_id: str) -> list[dict[str, Json]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """How records of one flow (or, without a flow, of one dataset) are processed."""
+
+    source: Source
+    route: Route | None
+    table: str  #: the dataset's table in the lake
+    is_event: bool
+    program: Program | None  #: None when records pass through unmapped
+    validate: Validator | None  #: None when the dataset's validation is switched off
+    tabulate: ToTable
+    profile: bool  #: fed to Profile
+    identity: bool  #: fed to the identity graph
+    descriptors: tuple[dict[str, Json], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Unusable:
+    """Why the records of a flow cannot be processed now. They are kept as rejected."""
+
+    source: Source | None  #: None when not even a dataset is known
+    route: Route | None
+    code: str
+    reason: str
+
+
+_DATA_PLANE = "CONNECTOR-2001-500"
+_MAPPING = "MAPPER-3700-400"
+
+
+class Plans:
+    """The plans of every flow and dataset that records arrive for."""
+
+    def __init__(self, documents: Documents, schemas: Schemas) -> None:
+        self._documents = documents
+        self._schemas = schemas
+        self._flows = Flows(documents)
+        self._inlets = Inlets(documents)
+        self._datasets = Datasets(documents)
+        self._mapping_sets = MappingSets(documents)
+        self._version = -1
+        self._plans: dict[tuple[str, str, str], Plan | Unusable] = {}
+        self._programs: dict[tuple[str, str, str], Program] = {}
+        self._compiled: dict[tuple[str, str, str], tuple[Validator, ToTable]] = {}
+
+    def plan(self, inlet_id: str, flow_id: str, dataset_id: str) -> Plan | Unusable:
+        """Return what to do with records that came in by `inlet_id` for a flow, or without one for a dataset."""
+        version = self._documents.version()
+        if version != self._version:
+            self._plans.clear()
+            self._version = version
+        key = (inlet_id, flow_id, dataset_id)
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = self._safely_made(inlet_id, flow_id, dataset_id)
+        return found
+
+    def stopped(self, flow_ids: Sequence[str]) -> list[str]:
+        """Return those flows that are deleted or no longer enabled."""
+        routes = {flow_id: self._flows.route(flow_id) for flow_id in flow_ids}
+        return [flow_id for flow_id, route in routes.items() if route is None or route.state is not State.ENABLED]
+
+    def _safely_made(self, inlet_id: str, flow_id: str, dataset_id: str) -> Plan | Unusable:
+        try:
+            return self._made(inlet_id, flow_id, dataset_id)
+        except Exception as error:  # noqa: BLE001 - one flow that cannot be prepared must not hold up the others
+            log.error("plan not made", action="plan_failed", exc=error, flow=flow_id, dataset=dataset_id)
+            route = self._flows.route(flow_id) if flow_id else None
+            inlet = self._inlets.get(inlet_id)
+            known = route or inlet
+            wanted = route.dataset_id if route else dataset_id
+            source = Source(known.sandbox.id, known.org_id, wanted, flow_id) if known and wanted else None
+            reason = f"the dataflow cannot be prepared: {type(error).__name__}: {error}"
+            return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
+
+    def _made(self, inlet_id: str, flow_id: str, dataset_id: str) -> Plan | Unusable:
+        route = self._flows.route(flow_id) if flow_id else None
+        inlet = self._inlets.get(inlet_id)
+        if route is not None:
+            sandbox, org_id, dataset_id = route.sandbox, route.org_id, route.dataset_id
+        elif inlet is not None:
+            sandbox, org_id = inlet.sandbox, inlet.org_id
+        else:
+            return Unusable(source=None, route=None, code=_DATA_PLANE, reason=f"inlet {inlet_id} does not exist any more")
+        source = Source(sandbox.id, org_id, dataset_id, flow_id) if dataset_id else None
+        if flow_id and route is None:
+            return Unusable(source=source, route=None, code=_DATA_PLANE, reason=f"dataflow {flow_id} was deleted")
+        if route is not None and route.state is not State.ENABLED:
+            reason = f"dataflow {flow_id} is {route.state.value}: enable it and send the records again"
+            return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
+        if source is None:
+            return Unusable(source=None, route=route, code=_DATA_PLANE, reason="neither a dataflow nor a dataset is known")
+        return self._with_dataset(source, route, sandbox)
+
+    def _with_dataset(self, source: Source, route: Route | None, sandbox: Sandbox) -> Plan | Unusable:
+        dataset = self._datasets.get(source.sandbox_id, source.dataset_id)
+        if dataset is None:
+            return Unusable(source=source, route=route, code=_DATA_PLANE, reason=f"dataset {source.dataset_id} does not exist")
+        schema_id = str((dataset.get("schemaRef") or {}).get("id", ""))
+        schema = self._schemas.schema(source.sandbox_id, schema_id)
+        if schema is None:
+            reason = f"schema {schema_id} of dataset {source.dataset_id} does not exist"
+            return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
+        program = self._program(source, route, schema)
+        if isinstance(program, str):
+            return Unusable(source=source, route=route, code=_MAPPING, reason=program)
+        validate, tabulate = self._of_schema(source.sandbox_id, schema)
+        profile = profile_enabled(dataset) and self._schemas.has_union_tag(source.sandbox_id, schema_id)
+        return Plan(
+            source=source,
+            route=route,
+            table=lake_table(sandbox.name, source.dataset_id),
+            is_event=schema.behaviour == "time-series",
+            program=program,
+            validate=None if validation_disabled(dataset) else validate,
+            tabulate=tabulate,
+            profile=profile,
+            identity=profile or identity_enabled(dataset),
+            descriptors=tuple(self._schemas.descriptors(source.sandbox_id, schema_id)),
+        )
+
+    def _program(self, source: Source, route: Route | None, schema: Schema) -> Program | str | None:
+        if route is None or not route.mapping_id:
+            return None
+        mapping_set = self._mapping_sets.get(source.sandbox_id, route.mapping_id, route.mapping_version)
+        if mapping_set is None:
+            return f"mapping set {route.mapping_id} version {route.mapping_version} does not exist"
+        key = (route.mapping_id, digest(mapping_set), self._schema_key(source.sandbox_id, schema))
+        if key not in self._programs:
+            try:
+                self._programs[key] = compile_set(rows_of(mapping_set), schema)
+            except RowError as error:
+                return f"mapping set {route.mapping_id} cannot be compiled: {error}"
+        return self._programs[key]
+
+    def _of_schema(self, sandbox_id: str, schema: Schema) -> tuple[Validator, ToTable]:
+        key = (sandbox_id, schema.id, self._schema_key(sandbox_id, schema))
+        if key not in self._compiled:
+            self._compiled[key] = (compile_validator(schema), compile_table(stored_schema(schema)))
+        return self._compiled[key]
+
+    def _schema_key(self, sandbox_id: str, schema: Schema) -> str:
+        return f"{schema.id} {self._schemas.etag(sandbox_id, schema.id)}"

@@ -1,0 +1,301 @@
+"""Runs of streaming dataflows: one for each flow and UTC hour. Source: flow-service.md 8, monitoring-alerts.md 2."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import NAMESPACE_URL, uuid5
+
+import msgspec
+
+from capstream.aep.flow_service.model import Route
+from capstream.kernel.clock import rfc3339
+from capstream.kernel.ids import new_etag
+from capstream.kernel.json import Json
+from capstream.storage.ports import Reading, Transaction
+
+RUNS = "runs"  #: {sandbox}/{flow}/{hour} -> RunRecord
+RUN_KEYS = "run_keys"  #: {sandbox}/{run} -> key in RUNS
+OPEN_RUNS = "open_runs"  #: {hour}/{sandbox}/{flow} -> empty
+
+HOUR_MS = 3_600_000
+_SUMMARY = "INGEST-1212-400"
+
+
+class RunRecord(msgspec.Struct, array_like=True):
+    """A run as it is stored; `rendered` gives Flow Service's form."""
+
+    id: str
+    org_id: str
+    sandbox_id: str
+    sandbox_name: str
+    flow_id: str
+    flow_spec_id: str
+    source_connection_id: str
+    target_connection_id: str
+    inlet_id: str
+    hour: int  #: hours since 1970
+    created_ms: int
+    updated_ms: int
+    etag: str
+    status: str = "inProgress"
+    completed_ms: int = 0
+    received: int = 0
+    written: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    skipped: int = 0
+    failed: int = 0
+    warnings: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    output_files: int = 0
+    min_ms: int = -1
+    max_ms: int = 0
+    total_ms: int = 0
+    batch_ids: list[str] = []  #: success batches, newest last
+    failed_batch_id: str = ""
+    errors: dict[str, tuple[str, int]] = {}  #: code -> (message, records)
+    partial_percent: float | None = None
+    diagnostics: bool = False
+
+
+class Delta(NamedTuple):
+    """What one micro-batch adds to a run. received = written + upserts (updated, deleted) + failed + skipped."""
+
+    received: int = 0
+    written: int = 0
+    updated: int = 0
+    deleted: int = 0
+    failed: int = 0
+    warnings: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    min_ms: int = 0
+    max_ms: int = 0
+    total_ms: int = 0
+    batch_id: str = ""
+    failed_batch_id: str = ""
+    errors: tuple[tuple[str, str, int], ...] = ()  #: (code, message, records)
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_read = msgspec.msgpack.Decoder(RunRecord).decode
+
+
+def run_id(flow_id: str, hour: int) -> str:
+    """Return the id of a flow's run: the same hour always has the same run."""
+    return str(uuid5(NAMESPACE_URL, f"{flow_id}/{hour}"))
+
+
+def add(change: Transaction, route: Route, hour: int, delta: Delta, *, now_ms: int) -> None:
+    """Count into the run of `route` and `hour`, opening it with its first record.
+
+    A run that was closed is counted into as well: late records belong to the hour in which they were received.
+    """
+    key = f"{route.sandbox.id}/{route.flow_id}/{hour:08}"
+    body = change.get(RUNS, key)
+    run = _opened(change, route, hour, now_ms) if body is None else _read(body)
+    _count(run, delta)
+    run.updated_ms, run.etag = now_ms, new_etag(now_ms)
+    if run.completed_ms:
+        run.status = _outcome(run)
+    change.put(RUNS, [(key, _pack(run))])
+
+
+def has_due(reading: Reading, now_ms: int, close_delay_ms: int) -> bool:
+    """Return whether an hour is over whose runs are still open."""
+    return bool(_due(reading, now_ms, close_delay_ms, limit=1))
+
+
+def open_flows(reading: Reading) -> list[str]:
+    """Return the flows that have an open run."""
+    return sorted({key.rsplit("/", 1)[1] for key, _ in reading.scan(OPEN_RUNS)})
+
+
+def close_due(change: Transaction, now_ms: int, close_delay_ms: int, *, stopped: Iterable[str] = ()) -> int:
+    """Close the runs of past hours and those of the flows in `stopped`; return how many were."""
+    due = set(_due(change, now_ms, close_delay_ms))
+    ended = frozenset(stopped)
+    if ended:
+        due |= {key for key, _ in change.scan(OPEN_RUNS) if key.rsplit("/", 1)[1] in ended}
+    for open_key in due:
+        hour, sandbox_id, flow_id = open_key.split("/")
+        key = f"{sandbox_id}/{flow_id}/{hour}"
+        body = change.get(RUNS, key)
+        if body is not None:
+            run = _read(body)
+            run.status, run.completed_ms = _outcome(run), now_ms
+            run.updated_ms, run.etag = now_ms, new_etag(now_ms)
+            change.put(RUNS, [(key, _pack(run))])
+    change.delete(OPEN_RUNS, sorted(due))
+    return len(due)
+
+
+def _due(reading: Reading, now_ms: int, close_delay_ms: int, *, limit: int | None = None) -> list[str]:
+    first_open = f"{(now_ms - close_delay_ms) // HOUR_MS:08}"
+    return [key for key, _ in reading.scan(OPEN_RUNS, limit=limit) if key < first_open]
+
+
+def _opened(change: Transaction, route: Route, hour: int, now_ms: int) -> RunRecord:
+    key = f"{route.sandbox.id}/{route.flow_id}/{hour:08}"
+    run = RunRecord(
+        id=run_id(route.flow_id, hour),
+        org_id=route.org_id,
+        sandbox_id=route.sandbox.id,
+        sandbox_name=route.sandbox.name,
+        flow_id=route.flow_id,
+        flow_spec_id=route.flow_spec_id,
+        source_connection_id=route.source_connection_id,
+        target_connection_id=route.target_connection_id,
+        inlet_id=route.inlet_id,
+        hour=hour,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        etag=new_etag(now_ms),
+        partial_percent=route.partial_percent,
+        diagnostics=route.diagnostics,
+    )
+    change.put(RUN_KEYS, [(f"{route.sandbox.id}/{run.id}", key.encode())])
+    change.put(OPEN_RUNS, [(f"{hour:08}/{route.sandbox.id}/{route.flow_id}", b"")])
+    return run
+
+
+def _count(run: RunRecord, delta: Delta) -> None:
+    run.received += delta.received
+    run.written += delta.written
+    run.created += delta.written
+    run.updated += delta.updated
+    run.deleted += delta.deleted
+    run.failed += delta.failed
+    run.warnings += delta.warnings
+    run.input_bytes += delta.input_bytes
+    run.output_bytes += delta.output_bytes
+    run.total_ms += delta.total_ms
+    run.max_ms = max(run.max_ms, delta.max_ms)
+    if delta.received:
+        run.min_ms = delta.min_ms if run.min_ms < 0 else min(run.min_ms, delta.min_ms)
+    if delta.batch_id:
+        run.output_files += 1
+        if delta.batch_id not in run.batch_ids:
+            run.batch_ids = [*run.batch_ids[-99:], delta.batch_id]
+    run.failed_batch_id = delta.failed_batch_id or run.failed_batch_id
+    for code, message, count in delta.errors:
+        first, held = run.errors.get(code, (message, 0))
+        run.errors[code] = (first, held + count)
+
+
+def _outcome(run: RunRecord) -> str:
+    """Return the status of a closed run. Source: flow-service.md 8.2."""
+    done = run.received - run.failed
+    if run.partial_percent is None:
+        return "failed" if run.failed and not done else "success"
+    return "success" if run.failed * 100 <= run.partial_percent * run.received else "failed"
+
+
+class Runs:
+    """Reads runs in Flow Service's form."""
+
+    def __init__(self, documents: Reading, *, base_url: str = "") -> None:
+        self._documents = documents
+        self._base_url = base_url
+
+    def list(self, sandbox_id: str, flow_id: str | None = None) -> list[dict[str, Json]]:
+        """Return the runs of one flow, or of all flows of the sandbox; each flow's oldest first."""
+        prefix = f"{sandbox_id}/{flow_id}/" if flow_id else f"{sandbox_id}/"
+        return [rendered(_read(body), self._base_url) for _, body in self._documents.scan(RUNS, prefix=prefix)]
+
+    def get(self, sandbox_id: str, run_id: str) -> dict[str, Json] | None:
+        """Return a run, or None."""
+        key = self._documents.get(RUN_KEYS, f"{sandbox_id}/{run_id}")
+        body = self._documents.get(RUNS, key.decode()) if key else None
+        return None if body is None else rendered(_read(body), self._base_url)
+
+
+def rendered(run: RunRecord, base_url: str = "") -> dict[str, Json]:
+    """Return Flow Service's run object. Source: flow-service.md 8.1."""
+    start = run.hour * HOUR_MS
+    duration: dict[str, Json] = {"startedAtUTC": start}
+    if run.completed_ms:
+        duration["completedAtUTC"] = run.completed_ms
+    listed = [{"code": code, "message": message, "recordCount": count} for code, (message, count) in run.errors.items()]
+    finished = run.received - run.skipped
+    latency = {"minMs": max(run.min_ms, 0), "maxMs": run.max_ms, "avgMs": run.total_ms // finished if finished else 0}
+    metrics: dict[str, Json] = {
+        "durationSummary": duration,
+        "latencySummary": latency,
+        "sizeSummary": {"inputBytes": run.input_bytes, "outputBytes": run.output_bytes},
+        "recordSummary": _records(run),
+        "fileSummary": {"inputFileCount": 0, "outputFileCount": run.output_files, "skippedFileCount": 0, "failedFileCount": 0}
+        | {"activityRefs": ["promotionActivity"]},
+        "statusSummary": {"status": run.status, "errors": listed, "activityRefs": ["promotionActivity"]},
+    }
+    return {
+        "id": run.id,
+        "createdAt": run.created_ms,
+        "updatedAt": run.updated_ms,
+        "createdBy": "streaming",
+        "updatedBy": "streaming",
+        "createdClient": "streaming",
+        "updatedClient": "streaming",
+        "sandboxId": run.sandbox_id,
+        "sandboxName": run.sandbox_name,
+        "imsOrgId": run.org_id,
+        "flowId": run.flow_id,
+        "flowSpec": {"id": run.flow_spec_id, "version": "1.0"},
+        "providerRefId": f"{run.flow_id}-{rfc3339(start)[:16].replace('-', '').replace(':', '')}Z",
+        "etag": run.etag,
+        "eTag": run.etag,
+        "state": run.status,
+        "params": {"windowStartTime": start // 1000, "windowEndTime": (start + HOUR_MS) // 1000},
+        "metrics": metrics,
+        "activities": [_activity(run, metrics, base_url)],
+    }
+
+
+def _records(run: RunRecord) -> dict[str, Json]:
+    return {
+        "inputRecordCount": run.received,
+        "outputRecordCount": run.written,
+        "createdRecordCount": run.created,
+        "updatedRecordCount": run.updated,
+        "skippedRecordCount": run.skipped,
+        "failedRecordCount": run.failed,
+        "deletedRecordCount": run.deleted,
+        "warningRecordCount": run.warnings,
+        "failedInfo": [{"code": code, "message": message, "details": {}} for code, (message, _) in run.errors.items()],
+    }
+
+
+def _activity(run: RunRecord, metrics: dict[str, Json], base_url: str) -> dict[str, Json]:
+    extensions: dict[str, Json] = {}
+    if run.failed_batch_id:
+        location = f"{base_url}/data/foundation/export/batches/{run.failed_batch_id}/meta?path="
+        extensions["manifest"] = {"failedRecords": f"{location}row_errors", "sampleErrors": f"{location}row_error_samples.json"}
+    if run.errors:
+        summary = f"Encountered {run.failed} errors in the data. Successfully ingested {run.written} rows."
+        extensions["errors"] = [{"code": _SUMMARY, "message": summary}, *metrics["statusSummary"]["errors"]]
+    return {
+        "id": "promotionActivity",
+        "name": "Promotion Activity",
+        "updatedAtUTC": run.updated_ms,
+        "durationSummary": metrics["durationSummary"],
+        "latencySummary": metrics["latencySummary"],
+        "sizeSummary": metrics["sizeSummary"],
+        "recordSummary": metrics["recordSummary"],
+        "fileSummary": {"outputFileCount": run.output_files},
+        "statusSummary": {"status": run.status, "errors": [], "extensions": extensions},
+        "sourceInfo": [
+            {
+                "id": run.source_connection_id,
+                "type": "SourceConnection",
+                "reference": {"type": "Inlet", "ids": [run.inlet_id]},
+            }
+        ],
+        "targetInfo": [
+            {
+                "id": run.target_connection_id,
+                "type": "TargetConnection",
+                "reference": {"type": "Batch", "ids": run.batch_ids},
+            }
+        ],
+    }

@@ -1,0 +1,267 @@
+"""The loop behind the inlet log: read, shape, land, feed, account, and the cursor last in the same transaction.
+
+The lake's commit comes before the state's and is idempotent by (application, offset), so a crash between the two repeats
+the batch without writing a row twice; everything else happens whole or not at all with the cursor.
+"""
+
+import gc
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+
+from capstream.aep.catalog.batches import Source, Stage, Windows
+from capstream.aep.data_access.rejected import Violation
+from capstream.aep.flow_service.processing import Plans, Schemas
+from capstream.aep.identity_service.extraction import Found
+from capstream.aep.pipeline import accounts, shaping
+from capstream.aep.pipeline.batch import Batch, batches_of
+from capstream.aep.pipeline.housekeeping import Housekeeping
+from capstream.aep.pipeline.landing import Group, Landing, groups_of, reject_all
+from capstream.aep.pipeline.people import People
+from capstream.kernel import log
+from capstream.kernel.clock import Clock
+from capstream.kernel.errors import Permanent, Transient
+from capstream.storage.ports import Documents, Entry, Lake, Log, StorageUnavailable, Transaction
+
+CURSORS = "cursors"
+_CURSOR = "inlet"
+_IDLE_S = 0.01
+_BACK_OFF_S = 1.0
+_COLLECT_EVERY_MS = 30_000
+
+STAGES: tuple[Callable[[Batch], None], ...] = (
+    shaping.refuse,
+    shaping.unwrap,
+    shaping.translate,
+    shaping.validate,
+    shaping.stamp,
+)
+"""What a batch passes before it lands. Each stage only looks at rows nothing speaks against."""
+
+
+class Step(StrEnum):
+    """The places where a crash is worth a test."""
+
+    READ = "read"  #: nothing is durable yet
+    LAKE_COMMITTED = "lake_committed"  #: rows are readable, the cursor is not moved
+    STATE_COMMITTED = "state_committed"  #: everything is durable
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What the pipeline reads from and writes to."""
+
+    inlet: Log
+    control: Documents
+    state: Documents
+    lake: Lake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How much at once, and how long things stay open."""
+
+    max_records: int = 2000
+    max_bytes: int = 8 * 1024 * 1024
+    linger_s: float = 0.2  #: least time between two lake commits while less than `max_records` wait
+    flush_s: float = 60.0  #: how long a Catalog batch stays open
+    flush_bytes: int = 64 * 1024 * 1024
+    close_delay_s: float = 300.0  #: how long after its hour a run is closed
+    compact_after: int = 96  #: commits to a table
+    lake_timeout_s: float = 30.0
+
+
+class _DatasetBlocked(Exception):
+    """A dataset's table cannot take rows; its rows are rejected when the batch is begun again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One micro-batch: its batches, the identities found in them, its last offset and its instant."""
+
+    batches: list[Batch]
+    identified: list[tuple[Group, list[tuple[Batch, int, Found]]]]
+    last: int
+    now_ms: int
+
+
+class Pipeline:
+    """Processes what the inlets accepted. One instance for each set of stores."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        schemas: Schemas,
+        *,
+        clock: Clock,
+        settings: Settings | None = None,
+        checkpoint: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Open the pipeline. `checkpoint` is called at each Step; what it raises must not be an Exception subclass."""
+        self._stores = stores
+        self._clock = clock
+        self._settings = settings or Settings()
+        self._checkpoint = checkpoint
+        self._plans = Plans(stores.control, schemas)
+        self._windows = Windows(stores.state, flush_ms=int(self._settings.flush_s * 1000), flush_bytes=self._settings.flush_bytes)
+        self._landing = Landing(stores.lake, self._windows, compact_after=self._settings.compact_after)
+        self._people = People(stores.control)
+        self._housekeeping = Housekeeping(
+            stores.control, stores.state, self._windows, self._plans, close_delay_ms=int(self._settings.close_delay_s * 1000)
+        )
+        self._limit = self._settings.max_records
+        self._poison: dict[int, str] = {}
+        self._blocked: dict[str, Permanent] = {}
+        self._version = -1
+
+    def cursor(self) -> int:
+        """Return the offset up to which everything is processed."""
+        return int(self._stores.state.get(CURSORS, _CURSOR) or b"0")
+
+    def run_once(self) -> int:
+        """Process what waits, at most `max_records`, and return how many records that were.
+
+        A batch that fails in a way nobody foresaw is tried again in halves until the record is found that does it; that
+        record is kept as rejected.
+        Errors: StorageUnavailable, Transient: nothing was lost, call again later.
+        """
+        self._housekeeping.before(self.cursor(), self._clock())
+        self._unblock()
+        count = self._next_batch()
+        self._housekeeping.after(self._clock())
+        return count
+
+    def _next_batch(self) -> int:
+        while True:
+            entries = self._entries()
+            if not entries:
+                return 0
+            try:
+                self._process(entries)
+            except (StorageUnavailable, Transient):
+                raise
+            except _DatasetBlocked:
+                continue
+            except Exception as error:  # noqa: BLE001 - body of the loop: isolate the record that does it
+                self._narrow(entries, error)
+                continue
+            self._poison.clear()
+            self._limit = min(self._limit * 2, self._settings.max_records)
+            return len(entries)
+
+    def run(self, stop: threading.Event) -> None:
+        """Process until `stop` is set: at once when idle before, else at most every `linger_s`."""
+        # Records are trees: counting references frees them. Left on, the collector walks every record in flight again
+        # and again, a third of all time (measured).
+        gc.freeze()
+        gc.disable()
+        collect_ms = self._clock()
+        while not stop.is_set():
+            if self._clock() - collect_ms >= _COLLECT_EVERY_MS:
+                collect_ms = self._clock()
+                gc.collect()
+            try:
+                count = self.run_once()
+            except Exception as error:  # noqa: BLE001 - body of the loop: whatever it was, the records are still in the log
+                log.error("batch not processed", action="pipeline_stalled", exc=error)
+                stop.wait(_BACK_OFF_S)
+                continue
+            if count == 0:
+                stop.wait(_IDLE_S)
+            elif count < self._settings.max_records:
+                stop.wait(self._settings.linger_s)
+        gc.enable()
+        self.close()
+
+    def close(self) -> None:
+        """Finish background work; the stores stay open."""
+        self._landing.close()
+
+    def _entries(self) -> list[Entry]:
+        cursor = self.cursor()
+        limit = self._housekeeping.limit(cursor, self._limit)
+        entries = self._stores.inlet.read(cursor, limit)
+        size = 0
+        for count, (_, body) in enumerate(entries):
+            size += len(body)
+            if size > self._settings.max_bytes and count:
+                return entries[:count]
+        return entries
+
+    def _process(self, entries: list[Entry]) -> None:
+        self._checkpoint(Step.READ)
+        now_ms = self._clock()
+        last = entries[-1][0]
+        batches = self._shaped(entries, now_ms)
+        groups = groups_of(batches)
+        for group in groups:
+            if group.plan.table in self._blocked:
+                reject_all(group, self._blocked[group.plan.table])
+        work = _Work(batches, [(group, self._people.identify(group)) for group in groups], last, now_ms)
+        batch_ids = self._landing.batch_ids(groups, now_ms)
+        commits = [(group, self._landing.start(group, batch_ids, version=last, now_ms=now_ms)) for group in groups]
+        try:
+            with self._stores.state.transaction() as change:
+                self._write_people(change, work, batch_ids)
+                self._await_lake(commits, work)
+                self._checkpoint(Step.LAKE_COMMITTED)
+                for batch in batches:
+                    accounts.settle(change, batch, self._windows, batch_ids=batch_ids, now_ms=now_ms)
+                change.put(CURSORS, [(_CURSOR, b"%d" % last)])
+        except BaseException:
+            self._people.graphs.forget()
+            raise
+        self._people.graphs.settle()
+        self._checkpoint(Step.STATE_COMMITTED)
+        self._landing.tidy()
+
+    def _shaped(self, entries: list[Entry], now_ms: int) -> list[Batch]:
+        deadline = now_ms + int(self._settings.lake_timeout_s * 1000)
+        batches = batches_of(entries, self._plans, deadline)
+        for batch in batches:
+            self._condemn(batch)
+            for stage in STAGES:
+                stage(batch)
+        return batches
+
+    def _write_people(self, change: Transaction, work: "_Work", batch_ids: dict[Source, str]) -> None:
+        for group, identified in work.identified:
+            self._people.write(change, group, identified, batch_ids=batch_ids, now_ms=work.now_ms)
+
+    def _await_lake(self, commits: list[tuple[Group, "Future[bool] | None"]], work: "_Work") -> None:
+        for group, commit in commits:
+            if commit is None:
+                continue
+            left_s = max(min(batch.deadline for batch in work.batches) - self._clock(), 0) / 1000
+            try:
+                self._landing.finish(group, commit, version=work.last, timeout_s=left_s)
+            except Permanent as problem:
+                # The batch is begun again, and this dataset's rows are rejected then.
+                self._blocked[group.plan.table] = problem
+                log.error("dataset cannot take rows", action="dataset_blocked", exc=problem, table=group.plan.table)
+                raise _DatasetBlocked from problem
+
+    def _unblock(self) -> None:
+        """Give blocked datasets another try when the control plane changed: somebody may have mended the schema."""
+        version = self._stores.control.version()
+        if version != self._version:
+            self._version = version
+            self._blocked.clear()
+
+    def _narrow(self, entries: list[Entry], error: Exception) -> None:
+        if len(entries) == 1:
+            offset = entries[0][0]
+            if offset in self._poison:
+                raise error
+            self._poison[offset] = f"the record could not be processed: {type(error).__name__}: {error}"
+            log.error("record kept as rejected", action="record_isolated", exc=error, offset=offset)
+            return
+        self._limit = len(entries) // 2
+
+    def _condemn(self, batch: Batch) -> None:
+        """Decide against rows that made an earlier attempt fail."""
+        for index, row in batch.live():
+            if row.offset in self._poison:
+                batch.reject(index, Stage.ENVELOPE, [Violation(shaping.CORRUPT, "", self._poison[row.offset], "#", "#")])

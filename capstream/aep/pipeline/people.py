@@ -1,0 +1,116 @@
+"""Identities to the graph, records and events to Profile. Source: identity.md 4, profile.md 1, streaming-ingestion.md 10."""
+
+from collections.abc import Sequence
+
+from capstream.aep.catalog.batches import Source, Stage
+from capstream.aep.data_access.rejected import Violation
+from capstream.aep.flow_service.processing import Plan
+from capstream.aep.identity_service.extraction import Found, IdentityField, Resolver, identities_of, identity_fields
+from capstream.aep.identity_service.graphs import GraphWriter
+from capstream.aep.identity_service.namespaces import Namespaces
+from capstream.aep.identity_service.rules import Sighting
+from capstream.aep.pipeline.batch import Batch, Row
+from capstream.aep.pipeline.landing import Group
+from capstream.aep.profile.store import Event, Operation, Record, event_problem, record_problem, write_events, write_records
+from capstream.storage.ports import Documents, Transaction
+
+
+class People:
+    """Feeds the identity graph and Profile from the rows of a group."""
+
+    def __init__(self, control: Documents) -> None:
+        self._namespaces = Namespaces(control)
+        self._resolvers: dict[str, Resolver] = {}
+        self._fields: dict[Plan, tuple[IdentityField, ...]] = {}
+        self.graphs = GraphWriter()
+
+    def identify(self, group: Group) -> list[tuple[Batch, int, Found]]:
+        """Return the identities of each live row; decides against upserts that name no primary identity."""
+        plan = group.plan
+        if not plan.identity:
+            return []
+        resolver = self._resolver(plan.source.org_id)
+        fields = self._fields_of(plan)
+        found: list[tuple[Batch, int, Found]] = []
+        for batch, index in group.live():
+            row = batch.rows[index]
+            identities = identities_of(row.record, fields, resolver)
+            if row.operation is not Operation.CREATE and identities.primary is None:
+                missing = Violation("DCVS-1106-400", "required", "required key [identityMap] not found", "#", "#")
+                batch.reject(index, Stage.VALIDATION, [missing])
+            else:
+                found.append((batch, index, identities))
+        return found
+
+    def write(
+        self,
+        change: Transaction,
+        group: Group,
+        found: Sequence[tuple[Batch, int, Found]],
+        *,
+        batch_ids: dict[Source, str],
+        now_ms: int,
+    ) -> None:
+        """Store what `identify` found, inside the pipeline's transaction."""
+        plan = group.plan
+        sandbox_id = plan.source.sandbox_id
+        sightings: list[Sighting] = []
+        records: list[Record] = []
+        events: list[Event] = []
+        for batch, index, identities in found:
+            if batch.verdicts[index] is not None:
+                continue
+            row = batch.rows[index]
+            assert isinstance(batch.flow, Plan)  # noqa: S101 - groups hold rows of usable flows only
+            # ASSUMPTION: an upsert has no lake commit; its message id stands in for the batch.
+            batch_id = batch_ids.get(batch.flow.source, row.accepted.xaction_id)
+            row.identity_problem = identities.refusal
+            if identities.identities and _feeds_graph(row):
+                dataset_id = row.accepted.identity_dataset_id or plan.source.dataset_id
+                sightings.append(Sighting(identities.identities, row.time_ms, dataset_id, batch_id))
+            if not plan.profile:
+                continue
+            row.profile_problem = _profile_problem(plan, row, identities)
+            if row.profile_problem or identities.primary is None:
+                continue
+            primary = identities.primary
+            if plan.is_event:
+                event_id = str(row.record["_id"])
+                seen = (row.time_ms, row.entity, now_ms, row.offset, batch_id)
+                events.append(Event(plan.source.dataset_id, primary.xid, event_id, *seen))
+            else:
+                stored = (row.entity, now_ms, row.offset, row.updated_ms, batch_id, row.operation)
+                records.append(Record(plan.source.dataset_id, primary, identities.identities, *stored))
+        if sightings:
+            self.graphs.write(change, sandbox_id, sightings)
+        if events:
+            write_events(change, sandbox_id, events)
+        if records:
+            write_records(change, sandbox_id, records)
+
+    def _resolver(self, org_id: str) -> Resolver:
+        table = self._namespaces.table(org_id)
+        found = self._resolvers.get(org_id)
+        if found is None or found.namespaces is not table:
+            found = self._resolvers[org_id] = Resolver(org_id, table)
+        return found
+
+    def _fields_of(self, plan: Plan) -> tuple[IdentityField, ...]:
+        if plan not in self._fields:
+            if len(self._fields) > 1000:  # plans are made anew with every change of the control plane
+                self._fields.clear()
+            self._fields[plan] = identity_fields(plan.descriptors)
+        return self._fields[plan]
+
+
+def _feeds_graph(row: Row) -> bool:
+    """An upsert skips Identity Service unless it says otherwise. Source: streaming-ingestion.md 10 (4)."""
+    return row.operation is Operation.CREATE or row.accepted.identity_operation == "create"
+
+
+def _profile_problem(plan: Plan, row: Row, identities: Found) -> str:
+    if identities.refusal or identities.problem:
+        return identities.refusal or identities.problem
+    if plan.is_event:
+        return event_problem(len(row.entity)) if row.record.get("_id") else "the event has no _id"
+    return record_problem(len(row.entity))

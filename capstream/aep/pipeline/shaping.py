@@ -1,0 +1,180 @@
+"""From message to valid XDM record, one verdict for each. Source: streaming-ingestion.md 3, 7, 8, 10; data-prep.md 4.4."""
+
+from collections.abc import Mapping
+
+from capstream.aep.catalog.batches import MAPPER_CODE, Stage
+from capstream.aep.data_access.rejected import Violation
+from capstream.aep.data_prep.rows import Problem
+from capstream.aep.flow_service.processing import Plan, Unusable
+from capstream.aep.pipeline.batch import Batch, Row
+from capstream.aep.profile.store import Operation
+from capstream.kernel.json import Json, JsonError, dumps, loads
+from capstream.xdm.instants import micros
+from capstream.xdm.validate import Violation as Broken
+
+CORRUPT = "INGEST-1401-400"
+CONVERSION = "INGEST-1554-400"
+
+# Keywords to codes: streaming-ingestion.md 7. Everything else is 1111 (ASSUMPTION).
+_CODES: Mapping[str, str] = {"type": "DCVS-1104-400", "format": "DCVS-1105-400", "required": "DCVS-1106-400"}
+_OTHER_CODE = "DCVS-1111-400"
+_NULL_CODE = "DCVS-1101-400"
+
+_OPERATIONS: Mapping[str, Operation] = {"merge": Operation.MERGE, "delete": Operation.DELETE}
+
+
+def refuse(batch: Batch) -> None:
+    """Decide against what the endpoint refused, and against everything when the flow cannot be processed."""
+    plan = batch.flow
+    for index, row in batch.live():
+        if row.accepted.refusal:
+            batch.reject(index, Stage.ENVELOPE, [Violation(CORRUPT, "", row.accepted.refusal, "#", "#")])
+        elif isinstance(plan, Unusable):
+            stage = Stage.MAPPER if plan.code == MAPPER_CODE else Stage.ENVELOPE
+            batch.reject(index, stage, [Violation(plan.code, "", plan.reason, "#", "#")])
+        else:
+            row.operation = _OPERATIONS.get(row.accepted.data_operation, Operation.CREATE)
+            problem = _operation_problem(plan, row.operation)
+            if problem:
+                batch.reject(index, Stage.ENVELOPE, [Violation(CONVERSION, "", problem, "#/header/operations", "#")])
+
+
+def unwrap(batch: Batch) -> None:
+    """Take the record out of its envelope."""
+    for index, row in batch.live():
+        try:
+            message = loads(row.accepted.message)
+        except JsonError as error:
+            batch.reject(index, Stage.ENVELOPE, [Violation(CORRUPT, "", f"the message is not JSON: {error}", "#", "#")])
+            continue
+        record = message
+        if row.accepted.form != "B" and isinstance(message, dict):
+            record = message.get("body")
+            header = message.get("header")
+            source = header.get("source") if isinstance(header, dict) else None
+            if row.accepted.form == "A":
+                record = record.get("xdmEntity") if isinstance(record, dict) else None
+                if isinstance(source, dict) and not source.get("name"):
+                    said = Violation(CORRUPT, "", "Payload header is missing Source Name", "#/header/source", "#")
+                    batch.reject(index, Stage.ENVELOPE, [said])
+                    continue
+        if isinstance(record, dict):
+            row.record = record
+        else:
+            name = "xdmEntity" if row.accepted.form == "A" else "the record"
+            batch.reject(index, Stage.VALIDATION, [Violation(CORRUPT, "", f"Payload body is missing {name}", "#/body", "#")])
+
+
+def translate(batch: Batch) -> None:
+    """Map records with the flow's mapping set. A field that fails is left out and counts as a warning."""
+    plan = batch.flow
+    if isinstance(plan, Unusable) or plan.program is None:
+        return
+    program = plan.program
+    for index, row in batch.live():
+        try:
+            row.record, problems = program(row.record)
+        except Exception as error:  # noqa: BLE001 - one record must not take its batch with it
+            failure = Violation(MAPPER_CODE, "", f"Mapper Transform Error: {type(error).__name__}: {error}", "#", "#")
+            batch.reject(index, Stage.MAPPER, [failure])
+            continue
+        if problems:
+            row.warnings = len(problems)
+            if not row.record:
+                batch.reject(index, Stage.MAPPER, [_mapping_violation(problem) for problem in problems[:5]])
+
+
+def validate(batch: Batch) -> None:
+    """Check records against the dataset's schema."""
+    plan = batch.flow
+    if isinstance(plan, Unusable):
+        return
+    check = plan.validate
+    for index, row in batch.live():
+        if row.operation is not Operation.CREATE:
+            _check_upsert(batch, index, plan)
+        elif check is not None:
+            broken = check(row.record)
+            if broken:
+                batch.reject(index, Stage.VALIDATION, [_violation(one) for one in broken])
+
+
+def stamp(batch: Batch) -> None:
+    """Encode records once, for Profile and for their size, and read their time."""
+    plan = batch.flow
+    if isinstance(plan, Unusable):
+        return
+    for index, row in batch.live():
+        record = row.record
+        try:
+            row.entity = dumps(record)
+            if plan.is_event:
+                row.time_ms = micros(record["timestamp"]) // 1000
+                continue
+            audit = record.get("extSourceSystemAudit")
+            if audit and "lastUpdatedDate" in audit:
+                row.updated_ms = micros(audit["lastUpdatedDate"]) // 1000
+        except (ValueError, TypeError, KeyError) as error:
+            # Only where validation is switched off for the dataset.
+            broken = Violation("DCVS-1105-400", "format", f"the record's time cannot be read: {error}", "#/timestamp", "#")
+            batch.reject(index, Stage.VALIDATION, [broken])
+            continue
+        row.time_ms = row.updated_ms or row.accepted.received_ms
+
+
+def code_of(keyword: str, message: str) -> str:
+    """Return the code that failed batches give a violation. Source: streaming-ingestion.md 7, xdm.md 11."""
+    if keyword == "type" and message.endswith("found: Null"):
+        return _NULL_CODE
+    return _CODES.get(keyword, _OTHER_CODE)
+
+
+def _violation(broken: Broken) -> Violation:
+    return Violation(
+        code_of(broken.keyword, broken.message), broken.keyword, broken.message, broken.pointer, broken.schema_location
+    )
+
+
+def _mapping_violation(problem: Problem) -> Violation:
+    return Violation(MAPPER_CODE, "", problem.exception, problem.destination, problem.source)
+
+
+def _operation_problem(plan: Plan, operation: Operation) -> str:
+    if operation is Operation.CREATE:
+        return ""
+    if plan.is_event:
+        return f"operation '{operation}' is for profile records, this dataset holds experience events"
+    if not plan.profile:
+        return f"operation '{operation}' needs a dataset that is enabled for Profile"
+    return ""
+
+
+def _check_upsert(batch: Batch, index: int, plan: Plan) -> None:
+    """An upsert is a part of a record: what is there must be valid, what is not there need not be."""
+    row = batch.rows[index]
+    if row.operation is Operation.MERGE and _holds_array(row):
+        text = "an array in a merge must say append or replace: upsert arrays are not supported, send the whole record"
+        batch.reject(index, Stage.MAPPER, [Violation(MAPPER_CODE, "", text, "#", "#")])
+        return
+    if plan.validate is None:
+        return
+    broken = [one for one in plan.validate(_without_nulls(row.record)) if one.keyword != "required"]
+    if broken:
+        batch.reject(index, Stage.VALIDATION, [_violation(one) for one in broken])
+
+
+def _holds_array(row: Row) -> bool:
+    waiting: list[Json] = [value for name, value in row.record.items() if name != "identityMap"]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            return True
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+    return False
+
+
+def _without_nulls(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    return value

@@ -1,0 +1,186 @@
+"""The composition root: builds stores, relay and platform from the settings; the only module that imports everything.
+
+The heavy engines (Arrow, Delta) are imported by the roles that need them, so that the gateway is ready at once.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+
+import httpx
+
+from capstream import credentials, own_api
+from capstream.aep.access_control.model import Roles, Subject
+from capstream.aep.ims import keys
+from capstream.aep.ims.model import Client, Clients, Organisation, Organisations
+from capstream.aep.sandbox.model import Sandboxes
+from capstream.config import Settings
+from capstream.crash import crash_point
+from capstream.credentials import Credentials
+from capstream.kernel.errors import InputError
+from capstream.kernel.metrics import Metric, exposition
+from capstream.layout import Layout
+from capstream.measures import of_platform, of_relay
+from capstream.serving import AsgiApp, serve
+from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+
+WHOLE = ("gateway", "worker", "courier")
+RELAY = ("gateway-relay", "courier")
+PLATFORM = ("gateway-platform", "worker")
+TENANT = "capstream"
+SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
+_ORGANISATION = "capstream"
+_ACCOUNT = "capstream technical account"
+
+
+def prepare(settings: Settings) -> Credentials:
+    """Make what a first start needs (stores, organisation, sandbox, technical account, keys) and write `credentials.json`.
+
+    Later starts keep everything and only bring the addresses up to date.
+    """
+    layout = Layout(settings.data)
+    for documents in (layout.state, layout.courier, layout.sources):
+        SqliteDocuments(documents).close()
+    for log_file in (layout.inlet, layout.journal):
+        SqliteLog(log_file).close()
+    keys.load_or_create(layout.signing_key)
+    control = SqliteDocuments(layout.control)
+    try:
+        found = _account(control, layout, settings.clock()())
+    finally:
+        control.close()
+    made = _addressed(found, settings.base_url)
+    credentials.write(layout.credentials, made)
+    return made
+
+
+def _account(control: SqliteDocuments, layout: Layout, now: int) -> Credentials:
+    organisation = next(iter(Organisations(control).all()), None)
+    if organisation is not None:
+        if not layout.credentials.exists():
+            cure = "restore the file, or remove the data folder to start anew"
+            raise InputError(str(layout.credentials), "it is gone, and secrets are kept as hashes only", cure)
+        return credentials.read(layout.credentials)
+    organisation = Organisations(control).create(_ORGANISATION, TENANT, now_ms=now)
+    sandbox = Sandboxes(control).ensure_default(organisation.id, now)
+    client, secret = Clients(control).create(organisation.id, name=_ACCOUNT, now_ms=now)
+    for role in Roles(control).ensure_system_roles(organisation.id, now):
+        Roles(control).give(role, Subject(type="api-integration", id=client.client_id), now)
+    return _first_credentials(organisation, client, secret, sandbox.name)
+
+
+def _first_credentials(organisation: Organisation, client: Client, secret: str, sandbox: str) -> Credentials:
+    return Credentials(
+        org_id=organisation.id,
+        client_id=client.client_id,
+        client_secret=secret,
+        scopes=SCOPES,
+        sandbox=sandbox,
+        ims_url="",
+        platform_url="",
+        inlet_url="",
+        relay_url="",
+        webhook_secret=secrets.token_urlsafe(32),
+    )
+
+
+def _addressed(found: Credentials, url: str) -> Credentials:
+    kept = {
+        name: getattr(found, name) for name in ("org_id", "client_id", "client_secret", "scopes", "sandbox", "webhook_secret")
+    }
+    return Credentials(**kept, ims_url=url, platform_url=url, inlet_url=f"{url}/collection", relay_url=url)
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment that gives a child process the same settings."""
+    server = settings.server
+    named = {"HOST": server.host, "PORT": server.port, "PUBLIC_URL": server.public_url, "LOG_LEVEL": server.log_level}
+    return {"CAPSTREAM_DATA": str(settings.data)} | {f"CAPSTREAM_SERVER_{key}": str(value) for key, value in named.items()}
+
+
+async def gateway(settings: Settings, stop: asyncio.Event, *, roles: tuple[str, ...] = WHOLE) -> None:
+    """Serve the one port: webhooks, the relay's own API, the platform's APIs and inlets, as far as `roles` go."""
+    from capstream import relay_side  # noqa: PLC0415 - with the role
+
+    layout = Layout(settings.data)
+    relay = relay_side.build(settings, layout) if "courier" in roles else None
+    others = tuple(role for role in roles if not role.startswith("gateway"))
+    mounts: list[tuple[str, AsgiApp]] = [("/health", own_api.asgi(own_api.health(settings.data / "run", others)))]
+    readings: list[Callable[[], list[Metric]]] = []
+    if relay is not None:
+        mounts += relay.mounts
+        readings.append(lambda: of_relay(relay.status()))
+    if "worker" in roles:
+        from capstream import platform_side  # noqa: PLC0415 - with the role
+
+        platform = platform_side.build(settings, layout)
+        mounts += platform.mounts
+        readings.append(lambda: of_platform(platform.status()))
+        app: AsgiApp = platform.gateway([*mounts, ("/metrics", _metrics(readings))])
+    else:
+        app = own_api.mounted([*mounts, ("/metrics", _metrics(readings))])
+    webhooks = relay.receive if relay is not None else own_api.no_relay
+    server = settings.server
+    await serve(
+        app, webhooks, host=server.host, port=server.port, body_limit=settings.relay.body_limit, stop=stop, ready=lambda: None
+    )
+    if relay is not None:
+        relay.close()
+
+
+def _metrics(readings: list[Callable[[], list[Metric]]]) -> AsgiApp:
+    return own_api.asgi(own_api.metrics(lambda: exposition([metric for read in readings for metric in read()])))
+
+
+async def worker(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the pipeline behind the inlets."""
+    from capstream.aep.pipeline.loop import Pipeline, Stores  # noqa: PLC0415 - with the role
+    from capstream.aep.pipeline.loop import Settings as Pace  # noqa: PLC0415
+    from capstream.aep.schema_registry.model import SchemaRegistry  # noqa: PLC0415
+    from capstream.storage.delta import DeltaLake  # noqa: PLC0415
+
+    layout = Layout(settings.data)
+    control = SqliteDocuments(layout.control, readonly=True)
+    stores = Stores(SqliteLog(layout.inlet, readonly=True), control, SqliteDocuments(layout.state), DeltaLake(layout.lake))
+    pipeline = Pipeline(
+        stores,
+        SchemaRegistry(control, TENANT),
+        clock=settings.clock(),
+        settings=Pace(max_records=settings.platform.batch_records, linger_s=settings.platform.linger_ms / 1000),
+        checkpoint=crash_point(settings, "worker"),
+    )
+    ended = threading.Event()
+    running = asyncio.create_task(asyncio.to_thread(pipeline.run, ended))
+    await stop.wait()
+    ended.set()
+    await running
+
+
+async def courier(settings: Settings, stop: asyncio.Event) -> None:
+    """Deliver what the journal holds."""
+    from capstream import relay_side  # noqa: PLC0415 - with the role
+
+    async with httpx.AsyncClient(timeout=httpx.Timeout(60, connect=10)) as client:
+        await relay_side.courier(settings, Layout(settings.data), client).run(stop)
+
+
+Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+async def _gateway_relay(settings: Settings, stop: asyncio.Event) -> None:
+    await gateway(settings, stop, roles=RELAY)
+
+
+async def _gateway_platform(settings: Settings, stop: asyncio.Event) -> None:
+    await gateway(settings, stop, roles=PLATFORM)
+
+
+ROLES: Mapping[str, Role] = {
+    "gateway": gateway,
+    "gateway-relay": _gateway_relay,
+    "gateway-platform": _gateway_platform,
+    "worker": worker,
+    "courier": courier,
+}
+"""What a process can be. Source: docs/architecture.md (processes)."""

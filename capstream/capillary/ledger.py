@@ -1,0 +1,314 @@
+"""A member's ledger: balances, counters, tier and lots per programme, moved by operations in the order of time.
+
+An operation is a small list `[code, programme, ...]` made of one event. Codes are ordered by the phase in which they run when
+several events carry the same `createdAt`: lots, then changes, then stated values, then the absorption of a merged member. So a
+stated value is never moved by a change of the same instant. All points and money are in thousandths. `None` means unknown, which
+is not zero: a change on an unknown counter leaves it unknown.
+Source: capillary.md 7.5 (rules 2, 3, 5, 9, 10).
+"""
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+
+import msgspec
+
+from capstream.capillary import lots
+from capstream.capillary.lots import Lot, Schedule
+from capstream.kernel.json import Json
+
+Operation = list[Json]
+
+ZERO_SEED_SLACK_MS = 5 * 60_000
+
+
+class Op(IntEnum):
+    """What an operation does; the comment names its arguments after the programme."""
+
+    LOTS_ADD = 0  #: [[day, points, bill, promotion], ...]
+    LOTS_MOVE = 1  #: [[points, from, to, promotion], ...]
+    LOTS_TAKE = 2  #: points, redemption
+    LOTS_REVERSE = 3  #: bill, regular points, [[promotion, points], ...]
+    LOTS_GIVE_BACK = 4  #: redemption, points
+    LOTS_EXPIRE = 5  #: points, day
+    LOTS_STATE = 6  #: day, points
+    ADD = 10  #: balance index, change
+    ADD_PURCHASES = 11  #: change
+    ZERO_SEED = 20  #: nothing
+    SET = 21  #: balance index, value
+    SET_PURCHASES = 22  #: value
+    TIER = 23  #: number, expiry text or None, upgrade text or None
+    TIER_NUMBER = 24  #: number
+    LOTS_REPLACE = 25  #: {programme: [[day, points, None, None], ...]}
+    SEEDED = 26  #: nothing
+    ABSORB = 30  #: merged member
+
+
+class Account(msgspec.Struct, array_like=True):
+    """One programme of one member."""
+
+    points: int | None = None
+    lifetime: int | None = None
+    redeemed: int | None = None
+    expired: int | None = None
+    returned: int | None = None
+    adjusted: int | None = None
+    promised: int | None = None
+    tier: int | None = None
+    tier_expiry: str | None = None
+    tier_upgraded: str | None = None
+    schedule: Schedule = msgspec.field(default_factory=Schedule)
+    stated: dict[int, int] = msgspec.field(default_factory=dict)  #: balance index (7: tier) -> time of its last statement
+
+
+POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED = (
+    "points",
+    "lifetime",
+    "redeemed",
+    "expired",
+    "returned",
+    "adjusted",
+    "promised",
+)
+BALANCES = (POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED)
+"""Names of the balances of an Account; operations name them by their index here."""
+
+_TIER = len(BALANCES)
+
+_GROWING = (REDEEMED, EXPIRED, RETURNED, ADJUSTED)
+
+
+class Ledger(msgspec.Struct, array_like=True):
+    """Everything countable about one member."""
+
+    accounts: dict[str, Account] = msgspec.field(default_factory=dict)
+    purchases: int | None = None
+    zero: bool = False  #: started at zero: what no event has stated is 0, not unknown
+    seeded: bool = False  #: the counters rest on a zero seed or on an answer of Capillary's API
+    zero_at: int = -1
+    purchases_at: int = -1  #: time of the last statement of the purchases
+
+
+class Book(msgspec.Struct, array_like=True):
+    """The ledgers folded together: the member's own under the empty name, others until they are absorbed."""
+
+    ledgers: dict[str, Ledger] = msgspec.field(default_factory=dict)
+    absorbed: dict[str, str] = msgspec.field(default_factory=dict)  #: merged member -> the owner it went into
+
+    def own(self) -> Ledger:
+        """Return the member's own ledger."""
+        return self.of("")
+
+    def of(self, owner: str) -> Ledger:
+        """Return the ledger that an owner's operations move: its own, or the one that absorbed it."""
+        while owner in self.absorbed:
+            owner = self.absorbed[owner]
+        ledger = self.ledgers.get(owner)
+        if ledger is None:
+            ledger = self.ledgers[owner] = Ledger()
+        return ledger
+
+
+class Fact(msgspec.Struct, array_like=True):
+    """What one event or API answer says about a member, kept so that late arrivals can be put in their place."""
+
+    at: int  #: `createdAt`, or the time of an API answer
+    log_id: int | None
+    event_id: str
+    owner: str  #: empty for the member itself, else the id of a member merged into it
+    received: int
+    operations: list[Operation]
+
+
+def apply_alone(book: Book, fact: Fact, first: Mapping[str, int]) -> None:
+    """Run a fact that shares its instant with no other; its operations are already in phase order."""
+    ledger = book.of(fact.owner)
+    for operation in fact.operations:
+        _STEPS[operation[0]](book, ledger, fact, operation, first)
+
+
+def apply_group(book: Book, facts: list[Fact], first: Mapping[str, int]) -> None:
+    """Run the facts of one instant.
+
+    Order: lots by event id; then all changes; then stated values, of which the last in tie order stays; then absorptions.
+    Source: capillary.md 7.5 (2, 6, 10).
+    """
+    if len(facts) == 1:
+        apply_alone(book, facts[0], first)
+        return
+    by_id = sorted(facts, key=lambda fact: fact.event_id)
+    _run_phase(book, by_id, first, (0, 19))
+    _run_phase(book, tie_order(by_id), first, (20, 29))
+    _run_phase(book, by_id, first, (30, 39))
+
+
+def tie_order(facts: list[Fact]) -> list[Fact]:
+    """Return facts of one instant in the order in which the later wins: by eventLogId when all have one, else by event id."""
+    if all(fact.log_id is not None for fact in facts):
+        return sorted(facts, key=lambda fact: (fact.log_id or 0, fact.event_id))
+    return sorted(facts, key=lambda fact: fact.event_id)
+
+
+def _run_phase(book: Book, facts: list[Fact], first: Mapping[str, int], codes: tuple[int, int]) -> None:
+    for fact in facts:
+        for operation in fact.operations:
+            if codes[0] <= operation[0] <= codes[1]:
+                _STEPS[operation[0]](book, book.of(fact.owner), fact, operation, first)
+
+
+def fold(book: Book, facts: list[Fact], first: Mapping[str, int]) -> Book:
+    """Return `book` after all facts, which come in ascending `at`. `first` holds each owner's earliest event."""
+    start, count = 0, len(facts)
+    while start < count:
+        end = start + 1
+        while end < count and facts[end].at == facts[start].at:
+            end += 1
+        apply_group(book, facts[start:end], first)
+        start = end
+    return book
+
+
+def account(ledger: Ledger, programme: str) -> Account:
+    """Return the account of a programme, opened at zero for a zero-seeded member, else with everything unknown."""
+    found = ledger.accounts.get(programme)
+    if found is None:
+        found = ledger.accounts[programme] = Account(0, 0, 0, 0, 0, 0, 0) if ledger.zero else Account()
+    return found
+
+
+_Step = Callable[[Book, Ledger, Fact, Operation, Mapping[str, int]], None]
+
+
+def _on_schedule(move: Callable[..., None]) -> _Step:
+    def step(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+        held = account(ledger, operation[1])
+        move(held.schedule, held.points, *operation[2:])
+
+    return step
+
+
+def _add(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    held, name = account(ledger, operation[1]), BALANCES[operation[2]]
+    before = getattr(held, name)
+    if before is not None:
+        setattr(held, name, before + operation[3])
+
+
+def _set(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    held = account(ledger, operation[1])
+    setattr(held, BALANCES[operation[2]], operation[3])
+    held.stated[operation[2]] = fact.at
+
+
+def _add_purchases(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    if ledger.purchases is not None:
+        ledger.purchases += operation[2]
+
+
+def _set_purchases(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    ledger.purchases, ledger.purchases_at = operation[2], fact.at
+
+
+def _zero_seed(_book: Book, ledger: Ledger, fact: Fact, _operation: Operation, first: Mapping[str, int]) -> None:
+    """Start the ledger at zero, unless the member is older than this registration."""
+    if fact.at - first.get(fact.owner, fact.at) > ZERO_SEED_SLACK_MS:
+        return
+    ledger.zero = ledger.seeded = True
+    ledger.purchases, ledger.purchases_at, ledger.zero_at = 0, fact.at, fact.at
+    for held in ledger.accounts.values():
+        for index, name in enumerate(BALANCES):
+            setattr(held, name, 0)
+            held.stated[index] = fact.at
+
+
+def _tier(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    held = account(ledger, operation[1])
+    held.tier, held.tier_expiry = operation[2], operation[3]
+    held.stated[_TIER] = fact.at
+    if operation[4] is not None:
+        held.tier_upgraded = operation[4]
+
+
+def _tier_number(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    held = account(ledger, operation[1])
+    held.tier = operation[2]
+    held.stated[_TIER] = fact.at
+
+
+def _replace_lots(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    for held in ledger.accounts.values():
+        held.schedule = Schedule()
+    for programme, entries in operation[2].items():
+        account(ledger, programme).schedule = Schedule(sorted((Lot(*entry) for entry in entries), key=lots.order))
+
+
+def _seeded(_book: Book, ledger: Ledger, _fact: Fact, _operation: Operation, _first: Mapping[str, int]) -> None:
+    ledger.seeded = True
+
+
+def _absorb(book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+    """Let the counters grow by the merged member's and take over its lots; points and tier are stated by the event itself."""
+    victim = operation[2]
+    if victim in book.absorbed:
+        return
+    lost = book.ledgers.pop(victim, None) or Ledger()
+    for programme in list(dict.fromkeys([*ledger.accounts, *lost.accounts])):
+        kept, taken = account(ledger, programme), account(lost, programme)
+        for name in _GROWING:
+            setattr(kept, name, _sum(getattr(kept, name), getattr(taken, name)))
+        lots.append(kept.schedule, taken.schedule)
+    ledger.purchases = _sum(ledger.purchases, lost.purchases)
+    ledger.seeded = ledger.seeded and lost.seeded
+    ledger.zero = ledger.zero and lost.zero
+    book.absorbed[victim] = fact.owner
+
+
+def _sum(left: int | None, right: int | None) -> int | None:
+    return None if left is None or right is None else left + right
+
+
+_STEPS: Mapping[int, _Step] = {
+    Op.LOTS_ADD: _on_schedule(lots.add),
+    Op.LOTS_MOVE: _on_schedule(lots.move),
+    Op.LOTS_TAKE: _on_schedule(lots.take),
+    Op.LOTS_REVERSE: _on_schedule(lots.reverse),
+    Op.LOTS_GIVE_BACK: _on_schedule(lots.give_back),
+    Op.LOTS_EXPIRE: _on_schedule(lots.expire),
+    Op.LOTS_STATE: _on_schedule(lots.state),
+    Op.ADD: _add,
+    Op.ADD_PURCHASES: _add_purchases,
+    Op.ZERO_SEED: _zero_seed,
+    Op.SET: _set,
+    Op.SET_PURCHASES: _set_purchases,
+    Op.TIER: _tier,
+    Op.TIER_NUMBER: _tier_number,
+    Op.LOTS_REPLACE: _replace_lots,
+    Op.SEEDED: _seeded,
+    Op.ABSORB: _absorb,
+}
+
+
+def apply_late(book: Book, fact: Fact) -> None:
+    """Run what still counts of a fact that lies before everything in `book`.
+
+    A change counts where its balance was not stated since, a statement where nothing newer is known. Lots are moved as well, but
+    out of their order, so the schedule becomes approximate. A start from zero or a merge cannot come in so late.
+    """
+    ledger = book.of(fact.owner)
+    for operation in fact.operations:
+        code = operation[0]
+        if code <= Op.LOTS_STATE:
+            _STEPS[code](book, ledger, fact, operation, {})
+            account(ledger, operation[1]).schedule.guessed = True
+        elif code in _LATE and fact.at > _stated_at(ledger, operation):
+            _STEPS[code](book, ledger, fact, operation, {})
+
+
+_LATE = frozenset({Op.ADD, Op.SET, Op.ADD_PURCHASES, Op.SET_PURCHASES, Op.TIER, Op.TIER_NUMBER})
+
+
+def _stated_at(ledger: Ledger, operation: Operation) -> int:
+    code = operation[0]
+    if code in (Op.ADD_PURCHASES, Op.SET_PURCHASES):
+        return ledger.purchases_at
+    index = operation[2] if code in (Op.ADD, Op.SET) else _TIER
+    return account(ledger, operation[1]).stated.get(index, ledger.zero_at)

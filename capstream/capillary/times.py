@@ -1,0 +1,126 @@
+"""Instants and days: RFC 3339 text, days of the organisation's zone, and which of an event's times to believe.
+
+Source: capillary.md 7.3.
+"""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from capstream.capillary.values import Unfit
+from capstream.kernel.json import Json
+
+DAY_MS = 86_400_000
+_MINUTE_MS = 60_000
+_EPOCH = date(1970, 1, 1).toordinal()
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_NEVER = "2100"
+
+_STEP_MS = 15 * _MINUTE_MS
+_TOLERANCE_MS = 3 * _MINUTE_MS
+_WIDEST_SHIFT_MS = 14 * 60 * _MINUTE_MS
+
+
+_MINUTES = tuple(f"{hour:02d}:{minute:02d}:" for hour in range(24) for minute in range(60))
+_SECONDS = tuple(f"{second:02d}." for second in range(60))
+_MILLIS = tuple(f"{milli:03d}Z" for milli in range(1000))
+
+
+@lru_cache(maxsize=4096)
+def _day_text(number: int) -> str:
+    return f"{date.fromordinal(number + _EPOCH).isoformat()}T"
+
+
+def rfc3339(millis: int) -> str:
+    """Return UTC RFC 3339 text with milliseconds, put together from tables: this runs several times for every event."""
+    day, rest = divmod(millis, DAY_MS)
+    seconds, milli = divmod(rest, 1000)
+    minutes, second = divmod(seconds, 60)
+    return _day_text(day) + _MINUTES[minutes] + _SECONDS[second] + _MILLIS[milli]
+
+
+def day_of(value: Json) -> str | None:
+    """Return the `YYYY-MM-DD` a date-only field holds; a longer text gives its first ten characters.
+
+    Errors: Unfit when it is no calendar day.
+    """
+    if value is None:
+        return None
+    if type(value) is not str:
+        raise Unfit("must be a date as YYYY-MM-DD")
+    if len(value) == 10 and _is_day(value):
+        return value
+    day = value.strip()[:10]
+    if not day:
+        return None
+    if not _is_day(day):
+        raise Unfit("must be a date as YYYY-MM-DD")
+    return day
+
+
+@lru_cache(maxsize=4096)
+def _is_day(day: str) -> bool:
+    if not _ISO_DAY.fullmatch(day):
+        return False
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    return True
+
+
+def is_never(day: str) -> bool:
+    """Say whether a day stands for no limit at all (year 2100 and later)."""
+    return day >= _NEVER
+
+
+@lru_cache(maxsize=8192)
+def end_of_day(day: str, zone: str) -> str:
+    """Return the last second of `day` in `zone` as UTC text."""
+    return rfc3339(_local_ms(date.fromisoformat(day), time(23, 59, 59), zone))
+
+
+@lru_cache(maxsize=8192)
+def start_of_day(day: str, zone: str) -> str:
+    """Return the first moment of `day` in `zone` as UTC text."""
+    return rfc3339(_local_ms(date.fromisoformat(day), time(0), zone))
+
+
+def day_in(millis: int, zone: str) -> str:
+    """Return the `YYYY-MM-DD` on which an instant falls in `zone`."""
+    if zone == "UTC":
+        return _day_text(millis // DAY_MS)[:10]
+    return datetime.fromtimestamp(millis // 1000, ZoneInfo(zone)).date().isoformat()
+
+
+def iso_instant(value: Json, zone: str) -> int | None:
+    """Return epoch milliseconds of ISO 8601 text; without an offset it is read in `zone`. None when it is no time."""
+    if type(value) is not str or not value.strip():
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return _local_ms(moment.date(), moment.time(), zone)
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
+
+
+def _local_ms(day: date, clock: time, zone: str) -> int:
+    """Return the instant of a wall-clock reading: inside a gap it moves forward, in an overlap the earlier offset holds."""
+    wall = datetime.combine(day, clock.replace(fold=0), ZoneInfo(zone))
+    return round((wall - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
+
+
+def reinterpreted(millis: int, cluster_zone: str, store_zone: str) -> int:
+    """Return the instant meant by a store's wall clock that the cluster stored as if it were its own."""
+    wall = datetime.fromtimestamp(millis // 1000, ZoneInfo(cluster_zone)).replace(tzinfo=None)
+    return _local_ms(wall.date(), wall.time(), store_zone) + millis % 1000
+
+
+def looks_shifted(candidate_ms: int, created_ms: int) -> bool:
+    """Say whether a bill lies ahead of its own event by what an unapplied zone offset would explain."""
+    ahead = candidate_ms - created_ms
+    nearest = round(ahead / _STEP_MS) * _STEP_MS
+    return 0 < nearest <= _WIDEST_SHIFT_MS and abs(ahead - nearest) <= _TOLERANCE_MS

@@ -1,0 +1,298 @@
+"""One event, the states it concerns and the answers fetched for it, as payloads or as a verdict.
+
+Everything that can fail is read before any state is changed: a refused event leaves no trace but what the programme cache learnt.
+States are changed in place. Source: capillary.md 7.
+"""
+
+import msgspec
+
+from capstream.capillary.answers import Reading, read_answer
+from capstream.capillary.attributes import DELETED, Statement, read_statement, state_it, state_voucher
+from capstream.capillary.enrichment import BILLS, Answers, answer
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.identities import Found, identity_map, read_identities
+from capstream.capillary.ledger import Fact, Operation
+from capstream.capillary.members import Key, Place, States, Subject, members_of, resolve, subjects_of, victim_of
+from capstream.capillary.movements import code_of, operations_of
+from capstream.capillary.payloads.draft import Draft, draft_of, section
+from capstream.capillary.payloads.names import payload_id
+from capstream.capillary.payloads.profile import awaits_tier_list, profile_body
+from capstream.capillary.payloads.transaction import transaction_body
+from capstream.capillary.programs import Programs
+from capstream.capillary.state import MemberState, absorb, clear_ledger, meet, name_event, put, record, snapshot_of
+from capstream.capillary.touching import ALWAYS, is_remembered, shows_in_profile
+from capstream.capillary.translation_config import TranslationConfig
+from capstream.capillary.values import Unfit, decimal_id
+from capstream.capillary.vocabulary import MAPPED, UNMAPPED
+from capstream.kernel.json import Json
+
+__all__ = [
+    "Outcome",
+    "Payload",
+    "Refused",
+    "Skipped",
+    "Translated",
+    "TranslationConfig",
+    "awaits_tier_list",
+    "members_of",
+    "profile_payload",
+    "translate",
+]
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """One record for the platform. `id` is its `_id`, `member` the customer id it belongs to."""
+
+    id: str
+    member: str
+    body: dict[str, Json]
+
+
+class Translated(msgspec.Struct, frozen=True):
+    """Payloads to send, and the members whose profile payload is due, in the order in which they must be sent."""
+
+    transactions: list[Payload]
+    touched: list[Key]
+    learned: str | None = None  #: programme whose tier list became known: members that wait for it are due too (awaits_tier_list)
+    deleted: list[Key] = []  #: members to enter in the privacy queue
+    notes: list[str] = []  #: answers that could not be read, by kind and reason
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The event is a dead letter of class `code`. `pointer` is the place in the event when one is known."""
+
+    code: str
+    reason: str
+    pointer: str = ""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """The event stays in the journal and goes no further: UNMAPPED_EVENT, skipped_disabled, anonymous_bill."""
+
+    reason: str
+
+
+Outcome = Translated | Refused | Skipped
+
+
+class _Step(msgspec.Struct):
+    """What one event means for one member, read but not yet applied."""
+
+    place: Place
+    customer_id: str
+    draft: Draft
+    identities: Found
+    body: dict[str, Json] | None
+    operations: list[Operation]
+    statement: Statement | None
+
+
+def translate(event: NormalisedEvent, states: States, programs: Programs, config: TranslationConfig, answers: Answers) -> Outcome:
+    """Return the payloads of an event, or why there are none; the states of its members are brought up to date.
+
+    Order: events of a member may come in any order and more than once.
+    Errors: as verdicts: UNKNOWN_EVENT, NO_IDENTITY, GROUP_ENTITY, INVALID_FIELD, ENRICHMENT_FAILED.
+    """
+    verdict = _verdict(event, config)
+    if verdict is not None:
+        return verdict
+    learned = programs.learn(event.org_id, event.data.get("loyaltyProgramDetails"), event.created_at_ms)
+    try:
+        steps = [_read(event, subject, states, (programs, config), answers) for subject in _subjects(event)]
+        victim = victim_of(event)
+    except Unfit as unfit:
+        return Refused(_CODES.get(unfit.reason, "INVALID_FIELD"), unfit.reason, unfit.pointer or "/data")
+    translated = Translated([], [], learned)
+    for step in steps:
+        _apply(event, step, victim, states, translated)
+        if answers:
+            _apply_answers(event, step, states, answers, (programs, translated.notes))
+    for step in steps:
+        if step.body is not None:
+            step.body["identityMap"] = _identities(event, step, states, config)
+            translated.transactions.append(Payload(step.body["_id"], step.customer_id, step.body))
+    return translated
+
+
+_NO_IDENTITY = "the event names no customer"
+_NO_LINES = "the transaction call gave no answer"
+_CODES = {_NO_IDENTITY: "NO_IDENTITY", _NO_LINES: "ENRICHMENT_FAILED"}
+
+
+def profile_payload(key: Key, state: MemberState, programs: Programs, config: TranslationConfig) -> Payload:
+    """Return a member's whole snapshot as the profile payload."""
+    org_id, customer_id = key
+    return Payload(
+        payload_id(org_id, "member", customer_id), customer_id, profile_body(org_id, customer_id, state, programs, config)
+    )
+
+
+def _verdict(event: NormalisedEvent, config: TranslationConfig) -> Outcome | None:
+    """Return the verdict on kinds and entities that never become payloads."""
+    name = event.event_name
+    if name not in MAPPED:
+        if name in UNMAPPED:
+            return Skipped("UNMAPPED_EVENT")
+        return Refused("UNKNOWN_EVENT", f"no event of the name {name[:64]} is documented", "/eventName")
+    if name not in config.enabled_kinds:
+        return Skipped("skipped_disabled")
+    if name == "notInterestedBillAdded":
+        if config.anonymous_bills == "dead_letter":
+            return Refused("NO_IDENTITY", "an anonymous bill has no customer", "/data/customerIdentifiers")
+        return Skipped("anonymous_bill")
+    kind = section(event.data, "entityInformation").get("entityType")
+    if type(kind) is str and kind.strip().upper() not in ("", "USER") and not config.groups_enabled:
+        return Refused(
+            "GROUP_ENTITY", f"the event is about a group of the type {kind[:64]}", "/data/entityInformation/entityType"
+        )
+    return None
+
+
+def _subjects(event: NormalisedEvent) -> list[Subject]:
+    subjects = subjects_of(event)
+    for subject in subjects:
+        if subject.customer_id is None:
+            raise Unfit(_NO_IDENTITY, f"{subject.pointer}/customerId")
+    if event.event_name == "loyaltyCustomerMerge" and victim_of(event) is None:
+        raise Unfit(_NO_IDENTITY, "/data/victimCustomerIdentifiers/customerId")
+    return subjects
+
+
+def _read(
+    event: NormalisedEvent, subject: Subject, states: States, known: tuple[Programs, TranslationConfig], answers: Answers
+) -> _Step:
+    programs, config = known
+    place = resolve(states, (event.org_id, subject.customer_id or ""))
+    draft = draft_of(event, programs, config, _bill(event, config, answers))
+    found = read_identities(subject.identifiers, config, draft.flags)
+    body = None
+    if _has_transaction(event.event_name, config):
+        body = transaction_body(draft, place.key[1], {}, subject.about)
+    operations, statement = operations_of(draft), read_statement(draft, subject.about)
+    return _Step(place, place.key[1], draft, found, body, operations, statement)
+
+
+def _bill(event: NormalisedEvent, config: TranslationConfig, answers: Answers) -> dict[str, Json] | None:
+    if event.event_name not in BILLS or config.transaction_lines == "off":
+        return None
+    transaction = event.data.get("transactionId")
+    found = answer(answers, "C7", event.org_id, _bill_id(transaction))
+    if found is not None and type(found.body) is dict:
+        return found.body
+    if config.transaction_lines == "required":
+        raise Unfit(_NO_LINES, "/data/transactionId")
+    return None
+
+
+def _bill_id(value: Json) -> str:
+    try:
+        return decimal_id(value) or ""
+    except Unfit:
+        return ""
+
+
+def _has_transaction(name: str, config: TranslationConfig) -> bool:
+    if name == "customerUpdated":
+        return config.emit_customer_updated_event
+    return name != "singlePointsExpiryUpdated"
+
+
+def _apply(event: NormalisedEvent, step: _Step, victim: str | None, states: States, translated: Translated) -> None:
+    """Bring the member's state up to date. Nothing here can fail."""
+    config, at, event_id = step.draft.config, event.created_at_ms, event.event_id
+    key, owner = step.place.key, step.place.owner
+    state = states.get(key)
+    if state is None:
+        state = MemberState()
+    shows = shows_in_profile(event.event_name, config)
+    before = snapshot_of(state) if shows and event.event_name not in ALWAYS else None
+    meet(state, at, owner)
+    registers = state.merged.setdefault(owner, {}) if owner else state.identities
+    for kind, value in step.identities.items():
+        put(registers, kind, value, at, event_id)
+    if victim is not None:
+        states[key] = state
+        _merge(event, key, victim, states, translated, config)
+    if is_remembered(event.event_name, config):
+        fact = Fact(at, event.event_log_id, event_id, owner, event.received_ms, step.operations)
+        record(state, fact)
+        name_event(state, at, event.event_name, event_id)
+        if step.statement is not None:
+            if owner:
+                state_voucher(state, step.statement, at)
+            else:
+                state_it(state, step.statement, at, event_id)
+    states[key] = state
+    if shows and (before is None or before != snapshot_of(state)) and key not in translated.touched:
+        translated.touched.append(key)
+    status = state.attributes.get("status")
+    if event.event_name == "customerUpdated" and status is not None and str(status[0]).lower() == DELETED:
+        translated.deleted.append(key)
+
+
+def _merge(
+    event: NormalisedEvent, survivor: Key, victim_id: str, states: States, translated: Translated, config: TranslationConfig
+) -> None:
+    """Let the survivor's state take over the victim's; the victim's last payload goes first, so the survivor's is the newer."""
+    victim_key = (event.org_id, victim_id)
+    if victim_key == survivor:
+        return
+    state, victim = states[survivor], states.get(victim_key) or MemberState()
+    found = read_identities(event.data.get("victimCustomerIdentifiers"), config, [])
+    for kind, value in found.items():
+        put(victim.identities, kind, value, event.created_at_ms, event.event_id)
+    if victim.merged_into is None:
+        meet(victim, event.created_at_ms)
+        absorb(state, victim, victim_id)
+        clear_ledger(victim)
+        victim.merged_into = (survivor[1], event.created_at_ms, event.event_id)
+        victim.version += 1
+        name_event(victim, event.created_at_ms, event.event_name, event.event_id)
+    states[victim_key] = victim
+    if victim_key not in translated.touched:
+        translated.touched.append(victim_key)
+
+
+def _apply_answers(
+    event: NormalisedEvent, step: _Step, states: States, answers: Answers, known: tuple[Programs, list[str]]
+) -> None:
+    """Put what Capillary's API answered into the member's state, as of the time of the answer."""
+    programs, notes = known
+    key = step.place.key
+    for kind in ("C2", "C3", "C5", "C6"):
+        found = answer(answers, kind, event.org_id, key[1])
+        if found is None:
+            continue
+        try:
+            reading = read_answer(kind, found.body, step.draft.scope, programs, step.draft.config)
+        except Unfit as unfit:
+            notes.append(f"{kind}: {unfit.pointer or '/'} {unfit.reason}")
+            continue
+        for program, tier, name in reading.tier_names:
+            programs.learn_tier(event.org_id, program, tier, name, found.as_of_ms)
+        _apply_reading(states[key], reading, kind, (found.as_of_ms, event.received_ms))
+
+
+def _apply_reading(state: MemberState, reading: Reading, kind: str, stamps: tuple[int, int]) -> None:
+    as_of, received = stamps
+    event_id = f"api:{kind}:{as_of}"
+    if reading.operations:
+        record(state, Fact(as_of, None, event_id, "", received, sorted(reading.operations, key=code_of)))
+    for name, value in reading.identities.items():
+        put(state.identities, name, value, as_of, event_id)
+    for registers, stated in (
+        (state.attributes, reading.attributes),
+        (state.custom, reading.custom),
+        (state.extended, reading.extended),
+    ):
+        for name, value in stated.items():
+            put(registers, name, value, as_of, event_id)
+    if reading.joined is not None and (state.joined is None or reading.joined < state.joined):
+        state.joined = reading.joined
+    state.as_of = max(state.as_of, as_of)
+
+
+def _identities(event: NormalisedEvent, step: _Step, states: States, config: TranslationConfig) -> dict[str, Json]:
+    """Return the identities of the event, with those of the state unless the source wants the event's alone."""
+    state = states[step.place.key] if config.event_identities == "state" else None
+    return identity_map(event.org_id, step.customer_id, step.identities, state, config)

@@ -1,0 +1,274 @@
+"""Nodes to Python source. The source holds no user text: only generated names and keywords; literals, keys and functions
+are bound in an environment under those names.
+
+Names: `k` constants, `f` functions, `t` temporaries, `v` lambda parameters, each with a number; `r` record, `n` now,
+`b` lambda budget, `u` source of ids.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from capstream.kernel.json import Json
+from capstream.lang import operators
+from capstream.lang.diagnostics import Fail
+from capstream.lang.functions import FUNCTIONS
+from capstream.lang.hierarchy_functions import Budget, decode
+from capstream.lang.methods import call_method
+from capstream.lang.nodes import (
+    Call,
+    Computed,
+    Lambda,
+    ListOf,
+    Literal,
+    MapOf,
+    Method,
+    Name,
+    Node,
+    Path,
+    Star,
+    Step,
+    Variable,
+)
+from capstream.lang.operators import BINARY, BOOLEAN, LAZY, UNARY
+from capstream.lang.paths import flat_key, has_path, path_text, read, read_record, run_steps
+from capstream.lang.signatures import Function, Needs, bind
+from capstream.lang.values import text, truth
+
+_KEYWORDS = {None: "None", True: "True", False: "False"}
+
+
+@dataclass(slots=True)
+class Environment:
+    """The objects that generated names stand for. Its `names` become the globals of the generated function."""
+
+    names: dict[str, Json] = field(default_factory=lambda: {"__builtins__": {}})
+    known: dict[tuple[str, type, Json], str] = field(default_factory=dict)
+    count: int = 0
+
+    def fresh(self, prefix: str) -> str:
+        """Return a name that was not used before."""
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+    def bind(self, prefix: str, value: Json) -> str:
+        """Return the name under which `value` is bound; equal constants share one."""
+        try:
+            key = (prefix, value.__class__, value)
+            name = self.known.get(key)
+        except TypeError:  # not hashable
+            name = self.fresh(prefix)
+            self.names[name] = value
+            return name
+        if name is None:
+            name = self.known[key] = self.fresh(prefix)
+            self.names[name] = value
+        return name
+
+    def constant(self, value: Json) -> str:
+        """Return the source of a constant."""
+        if value is None or value is True or value is False:
+            return _KEYWORDS[value]
+        if value.__class__ is float and value == 0:  # 0.0 and -0.0 are equal, and must not share a name
+            value = value + 0.0
+        return self.bind("k", value)
+
+
+class PathSource(Protocol):
+    """Where the values of record paths come from in the code being written."""
+
+    def __call__(self, path: Path, emitter: "Emitter") -> str:
+        """Return the source of the value of a path that reads the record."""
+        ...
+
+
+def from_record(path: Path, emitter: "Emitter") -> str:
+    """Return source that reads the path from the record, whatever its steps."""
+    steps = path.steps
+    env = emitter.env
+    if len(steps) == 1 and isinstance(steps[0], Name):
+        return f"r.get({env.constant(steps[0].text)})"
+    flat = flat_key(steps)
+    if flat is not None:
+        return f"{env.bind('f', read_record)}(r, {env.bind('k', run_steps(steps))}, {env.constant(flat)})"
+    return f"{env.bind('f', read)}(r, {emitter.steps(steps)})"
+
+
+@dataclass(slots=True)
+class Emitter:
+    """Writes one expression. `needs` collects what the surrounding function must provide."""
+
+    env: Environment
+    paths: PathSource = from_record
+    needs: set[Needs] = field(default_factory=set)
+    scope: dict[str, str] = field(default_factory=dict)
+
+    def source(self, node: Node) -> str:
+        """Return Python source whose value is the value of the node."""
+        match node:
+            case Literal(value):
+                return self.env.constant(value)
+            case Path():
+                return self._path(node)
+            case Variable(name):
+                return self.scope[name]
+            case Call(operator=True):
+                return self._operator(node)
+            case Call():
+                return self._call(node)
+            case Method(receiver, name, args):
+                arguments = self._list((receiver, Literal(name, node.span), *args))
+                return f"{self.env.bind('f', call_method)}({arguments})"
+            case ListOf(items):
+                return f"[{self._list(items)}]"
+            case MapOf(entries):
+                return self._map(entries)
+            case Lambda(params, body):
+                return self._lambda(params, body)
+
+    def _list(self, nodes: Iterable[Node]) -> str:
+        return ", ".join(self.source(node) for node in nodes)
+
+    def steps(self, steps: tuple[Step, ...]) -> str:
+        """Return the source of run-time steps."""
+        if not any(isinstance(step, Computed) for step in steps):
+            return self.env.bind("k", run_steps(steps))
+        parts = []
+        for step in steps:
+            if isinstance(step, Computed):
+                parts.append(f"({self.source(step.node)},)")
+            elif isinstance(step, Star):
+                parts.append("None")
+            else:
+                parts.append(self.env.bind("k", run_steps((step,))[0]))
+        return f"({', '.join(parts)},)"
+
+    def _path(self, node: Path) -> str:
+        if node.base is None:
+            return self.paths(node, self)
+        return f"{self.env.bind('f', read)}({self.source(node.base)}, {self.steps(node.steps)})"
+
+    def truth(self, node: Node) -> str:
+        """Return the source of the truth value of the node."""
+        source = self.source(node)
+        if isinstance(node, Call) and node.operator and node.name in BOOLEAN:
+            return source
+        return f"{self.env.bind('f', truth)}({source})"
+
+    def _operator(self, node: Call) -> str:
+        name, args = node.name, node.args
+        if name in LAZY:
+            return self._lazy(name, args)
+        function = BINARY[name] if name in BINARY else UNARY[name]
+        return f"{self.env.bind('f', function)}({self._list(args)})"
+
+    def _lazy(self, name: str, args: tuple[Node, ...]) -> str:
+        match name:
+            case "&&" | "||":
+                word = "and" if name == "&&" else "or"
+                return f"({self.truth(args[0])} {word} {self.truth(args[1])})"
+            case "!":
+                return f"(not {self.truth(args[0])})"
+            case "?":
+                return f"({self.source(args[1])} if {self.truth(args[0])} else {self.source(args[2])})"
+            case "??":
+                kept = self.env.fresh("t")
+                return f"({kept} if ({kept} := {self.source(args[0])}) is not None else {self.source(args[1])})"
+            case _:
+                kept = self.env.fresh("t")
+                test = f"{self.env.bind('f', truth)}({kept} := {self.source(args[0])})"
+                return f"({kept} if {test} else {self.source(args[1])})"
+
+    def _call(self, node: Call) -> str:
+        function = FUNCTIONS[node.name]
+        match node.name:
+            case "iif":
+                return self._lazy("?", node.args)
+            case "decode":
+                return self._decode(node)
+            case "contains_key" | "is_set" if isinstance(node.args[0], Path) and node.args[0].base is None:
+                return f"{self.env.bind('f', has_path)}(r, {self.steps(node.args[0].steps)})"
+            case "object_to_map" if len(node.args) == 2 and _bare_name(node.args[1]):
+                return self._keyed(node, function)
+            case "uuid" | "guid":
+                self.needs.add(Needs.UUID)
+                return "u()"
+        arguments = self._list(node.args)
+        ambient = {Needs.NOW: "n", Needs.BUDGET: "b", Needs.RECORD: "r"}.get(function.needs)
+        if ambient is not None:
+            self.needs.add(function.needs)
+            arguments = f"{ambient}, {arguments}" if arguments else ambient
+        return f"{self.env.bind('f', bound(function))}({arguments})"
+
+    def _keyed(self, node: Call, function: Function) -> str:
+        """Write `object_to_map(array, name)`: the bare name is the name itself, unless the first argument is a key."""
+        kept = self.env.fresh("t")
+        name = self.env.constant(_bare_name(node.args[1]))
+        is_list = self.env.bind("f", _is_list)
+        second = f"({name} if {is_list}({kept}) else {self.source(node.args[1])})"
+        return f"{self.env.bind('f', bound(function))}(({kept} := {self.source(node.args[0])}), {second})"
+
+    def _decode(self, node: Call) -> str:
+        key, *rest = node.args
+        if all(isinstance(arg, Literal) for arg in rest):
+            values = [arg.value for arg in rest if isinstance(arg, Literal)]
+            if all(value.__class__ is str for value in values[: len(values) // 2 * 2 : 2]):
+                return f"{self.env.bind('f', _decoder(tuple(values)))}({self.source(key)})"
+        return f"{self.env.bind('f', decode)}({self._list(node.args)})"
+
+    def _map(self, entries: tuple[tuple[Node, Node], ...]) -> str:
+        as_key = self.env.bind("f", _map_key)
+        written = []
+        for key, value in entries:
+            constant = isinstance(key, Literal) and key.value.__class__ is str
+            source = self.source(key)
+            written.append(f"{source if constant else f'{as_key}({source})'}: {self.source(value)}")
+        return "{" + ", ".join(written) + "}"
+
+    def _lambda(self, params: tuple[str, ...], body: Node) -> str:
+        names = [self.env.fresh("v") for _ in params]
+        outer = dict(self.scope)
+        self.scope.update(zip(params, names, strict=True))
+        source = self.source(body)
+        self.scope = outer
+        return f"(lambda {', '.join(names)}: {source})"
+
+
+def _bare_name(node: Node) -> str | None:
+    if isinstance(node, Path) and node.base is None and not any(isinstance(step, Computed) for step in node.steps):
+        return path_text(node.steps)
+    return None
+
+
+def _is_list(value: Json) -> bool:
+    return value.__class__ is list
+
+
+def _map_key(value: Json) -> str:
+    if value is None:
+        raise Fail("Key is null")
+    return text(value)
+
+
+def _decoder(rest: tuple[Json, ...]) -> Callable[[Json], Json]:
+    """Return `decode` with constant text keys as one look-up."""
+    default = rest[-1] if len(rest) % 2 else None
+    table = dict(zip(reversed(rest[: len(rest) // 2 * 2 : 2]), reversed(rest[1 : len(rest) // 2 * 2 : 2]), strict=True))
+
+    def decoded(key: Json) -> Json:
+        if key.__class__ is str:
+            return table.get(key, default)
+        return decode(key, *rest)
+
+    return decoded
+
+
+_BOUND = {name: bind(function) for name, function in FUNCTIONS.items()}
+
+
+def bound(function: Function) -> Callable[..., Json]:
+    """Return the function that takes raw arguments."""
+    return _BOUND[function.name]
+
+
+__all__ = ["Budget", "Emitter", "Environment", "from_record", "operators"]

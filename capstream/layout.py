@@ -1,0 +1,66 @@
+"""Where everything lies in a data folder, and who writes it. One process writes a store; any may read it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The files of a data folder."""
+
+    data: Path
+
+    @property
+    def credentials(self) -> Path:
+        """Written at first start; 0600."""
+        return self.data / "credentials.json"
+
+    @property
+    def control(self) -> Path:
+        """Documents of the control plane. Writer: gateway."""
+        return self.data / "platform" / "control.db"
+
+    @property
+    def inlet(self) -> Path:
+        """Log of accepted messages. Writer: gateway."""
+        return self.data / "platform" / "inlet.db"
+
+    @property
+    def state(self) -> Path:
+        """Profiles, identities, runs, batches, the pipeline's cursor. Writer: worker."""
+        return self.data / "platform" / "state.db"
+
+    @property
+    def lake(self) -> Path:
+        """Delta tables. Writer: worker."""
+        return self.data / "platform" / "lake"
+
+    @property
+    def signing_key(self) -> Path:
+        """The key that signs access tokens; 0600."""
+        return self.data / "platform" / "keys" / "ims.pem"
+
+    @property
+    def platform_key(self) -> Path:
+        """The key that seals secrets in the control plane; 0600."""
+        return self.data / "platform" / "keys" / "vault.key"
+
+    @property
+    def journal(self) -> Path:
+        """Log of webhooks as they came. Writer: gateway."""
+        return self.data / "relay" / "journal.db"
+
+    @property
+    def sources(self) -> Path:
+        """The relay's sources. Writer: gateway."""
+        return self.data / "relay" / "sources.db"
+
+    @property
+    def courier(self) -> Path:
+        """Cursor, member states, parked, held, dead letters, counters. Writer: courier."""
+        return self.data / "relay" / "courier.db"
+
+    @property
+    def relay_key(self) -> Path:
+        """The key that seals the relay's secrets; 0600."""
+        return self.data / "relay" / "vault.key"

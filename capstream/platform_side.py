@@ -1,0 +1,193 @@
+"""Builds the platform's side of the gateway process: every service on its stores, behind one gateway."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from capstream import own_api
+from capstream.aep.access_control import api as access_control
+from capstream.aep.access_control.model import Roles
+from capstream.aep.call import Caller, Handler, Sandbox
+from capstream.aep.catalog import api as catalog
+from capstream.aep.catalog.batches import Batches
+from capstream.aep.catalog.model import Datasets, profile_enabled
+from capstream.aep.catalog.model import schema_id as schema_id_of
+from capstream.aep.data_access import api as data_access
+from capstream.aep.data_prep import api as data_prep
+from capstream.aep.data_prep.model import MappingSets
+from capstream.aep.dataset_service import api as dataset_service
+from capstream.aep.dataset_service.model import Labels
+from capstream.aep.flow_service import api as flow_service
+from capstream.aep.flow_service.entities import FlowService
+from capstream.aep.flow_service.model import Flows, Inlets
+from capstream.aep.flow_service.runs import Runs
+from capstream.aep.flow_service.secrets import Vault
+from capstream.aep.gateway import Gateway, GatewayOptions
+from capstream.aep.identity_service import api as identity_service
+from capstream.aep.identity_service.namespaces import Namespaces
+from capstream.aep.ims import keys
+from capstream.aep.ims.api import ims_app
+from capstream.aep.ims.model import Clients, Organisations
+from capstream.aep.ims.tokens import Tokens
+from capstream.aep.profile import api as profile
+from capstream.aep.profile.model import PROFILES
+from capstream.aep.query_service.model import QueryService
+from capstream.aep.sandbox import api as sandbox
+from capstream.aep.sandbox.model import Sandboxes
+from capstream.aep.schema_registry import api as schema_registry
+from capstream.aep.schema_registry.model import SchemaRegistry
+from capstream.aep.streaming_ingestion.api import Collection, CollectionApp
+from capstream.aep.streaming_ingestion.synchronous import SynchronousValidation
+from capstream.config import Settings
+from capstream.kernel.json import Json
+from capstream.layout import Layout
+from capstream.serving import AsgiApp
+from capstream.storage.delta import DeltaLake
+from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+
+_SLOW = frozenset({("data_access", name) for name in ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetPreview")})
+"""Operations that wait for the query engine."""
+
+
+@dataclass(slots=True)
+class PlatformSide:
+    """The platform's part of the gateway process."""
+
+    gateway: Callable[[Sequence[tuple[str, AsgiApp]]], AsgiApp]  #: takes the other applications of the port
+    mounts: list[tuple[str, AsgiApp]]
+    status: Callable[[], Json]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    control: SqliteDocuments
+    state: SqliteDocuments
+    inlet: SqliteLog
+
+    def pending(self) -> int:
+        """Return how many accepted messages the pipeline has not processed."""
+        return self.inlet.end() - _cursor(self.state)
+
+
+def build(settings: Settings, layout: Layout) -> PlatformSide:
+    """Return the platform's services on the stores of a data folder."""
+    clock = settings.clock()
+    stores = _Stores(SqliteDocuments(layout.control), SqliteDocuments(layout.state, readonly=True), SqliteLog(layout.inlet))
+    clients, organisations, sandboxes = Clients(stores.control), Organisations(stores.control), Sandboxes(stores.control)
+    tokens = Tokens(stores.control, keys.load_or_create(layout.signing_key), ttl_s=settings.ims.token_ttl_s)
+    registry = SchemaRegistry(stores.control, organisations.all()[0].tenant_id)
+    datasets = Datasets(stores.control)
+    rows = QueryService(DeltaLake(layout.lake), datasets, registry)
+    vault = Vault.open(layout.platform_key)
+    collection = _collection(settings, stores, tokens=tokens, datasets=datasets, registry=registry, vault=vault)
+    handlers = _handlers(settings, layout, stores, registry=registry, datasets=datasets, rows=rows, clients=clients, vault=vault)
+    handlers |= {"sandbox": sandbox.handlers(sandboxes), "access_control": access_control.handlers(Roles(stores.control))}
+
+    def gateway(extra: Sequence[tuple[str, AsgiApp]]) -> AsgiApp:
+        return Gateway(handlers, tokens, clients, sandboxes, clock, extra, GatewayOptions(threaded=_SLOW))
+
+    def sandbox_of(caller: Caller, name: str) -> Sandbox | None:
+        return sandboxes.by_name(caller.org_id, name) if name else sandboxes.default(caller.org_id)
+
+    async def query(sql: str, limit: int, where: Sandbox) -> Json:
+        return await rows.answer(sql, where, limit=limit, timeout_s=settings.platform.query_timeout_s)
+
+    def status() -> Json:
+        return _status(stores, collection)
+
+    own = own_api.platform_api(lambda token: tokens.verify(token, clock()), sandbox_of, status=status, query=query)
+    mounts: list[tuple[str, AsgiApp]] = [
+        ("/ims", ims_app(organisations, clients, tokens=tokens, clock=settings.clock())),
+        ("/collection", collection),
+        ("/data/foundation/import/collection", collection),
+        ("/capstream", own_api.asgi(own)),
+    ]
+    return PlatformSide(gateway, mounts, status)
+
+
+def _handlers(
+    settings: Settings,
+    layout: Layout,
+    stores: _Stores,
+    *,
+    registry: SchemaRegistry,
+    datasets: Datasets,
+    rows: QueryService,
+    clients: Clients,
+    vault: Vault,
+) -> dict[str, Mapping[str, Handler]]:
+    control, state = stores.control, stores.state
+    org_id = Organisations(control).all()[0].id  # one server, one organisation
+    mapping_sets, namespaces, batches = MappingSets(control), Namespaces(control), Batches(state)
+    flow = FlowService(
+        documents=control,
+        datasets=datasets,
+        mapping_sets=mapping_sets,
+        runs=Runs(state),
+        vault=vault,
+        can_obtain_token=lambda client_id, secret: _accepts(clients, client_id, secret, settings.clock()()),
+        public_url=settings.base_url,
+    )
+    return {
+        "schema_registry": schema_registry.handlers(
+            registry,
+            in_use=lambda sandbox_id, uri: _is_in_use(datasets, batches, sandbox_id, uri),
+            namespace_exists=lambda _, code: namespaces.table(org_id).find(code) is not None,
+        ),
+        "catalog": catalog.handlers(datasets, registry, batches=batches),
+        "dataset_service": dataset_service.handlers(Labels(control), datasets),
+        "data_prep": data_prep.handlers(mapping_sets, registry),
+        "flow_service": flow_service.handlers(flow),
+        "identity_service": identity_service.handlers(control, state),
+        "profile": profile.handlers(control, state, stores.inlet.end),
+        "data_access": data_access.handlers(control, state, rows, layout.data / "platform" / "exports"),
+    }
+
+
+def _is_in_use(datasets: Datasets, batches: Batches, sandbox_id: str, schema_uri: str) -> bool:
+    """Return whether a dataset of the schema has data or feeds Profile: breaking changes are locked then."""
+    using = {one: found for one, found in datasets.all(sandbox_id).items() if schema_id_of(found) == schema_uri}
+    if any(profile_enabled(found) for found in using.values()):
+        return True
+    written = {each["id"] for batch in batches.all(sandbox_id).values() for each in batch["relatedObjects"]} if using else set()
+    return not written.isdisjoint(using)
+
+
+def _accepts(clients: Clients, client_id: str, secret: str, now_ms: int) -> bool:
+    client = clients.get(client_id)
+    return client is not None and clients.accepts(client, secret, now_ms)
+
+
+def _collection(
+    settings: Settings, stores: _Stores, *, tokens: Tokens, datasets: Datasets, registry: SchemaRegistry, vault: Vault
+) -> CollectionApp:
+    return CollectionApp(
+        Collection(
+            log=stores.inlet,
+            flows=Flows(stores.control),
+            inlets=Inlets(stores.control),
+            datasets=datasets,
+            verify=tokens.verify,
+            validate=SynchronousValidation(registry, MappingSets(stores.control)),
+            clock=settings.clock(),
+            backlog=stores.pending,
+            unseal=vault.unseal,
+            backlog_limit=settings.platform.backlog_limit,
+            overload_status=settings.platform.overload_status,
+        )
+    )
+
+
+def _status(stores: _Stores, collection: CollectionApp) -> Json:
+    end, cursor = stores.inlet.end(), _cursor(stores.state)
+    inlets = {inlet: asdict(counts) for inlet, counts in collection.metrics().items()}
+    return {
+        "received": end,
+        "processed": cursor,
+        "pending": end - cursor,
+        "profiles": stores.state.count(PROFILES),
+        "inlets": inlets,
+    }
+
+
+def _cursor(state: SqliteDocuments) -> int:
+    return int(state.get("cursors", "inlet") or b"0")

@@ -1,0 +1,233 @@
+"""The relay's own API under `/relay/`: sources, dead letters, replay, status. HTTP Basic with a client id and its secret.
+
+It runs beside the receiver and never writes `courier.db`: what the courier has to do goes through the journal as a command,
+so that it survives a crash and happens once.
+"""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from capstream.kernel.clock import Clock
+from capstream.kernel.errors import InputError
+from capstream.kernel.json import Json, JsonError, dumps, loads
+from capstream.relay import dead_letters, journal
+from capstream.relay.dead_letters import Filter
+from capstream.relay.jobs import Range
+from capstream.relay.ledger import read_privacy
+from capstream.relay.sources import Sources, masked
+from capstream.relay.status import status_of
+from capstream.storage.ports import Documents, Log
+
+Verifier = Callable[[str, str], bool]
+"""Says whether a client id and its secret may administer the relay."""
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+_T = TypeVar("_T")
+_PAGE = 100
+_MAX_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """The endpoints. `courier` is read only; `journal` is the receiver's own."""
+
+    journal: Log
+    courier: Documents
+    sources: Sources
+    verify: Verifier
+    clock: Clock
+    unwritten_repeats: Callable[[], dict[str, int]]
+
+    def app(self) -> Starlette:
+        """Return the ASGI application; its routes carry the full path."""
+        letters = "/relay/dead-letters"
+        table: list[tuple[str, list[str], _Endpoint]] = [
+            ("/relay/status", ["GET"], self.status),
+            ("/relay/sources", ["GET"], self.list_sources),
+            ("/relay/sources/{key}", ["GET"], self.get_source),
+            ("/relay/sources/{key}", ["PUT"], self.put_source),
+            ("/relay/sources/{key}", ["DELETE"], self.delete_source),
+            ("/relay/replay", ["POST"], self.replay_range),
+            ("/relay/privacy-requests", ["GET"], self.list_privacy),
+            (letters, ["GET"], self.list_letters),
+            (f"{letters}/export", ["GET"], self.export_letters),
+            (f"{letters}/replay", ["POST"], self.replay_letters),
+            (f"{letters}/discard", ["POST"], self.discard_letters),
+            (f"{letters}/{{id}}", ["GET"], self.get_letter),
+            (f"{letters}/{{id}}/replay", ["POST"], self.replay_letter),
+            (f"{letters}/{{id}}/discard", ["POST"], self.discard_letter),
+            (f"{letters}/{{id}}", ["DELETE"], self.discard_letter),
+        ]
+        routes = [Route(path, self._guarded(endpoint), methods=methods) for path, methods, endpoint in table]
+        return Starlette(routes=routes)
+
+    def _guarded(self, endpoint: _Endpoint) -> _Endpoint:
+        async def guarded(request: Request) -> Response:
+            if not self._is_admitted(request.headers.get("authorization", "")):
+                headers = {"www-authenticate": 'Basic realm="capstream relay"'}
+                return _error(401, "authorization", "client id or secret is missing or wrong", headers=headers)
+            try:
+                return await endpoint(request)
+            except InputError as error:
+                return _error(400, error.path, error.reason, error.cure)
+            except (JsonError, UnicodeDecodeError) as error:
+                return _error(400, "body", str(error), "send JSON")
+
+        return guarded
+
+    def _is_admitted(self, header: str) -> bool:
+        scheme, _, rest = header.partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            client_id, found, secret = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+        return bool(found) and self.verify(client_id, secret)
+
+    async def status(self, _request: Request) -> Response:
+        """Counters, lag, what waits, how the dataflows are doing."""
+        return JSONResponse(status_of(self.courier, self.journal, self.unwritten_repeats()))
+
+    async def list_sources(self, _request: Request) -> Response:
+        """All sources, secrets masked."""
+        self.sources.refresh()
+        return JSONResponse({"sources": [masked(source) for source in self.sources.stored()]})
+
+    async def get_source(self, request: Request) -> Response:
+        """One source, secrets masked."""
+        key = request.path_params["key"]
+        self.sources.refresh()
+        found = next((source for source in self.sources.stored() if source.key == key), None)
+        return JSONResponse(masked(found)) if found else _missing("source", key)
+
+    async def put_source(self, request: Request) -> Response:
+        """Store a source; secrets that are absent or `xxxx` stay as they are."""
+        body = loads(await request.body())
+        return JSONResponse(masked(self.sources.put(request.path_params["key"], body)))
+
+    async def delete_source(self, request: Request) -> Response:
+        """Remove a source; its webhooks are answered 404 from now on."""
+        key = request.path_params["key"]
+        return Response(status_code=204) if self.sources.delete(key) else _missing("source", key)
+
+    async def list_privacy(self, request: Request) -> Response:
+        """Members whose data has to be deleted, with their identities, for a privacy work order."""
+        found = read_privacy(self.courier, after=request.query_params.get("after", ""), limit=_PAGE)
+        return JSONResponse({"privacyRequests": found, **({"next": found[-1]["id"]} if len(found) == _PAGE else {})})
+
+    async def list_letters(self, request: Request) -> Response:
+        """Dead letters, oldest first; `after` is the id the last page ended with."""
+        wanted, after, limit = _query(request)
+        found = dead_letters.find(self.courier, wanted, after=after, limit=limit)
+        page: dict[str, Json] = {"deadLetters": [dead_letters.shown(letter, with_payload=False) for letter in found]}
+        if len(found) == limit:
+            page["next"] = found[-1].id
+        return JSONResponse(page)
+
+    async def export_letters(self, request: Request) -> Response:
+        """Dead letters with payloads, one JSON object a line."""
+        wanted, after, _ = _query(request)
+
+        async def lines() -> AsyncIterator[bytes]:
+            last = after
+            while found := dead_letters.find(self.courier, wanted, after=last, limit=_MAX_PAGE):
+                last = found[-1].id
+                yield b"".join(dumps(dead_letters.shown(letter, with_payload=True)) + b"\n" for letter in found)
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    async def get_letter(self, request: Request) -> Response:
+        """One dead letter with its payload."""
+        key = request.path_params["id"]
+        letter = dead_letters.get(self.courier, key)
+        return JSONResponse(dead_letters.shown(letter, with_payload=True)) if letter else _missing("dead letter", key)
+
+    async def replay_letter(self, request: Request) -> Response:
+        """Try one dead letter again, with `{"payload": …}` in place of what it holds when given."""
+        key = request.path_params["id"]
+        if dead_letters.get(self.courier, key) is None:
+            return _missing("dead letter", key)
+        body = loads(await request.body() or b"{}")
+        if not isinstance(body, dict) or body.keys() - {"payload"}:
+            raise InputError("body", "only `payload` is understood", 'send {} or {"payload": …}')
+        edited = {"payload": body["payload"]} if "payload" in body else {}
+        return self._queue("replay_letters", filter={"ids": [key]}, **edited)
+
+    async def discard_letter(self, request: Request) -> Response:
+        """Forget one dead letter."""
+        key = request.path_params["id"]
+        if dead_letters.get(self.courier, key) is None:
+            return _missing("dead letter", key)
+        return self._queue("discard_letters", filter={"ids": [key]})
+
+    async def replay_letters(self, request: Request) -> Response:
+        """Try all dead letters again that the filter in the body matches."""
+        return self._queue("replay_letters", filter=await _filter(request))
+
+    async def discard_letters(self, request: Request) -> Response:
+        """Forget all dead letters that the filter in the body matches."""
+        return self._queue("discard_letters", filter=await _filter(request))
+
+    async def replay_range(self, request: Request) -> Response:
+        """Translate and deliver journal entries again; the payloads keep their `_id`s."""
+        wanted = _converted(loads(await request.body() or b"{}"), Range)
+        last = min(wanted.to_offset or self.journal.end(), self.journal.end())
+        return self._queue("replay_range", range={**msgspec.to_builtins(wanted), "toOffset": last})
+
+    def _queue(self, name: str, **details: Json) -> Response:
+        offset = self.journal.append([journal.command(name, self.clock(), **details)])
+        return JSONResponse({"status": "queued", "journalOffset": offset}, status_code=202)
+
+
+def _query(request: Request) -> tuple[Filter, str, int]:
+    given: dict[str, Json] = dict(request.query_params)
+    after = str(given.pop("after", ""))
+    limit = str(given.pop("limit", _PAGE))
+    for name in ("sinceMs", "untilMs"):
+        if name in given:
+            given[name] = _whole(name, given[name])
+    return _converted(given, Filter), after, max(1, min(_whole("limit", limit), _MAX_PAGE))
+
+
+def _whole(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise InputError(name, f"{value!r} is no whole number", "send digits")
+    return int(value)
+
+
+async def _filter(request: Request) -> Json:
+    body = loads(await request.body() or b"{}")
+    wanted = _converted(body, Filter)
+    if wanted == Filter():
+        raise InputError("body", "an empty filter means every dead letter", 'say so: {"sinceMs": 0}')
+    return body
+
+
+def _converted(body: Json, shape: type[_T]) -> _T:
+    try:
+        return msgspec.convert(body, shape)
+    except msgspec.ValidationError as error:
+        raise InputError("body", str(error), f"known members: {', '.join(_names(shape))}") from error
+
+
+def _names(shape: type) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(shape)]
+
+
+def _missing(what: str, key: str) -> Response:
+    return _error(404, key, f"there is no such {what}")
+
+
+def _error(status: int, path: str, reason: str, cure: str = "", headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": {"path": path, "reason": reason, "cure": cure}}, status_code=status, headers=headers)

@@ -1,0 +1,125 @@
+"""A batch in the making: what is to be posted, and what will be settled once it is."""
+
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from capstream.capillary.events import NormalisedEvent
+from capstream.relay.batching import Kind, Record
+from capstream.relay.dead_letters import DeadLetter, letter_id
+from capstream.relay.ledger import Settlement, parked_key
+from capstream.relay.members import Key
+
+
+@dataclass(slots=True)
+class Outbound:
+    """What goes to the two dataflows of one source."""
+
+    events: list[Record] = field(default_factory=list)
+    profiles: list[Record] = field(default_factory=list)
+
+    def of(self, kind: Kind) -> list[Record]:
+        """Return the records of one dataflow."""
+        return self.events if kind == "event" else self.profiles
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """One webhook body on its way through the translation."""
+
+    offset: int
+    source_key: str
+    received_ms: int
+    body: bytes
+    dead_id: str = ""  #: the dead letter it is a replay of
+    attempts: int = 0
+    first_ms: int = 0  #: when it failed first
+    is_replay: bool = False  #: counted before
+    was_processed: bool = False  #: as `processed`, which a refusal takes back
+    only: tuple[Kind, Record] | None = None  #: of a dead payload: nothing else of this webhook is sent again
+
+
+@dataclass(slots=True)
+class Draft:
+    """One batch. `touched` is ordered: a member comes after the members it was touched after."""
+
+    settlement: Settlement = field(default_factory=Settlement)
+    outbound: dict[str, Outbound] = field(default_factory=dict)
+    linked: dict[str, str] = field(default_factory=dict)  #: member -> the member whose lane it uses
+    touched: dict[str, dict[Key, int]] = field(default_factory=dict)  #: source -> member -> offset of the last cause
+    dirty: set[Key] = field(default_factory=set)  #: members whose state may have changed
+    created: list[tuple[str, int, int]] = field(default_factory=list)  #: (source, received, createdAt) for the lag
+    on_settled: list[Callable[[], None]] = field(default_factory=list)
+    is_full: bool = False  #: more waits in the journal: do not linger
+
+    def out(self, source_key: str) -> Outbound:
+        """Return what goes out for a source."""
+        found = self.outbound.get(source_key)
+        if found is None:
+            found = self.outbound[source_key] = Outbound()
+        return found
+
+    def is_empty(self) -> bool:
+        """Return whether the batch changes and sends nothing."""
+        return not self.outbound and self.settlement == Settlement()
+
+    def touch(self, source_key: str, members: Iterable[Key], offset: int) -> None:
+        """Note that the snapshots of `members` are due, in this order."""
+        touched = self.touched.setdefault(source_key, {})
+        for key in members:
+            touched.pop(key, None)
+            touched[key] = offset
+
+    def count_settled(self, arrival: Arrival, outcome: str) -> None:
+        """Count what became of a webhook: `processed`, `skipped` or `dead_lettered`; a revived dead letter changes sides."""
+        counter = self.settlement.count(arrival.source_key, arrival.received_ms)
+        if arrival.dead_id:
+            counter["dead_lettered"] -= 1
+        elif arrival.was_processed:
+            counter["processed"] -= 1
+        elif arrival.is_replay:
+            return
+        counter[outcome] += 1
+
+    def dead(self, arrival: Arrival, code: str, reason: str, *, pointer: str = "", event: NormalisedEvent | None = None) -> None:
+        """Make a dead letter of a whole webhook."""
+        first_ms = arrival.first_ms or arrival.received_ms
+        key = arrival.dead_id or letter_id(first_ms, arrival.offset)
+        self.settlement.dead[key] = DeadLetter(
+            id=key,
+            journal_offset=arrival.offset,
+            source_key=arrival.source_key,
+            class_=code,
+            reason=reason,
+            first_seen=first_ms,
+            attempts=arrival.attempts + 1,
+            pointer=pointer or None,
+            event_name=event.event_name if event else None,
+            event_id=event.event_id if event else None,
+            customer_id=_customer_of(event),
+            payload=arrival.body,
+        )
+        self.count_settled(arrival, "dead_lettered")
+        if not arrival.is_replay or arrival.dead_id or arrival.was_processed:
+            self.settlement.count(arrival.source_key, arrival.received_ms)[f"dead.{code}"] += 1
+
+    def revive(self, arrival: Arrival) -> None:
+        """Note that a dead letter is none any more, if the webhook was one."""
+        if arrival.dead_id:
+            self.settlement.revived.add(arrival.dead_id)
+
+    def supersede(self, waiting: Container[str], source_key: str, kind: Kind, payload_id: str) -> bool:
+        """Drop a parked payload that a newer one with the same `_id` replaces; return whether there was one."""
+        key = parked_key(source_key, kind, payload_id)
+        if key not in waiting:
+            return False
+        self.settlement.unparked.add(key)
+        return True
+
+
+def _customer_of(event: NormalisedEvent | None) -> str | None:
+    if event is None:
+        return None
+    identifiers = event.data.get("customerIdentifiers")
+    found = identifiers.get("customerId") if isinstance(identifiers, dict) else None
+    return None if found is None else str(found)

@@ -1,0 +1,178 @@
+"""What goes into the next batch: parked payloads, jobs, answered events, and the journal behind the cursor."""
+
+from collections.abc import Sequence
+
+from capstream.capillary.enrichment import ApiCall
+from capstream.kernel.clock import Clock
+from capstream.relay.dead_letters import DeadClass
+from capstream.relay.delivery import Timing
+from capstream.relay.draft import Arrival, Draft
+from capstream.relay.enrichment import Enrichment, Found
+from capstream.relay.holding import Holding
+from capstream.relay.jobs import Jobs, Wanted
+from capstream.relay.journal import Entry, Flag, decode, tallied
+from capstream.relay.ledger import Held, Ledger
+from capstream.relay.sources import Sources
+from capstream.relay.translation import Ready, Translation
+from capstream.relay.waiting import Waiting
+from capstream.storage.ports import Log
+
+_FULL_SHARE = 4
+
+
+class Feed:
+    """Makes batches. `position` runs ahead of the settled cursor while a batch is on its way."""
+
+    def __init__(
+        self, journal: Log, ledger: Ledger, sources: Sources, *, enrichment: Enrichment, timing: Timing, member_states: int
+    ) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._sources = sources
+        self._enrichment = enrichment
+        self._clock: Clock = timing.clock
+        self._translation = Translation(journal, ledger, sources, clock=timing.clock, member_states=member_states)
+        self._holding = Holding(ledger, enrichment, timing)
+        self._parked = Waiting(ledger.parked_due)
+        self._jobs = Jobs(ledger, journal)
+        self._position = ledger.cursor()
+
+    async def next(self, read_ahead: int) -> Draft | None:
+        """Return the next batch, translated; None when there is nothing to do."""
+        self._sources.refresh()
+        draft = Draft()
+        self._take_parked(draft)
+        await self._take_held(draft)
+        work = self._jobs.work(draft)
+        if work:
+            wanted = {arrival.offset: what for arrival, what in work}
+            ready = self._translation.readable(draft, [arrival for arrival, _ in work])
+            await self._translate(draft, [item for item in ready if _is_wanted(item, wanted[item[0].offset])])
+        arrivals = self._take_entries(draft, read_ahead)
+        if arrivals:
+            await self._translate(draft, self._translation.readable(draft, arrivals))
+        self._translation.snapshots(draft, self._parked)
+        return None if draft.is_empty() else draft
+
+    def is_asking(self) -> bool:
+        """Return whether answers for held events are on their way."""
+        return self._holding.is_asking()
+
+    def settled(self, draft: Draft, following: Draft | None) -> None:
+        """Note that a batch is settled; `following` is the one on its way."""
+        for act in draft.on_settled:
+            act()
+        for key in draft.settlement.unparked:
+            self._parked.due.pop(key, None)
+        self._parked.due.update({key: parked.due_ms for key, parked in draft.settlement.parked.items()})
+        self._translation.members.shrink(following.dirty if following else ())
+
+    async def start_over(self) -> None:
+        """Forget what is not settled and go back to the cursor."""
+        await self._holding.start_over()
+        await self._enrichment.stop()
+        self._translation.start_over()
+        self._parked.reload()
+        self._jobs.reload()
+        self._position = self._ledger.cursor()
+
+    def _take_parked(self, draft: Draft) -> None:
+        keys = self._parked.take(self._clock())
+        for key, parked in (self._ledger.parked(keys) if keys else {}).items():
+            draft.out(parked.source_key).of(parked.kind).append(parked.record)
+            draft.settlement.unparked.add(key)
+
+    def _take_entries(self, draft: Draft, read_ahead: int) -> list[Arrival]:
+        """Return the webhooks behind the position; what needs no translation is settled in the batch."""
+        entries = self._journal.read(self._position, read_ahead)
+        if not entries:
+            return []
+        draft.settlement.cursor = self._position = entries[-1][0]
+        draft.is_full = len(entries) * _FULL_SHARE >= read_ahead
+        arrivals: list[Arrival] = []
+        counts = draft.settlement
+        for offset, record in entries:
+            entry = decode(record)
+            if entry.flags & (Flag.COMMAND | Flag.TALLY):
+                self._take_note(draft, offset, entry)
+                continue
+            counts.count(entry.source_key, entry.received_ms)["journalled"] += 1
+            arrival = Arrival(offset, entry.source_key, entry.received_ms, entry.body)
+            if entry.flags:
+                _refuse(draft, arrival, entry.flags)
+            else:
+                arrivals.append(arrival)
+        return arrivals
+
+    def _take_note(self, draft: Draft, offset: int, entry: Entry) -> None:
+        if entry.flags & Flag.COMMAND:
+            self._jobs.accept(draft, offset, entry)
+            return
+        for source_key, repeats in tallied([entry]).items():
+            draft.settlement.count(source_key, entry.received_ms)["duplicates.receiver"] += repeats
+
+    async def _translate(self, draft: Draft, ready: Sequence[Ready]) -> None:
+        """Enrich what can be enriched at once, hold the rest, translate."""
+        asking = [item for item in ready if self._enrichment.serves(item[0].source_key) and item[0].only is None]
+        if not asking:
+            await self._translation.translate(draft, ready, {})
+            return
+        wanted = {id(item): calls for item in asking if (calls := self._calls(item))}
+        answers = await self._ask(asking, wanted)
+        left_out: set[int] = set()
+        now: list[Ready] = []
+        for item in ready:
+            missing = [call for call in wanted.get(id(item), ()) if call.key not in answers]
+            if missing:
+                self._holding.hold(draft, item[0], missing)
+                if any(call.required for call in missing):
+                    draft.count_settled(item[0], "processed")
+                    draft.revive(item[0])
+                    continue
+                if any(call.kind == "C7" for call in missing):
+                    left_out.add(item[0].offset)
+            now.append(item)
+        await self._translation.translate(draft, now, answers, frozenset(left_out))
+
+    def _calls(self, item: Ready) -> list[ApiCall]:
+        calls = self._translation.calls(item[0], item[1])
+        return [call for call in calls if call.required or not self._enrichment.is_fresh(call)]
+
+    async def _ask(self, asking: Sequence[Ready], wanted: dict[int, list[ApiCall]]) -> Found:
+        by_source: dict[str, dict[str, ApiCall]] = {}
+        for item in asking:
+            for call in wanted.get(id(item), ()):
+                by_source.setdefault(item[0].source_key, {})[call.key] = call
+        answers: Found = {}
+        for source_key, calls in by_source.items():
+            answers |= await self._enrichment.ask(source_key, list(calls.values()))
+        return answers
+
+    async def _take_held(self, draft: Draft) -> None:
+        """Ask for held events whose time has come, and translate again those that were answered or given up."""
+        for key, held in self._holding.due().items():
+            for item in self._translation.readable(draft, [_arrival(held)]):
+                self._holding.ask(key, held, self._calls(item))
+        for held, answers in self._holding.answered(draft):
+            ready = self._translation.readable(draft, [_arrival(held)])
+            left_out = frozenset({held.offset}) if held.what == "profile" else frozenset()
+            await self._translation.translate(draft, ready, answers, left_out)
+
+
+def _arrival(held: Held) -> Arrival:
+    return Arrival(held.offset, held.source_key, held.received_ms, held.body, is_replay=True, was_processed=held.what == "event")
+
+
+def _is_wanted(item: Ready, wanted: Wanted) -> bool:
+    event_name, customer_id = wanted
+    _, event, keys = item
+    return event_name in (None, event.event_name) and (
+        customer_id is None or any(customer == customer_id for _, customer in keys)
+    )
+
+
+def _refuse(draft: Draft, arrival: Arrival, flags: int) -> None:
+    if flags & Flag.TOO_LARGE:
+        draft.dead(arrival, DeadClass.TOO_LARGE, "the body exceeded the receiver's limit; only its beginning was kept")
+    else:
+        draft.dead(arrival, DeadClass.CONFLICTING_DUPLICATE, "an earlier event has the same id and other data")

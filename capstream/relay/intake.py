@@ -1,0 +1,150 @@
+"""The way of webhooks into the journal: what arrives in one turn of the loop is told apart from repeats and shares one commit."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from capstream.capillary.events import Unreadable, normalise
+from capstream.kernel import log
+from capstream.kernel.clock import Clock
+from capstream.kernel.json import canonical
+from capstream.relay.journal import NO_KEY, Entry, Flag, decode, encode, tally
+from capstream.serving import Respond
+from capstream.storage.group_commit import GroupCommit
+from capstream.storage.ports import Log
+
+_TALLY_EVERY_MS = 1000
+_UNAVAILABLE = b'{"status":"unavailable","reason":"the journal cannot be written; send the event again"}'
+_ACCEPTED = b'{"status":"accepted","eventId":%b,"journalOffset":%d}'
+_DUPLICATE = b'{"status":"duplicate","eventId":%b,"journalOffset":%d}'
+
+_text = msgspec.json.Encoder().encode
+
+
+class Pending(msgspec.Struct, gc=False):
+    """A webhook between its arrival and its commit."""
+
+    respond: Respond
+    key: bytes  #: what repeats have in common; NO_KEY when nothing is known
+    source_key: str
+    received_ms: int
+    flags: int
+    headers: bytes
+    body: bytes
+    event_id: str | None = None
+    offset: int = 0
+
+
+class Intake:
+    """Journals webhooks in groups and answers their senders."""
+
+    def __init__(self, journal: Log, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._group: GroupCommit[Pending] = GroupCommit(self._commit)
+        self._repeats: dict[str, int] = {}
+        self._next_tally_ms = 0
+        self.add = self._group.add
+
+    def flush(self) -> None:
+        """Journal the counts of repeats that are not there yet; call it before the process ends."""
+        if self._repeats:
+            self._append([], at_once=True)
+
+    def unwritten_repeats(self) -> dict[str, int]:
+        """Return, by source key, how many repeats have been answered but not counted in the journal yet."""
+        return dict(self._repeats)
+
+    def _commit(self, group: list[Pending]) -> None:
+        try:
+            twins = self._store(group)
+        except Exception as error:  # noqa: BLE001 - the commit of a group must not raise; every sender gets its answer
+            log.error("journal unavailable", action="journal_unavailable", exc=error, webhooks=len(group))
+            for pending in group:
+                pending.respond(503, _UNAVAILABLE, b"")
+            return
+        for index, pending in enumerate(group):
+            event_id = _text(pending.event_id)
+            if index in twins:
+                pending.respond(200, _DUPLICATE % (event_id, twins[index].offset), b"")
+            else:
+                pending.respond(200, _ACCEPTED % (event_id, pending.offset), b"")
+
+    def _store(self, group: list[Pending]) -> Mapping[int, Pending]:
+        """Append what is new; return the repeats: their place in the group and the entry they repeat.
+
+        Errors: what the journal raises; nothing was stored then.
+        """
+        firsts: dict[bytes, Pending] = {}
+        twins: dict[int, Pending] = {}
+        fresh: list[Pending] = []
+        known = self._journal.seen([pending.key for pending in group if pending.key])
+        for index, pending in enumerate(group):
+            key = pending.key
+            if key:
+                first = firsts.get(key) or (self._earlier(known[key]) if key in known else None)
+                twin = first and self._twin(pending, first, firsts)
+                if twin:
+                    twins[index] = twin
+                    continue
+                firsts[pending.key] = pending
+            fresh.append(pending)
+        self._append(fresh)
+        for index in twins:
+            source_key = group[index].source_key
+            self._repeats[source_key] = self._repeats.get(source_key, 0) + 1
+        return twins
+
+    def _twin(self, pending: Pending, first: Pending, firsts: Mapping[bytes, Pending]) -> Pending | None:
+        """Return the entry that `pending` repeats.
+
+        None when it only shares the id of `first`: it is then marked as a conflict, and known by id and data from now on.
+        """
+        if not first.body or pending.body == first.body:
+            return first
+        mine = _data(pending.body)
+        if mine is not None and mine == _data(first.body):
+            return first
+        key = blake2b(pending.key + (mine or pending.body), digest_size=24).digest()
+        known = self._journal.seen([key])
+        if key in known:
+            return self._earlier(known[key])
+        if key in firsts:
+            return firsts[key]
+        pending.key, pending.flags = key, pending.flags | Flag.CONFLICT
+        return None
+
+    def _earlier(self, offset: int) -> Pending:
+        """Return the journalled entry as a Pending; without a body when it was trimmed after its delivery."""
+        record = self._journal.get(offset)
+        body = decode(record).body if record else b""
+        return Pending(_nobody, NO_KEY, "", 0, 0, b"", body, None, offset)
+
+    def _append(self, fresh: list[Pending], *, at_once: bool = False) -> None:
+        records = [encode(Entry(p.source_key, p.received_ms, p.flags, p.headers, p.body)) for p in fresh]
+        keys = [p.key for p in fresh]
+        now = self._clock()
+        counting = bool(self._repeats) and (at_once or now >= self._next_tally_ms)
+        if counting:
+            records.append(tally(self._repeats, now))
+            keys.append(NO_KEY)
+        if not records:
+            return
+        offset = self._journal.append(records, keys=keys)
+        for pending in fresh:
+            pending.offset = offset
+            offset += 1
+        if counting:
+            self._repeats.clear()
+            self._next_tally_ms = now + _TALLY_EVERY_MS
+
+
+def _nobody(_status: int, _body: bytes, _extra: bytes) -> None:
+    """Answers nobody: an entry read back from the journal has had its answer."""
+
+
+def _data(body: bytes) -> bytes | None:
+    """Return what makes an event the same event, whatever envelope is around it; None when it is none."""
+    event = normalise(body, 0)
+    return None if isinstance(event, Unreadable) else canonical(event.data)

@@ -1,0 +1,164 @@
+"""What people ask the courier to do, in slices: replay or discard dead letters, replay a range of the journal.
+
+A command in the journal becomes a job in the ledger with the batch that reads it. Each batch then does one slice of one job
+and settles the job's progress with it, so a job of any size survives a crash and never keeps live events waiting.
+"""
+
+import msgspec
+
+from capstream.kernel import log
+from capstream.kernel.json import Json, dumps, loads
+from capstream.relay import journal
+from capstream.relay.batching import Record
+from capstream.relay.dead_letters import DeadLetter, Filter
+from capstream.relay.draft import Arrival, Draft
+from capstream.relay.journal import Entry, Flag
+from capstream.relay.ledger import Job, Ledger
+from capstream.storage.ports import Log
+
+_SLICE = 200
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """Which journal entries are replayed; what is not given does not matter."""
+
+    from_offset: int = 1
+    to_offset: int | None = None  #: absent: up to the newest entry of now
+    source_key: str | None = None
+    event_name: str | None = None
+    customer_id: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def covers(self, entry: Entry) -> bool:
+        """Return whether the entry itself is meant; its event is looked at later."""
+        return (
+            not entry.flags & (Flag.COMMAND | Flag.TALLY | Flag.TOO_LARGE)
+            and self.source_key in (None, entry.source_key)
+            and (self.since_ms is None or entry.received_ms >= self.since_ms)
+            and (self.until_ms is None or entry.received_ms < self.until_ms)
+        )
+
+
+Wanted = tuple[str | None, str | None]
+"""(event name, customer id) an event must have to be replayed; None does not matter."""
+
+
+class Jobs:
+    """The jobs of the ledger, oldest first."""
+
+    def __init__(self, ledger: Ledger, source: Log) -> None:
+        self._ledger = ledger
+        self._journal = source
+        self._open: dict[str, Job] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the open jobs again from the ledger."""
+        self._open = self._ledger.jobs()
+
+    def accept(self, draft: Draft, offset: int, entry: Entry) -> None:
+        """Make a job of a command. A command nobody knows is logged and dropped."""
+        body = loads(entry.body)
+        if body.get("command") not in ("replay_letters", "discard_letters", "replay_range"):
+            log.error("unknown command", action="command_unknown", offset=offset, command=str(body.get("command")))
+            return
+        job = Job(command=entry.body, asked_ms=entry.received_ms, position="")
+        self._keep(draft, f"{offset:016d}", job)
+
+    def work(self, draft: Draft) -> list[tuple[Arrival, Wanted]]:
+        """Do a slice of the oldest job: return the webhooks to translate again, put payloads to repeat into the batch."""
+        if not self._open:
+            return []
+        key, job = next(iter(self._open.items()))
+        command = loads(job.command)
+        if command["command"] == "replay_range":
+            return self._replay_range(draft, key, job, msgspec.convert(command["range"], Range))
+        return self._letters(draft, key, job, command)
+
+    def _letters(self, draft: Draft, key: str, job: Job, command: Json) -> list[tuple[Arrival, Wanted]]:
+        wanted = msgspec.convert(command["filter"], Filter)
+        until = min(wanted.until_ms or job.asked_ms + 1, job.asked_ms + 1)
+        wanted = msgspec.structs.replace(wanted, until_ms=until)
+        letters = self._ledger.dead(wanted, after=job.position, limit=_SLICE)
+        found: list[tuple[Arrival, Wanted]] = []
+        if command["command"] == "discard_letters":
+            draft.settlement.revived |= {letter.id for letter in letters}
+        else:
+            edited = dumps(command["payload"]) if "payload" in command else None
+            found += [(arrival, (None, None)) for letter in letters if (arrival := self._again(draft, letter, edited))]
+        position = letters[-1].id if len(letters) == _SLICE else None
+        self._progress(draft, key, job, position)
+        return found
+
+    def _again(self, draft: Draft, letter: DeadLetter, edited: bytes | None) -> Arrival | None:
+        """Return the webhook of a dead letter for another translation, or put its payload into the batch as it is.
+
+        A payload is translated again when nobody edited it and the journal still has its webhook: a mended translation
+        then mends it.
+        """
+        if letter.flow is None:
+            return Arrival(
+                offset=letter.journal_offset,
+                source_key=letter.source_key,
+                received_ms=letter.first_seen,
+                body=edited or letter.payload,
+                dead_id=letter.id,
+                attempts=letter.attempts,
+                first_ms=letter.first_seen,
+                is_replay=True,
+            )
+        record = Record(
+            id=letter.payload_id or "",
+            member=letter.member or "",
+            body=edited or letter.payload,
+            offset=letter.journal_offset,
+            attempts=letter.attempts,
+            first_ms=letter.first_seen,
+            dead_id=letter.id,
+        )
+        original = None if edited else self._webhook(letter.journal_offset)
+        if original is None:
+            draft.out(letter.source_key).of(letter.flow).append(record)
+            return None
+        return Arrival(
+            offset=letter.journal_offset,
+            source_key=letter.source_key,
+            received_ms=original.received_ms,
+            body=original.body,
+            is_replay=True,
+            only=(letter.flow, record),
+        )
+
+    def _webhook(self, offset: int) -> Entry | None:
+        record = self._journal.get(offset)
+        entry = journal.decode(record) if record else None
+        return None if entry is None or entry.flags & (Flag.COMMAND | Flag.TALLY) else entry
+
+    def _replay_range(self, draft: Draft, key: str, job: Job, wanted: Range) -> list[tuple[Arrival, Wanted]]:
+        last = wanted.to_offset or 0
+        position = int(job.position) if job.position else max(wanted.from_offset, 1) - 1
+        entries = [(offset, journal.decode(record)) for offset, record in self._journal.read(position, _SLICE) if offset <= last]
+        found = [
+            (
+                Arrival(offset, entry.source_key, entry.received_ms, entry.body, is_replay=True),
+                (wanted.event_name, wanted.customer_id),
+            )
+            for offset, entry in entries
+            if wanted.covers(entry)
+        ]
+        is_done = not entries or entries[-1][0] >= last
+        self._progress(draft, key, job, None if is_done else str(entries[-1][0]))
+        return found
+
+    def _progress(self, draft: Draft, key: str, job: Job, position: str | None) -> None:
+        if position is None:
+            del self._open[key]
+            draft.settlement.jobs.pop(key, None)
+            draft.settlement.jobs_done.add(key)
+        else:
+            self._keep(draft, key, msgspec.structs.replace(job, position=position))
+
+    def _keep(self, draft: Draft, key: str, job: Job) -> None:
+        self._open[key] = job
+        draft.settlement.jobs[key] = job

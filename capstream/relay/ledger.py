@@ -1,0 +1,227 @@
+"""What the courier remembers, in `courier.db`: everything one batch changes is written in one transaction, cursor included."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from capstream.kernel.json import Json, dumps, loads
+from capstream.relay import dead_letters
+from capstream.relay.batching import Kind, Record
+from capstream.relay.dead_letters import DeadLetter
+from capstream.relay.delivery import Health
+from capstream.storage.ports import Documents, Reading, Transaction
+
+_META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
+_AWAITING, _PRIVACY = "awaiting", "privacy"
+_DAY_MS = 86_400_000
+
+CountKey = tuple[str, int]
+"""(source key, day since 1970 UTC)"""
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A payload that waits alone because only it was refused for now."""
+
+    source_key: str
+    kind: Kind
+    due_ms: int
+    reason: str
+    record: Record
+
+
+Part = Literal["event", "transactions", "profile"]
+"""What of an event waits: all of it, its transaction payloads, or only a better profile."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """An event that waits for data of the Capillary API."""
+
+    source_key: str
+    offset: int
+    received_ms: int
+    body: bytes
+    what: Part
+    first_ms: int
+    due_ms: int
+    tries: int = 1
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A command in progress."""
+
+    command: bytes  #: as it stands in the journal
+    asked_ms: int
+    position: str  #: how far it is: the last dead letter or offset that was dealt with
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What one batch changes."""
+
+    cursor: int | None = None
+    states: list[tuple[str, bytes]] = field(default_factory=list)
+    programs: bytes | None = None
+    dead: dict[str, DeadLetter] = field(default_factory=dict)
+    revived: set[str] = field(default_factory=set)  #: dead letters that are none any more
+    parked: dict[str, Parked] = field(default_factory=dict)
+    unparked: set[str] = field(default_factory=set)
+    held: dict[str, Held] = field(default_factory=dict)
+    released: set[str] = field(default_factory=set)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs_done: set[str] = field(default_factory=set)
+    awaiting: dict[str, bool] = field(default_factory=dict)  #: `source/org/customer` waits for a tier list, or no more
+    privacy: list[tuple[str, bytes]] = field(default_factory=list)  #: members whose data has to be deleted
+    counts: dict[CountKey, Counter[str]] = field(default_factory=dict)
+
+    def count(self, source_key: str, at_ms: int) -> Counter[str]:
+        """Return the counters of a source and the day of `at_ms`."""
+        key = (source_key, at_ms // _DAY_MS)
+        found = self.counts.get(key)
+        if found is None:
+            found = self.counts[key] = Counter()
+        return found
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_parked = msgspec.msgpack.Decoder(Parked).decode
+_held = msgspec.msgpack.Decoder(Held).decode
+_job = msgspec.msgpack.Decoder(Job).decode
+
+
+def parked_key(source_key: str, kind: Kind, payload_id: str) -> str:
+    """Return the key under which a payload is parked: a newer payload with the same `_id` takes its place."""
+    return f"{source_key}/{kind}/{payload_id}"
+
+
+def held_key(offset: int) -> str:
+    """Return the key under which the event of a journal entry is held."""
+    return f"{offset:016d}"
+
+
+class Ledger:
+    """Reads and settles. The courier alone writes."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    def cursor(self) -> int:
+        """Return the offset up to which the journal is settled."""
+        return read_cursor(self._documents)
+
+    def programs(self) -> bytes | None:
+        """Return what is known about loyalty programmes."""
+        return self._documents.get(_META, "programs")
+
+    def states(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the member states that exist under `keys`."""
+        return self._documents.get_many(_STATES, keys)
+
+    def parked_due(self) -> dict[str, int]:
+        """Return when each parked payload is due, in epoch milliseconds."""
+        return {key: _parked(body).due_ms for key, body in self._documents.scan(_PARKED)}
+
+    def parked(self, keys: Sequence[str]) -> dict[str, Parked]:
+        """Return the parked payloads under `keys`."""
+        return {key: _parked(body) for key, body in self._documents.get_many(_PARKED, keys).items()}
+
+    def held(self, keys: Sequence[str]) -> dict[str, Held]:
+        """Return the held events under `keys`."""
+        return {key: _held(body) for key, body in self._documents.get_many(_HELD, keys).items()}
+
+    def held_due(self) -> dict[str, int]:
+        """Return when each held event is tried again, in epoch milliseconds."""
+        return {key: _held(body).due_ms for key, body in self._documents.scan(_HELD)}
+
+    def jobs(self) -> dict[str, Job]:
+        """Return the jobs in progress, oldest first."""
+        return {key: _job(body) for key, body in self._documents.scan(_JOBS)}
+
+    def awaiting(self) -> set[str]:
+        """Return the members (`source/org/customer`) whose tier waits for a tier list."""
+        return {key for key, _ in self._documents.scan(_AWAITING)}
+
+    def dead(self, wanted: dead_letters.Filter, *, after: str = "", limit: int = 100) -> list[DeadLetter]:
+        """Return dead letters, oldest first."""
+        return dead_letters.find(self._documents, wanted, after=after, limit=limit)
+
+    def settle(self, settlement: Settlement) -> None:
+        """Write all of it, durably, or nothing. Errors: StorageUnavailable."""
+        with self._documents.transaction() as transaction:
+            _put(transaction, _STATES, settlement.states)
+            _put(transaction, _PARKED, ((key, _encode(value)) for key, value in settlement.parked.items()))
+            _drop(transaction, _PARKED, settlement.unparked - settlement.parked.keys())
+            _put(transaction, _HELD, ((key, _encode(value)) for key, value in settlement.held.items()))
+            _drop(transaction, _HELD, settlement.released - settlement.held.keys())
+            _put(transaction, _JOBS, ((key, _encode(value)) for key, value in settlement.jobs.items()))
+            _drop(transaction, _JOBS, settlement.jobs_done)
+            _put(transaction, dead_letters.COLLECTION, ((key, dead_letters.encode(x)) for key, x in settlement.dead.items()))
+            _drop(transaction, dead_letters.COLLECTION, settlement.revived - settlement.dead.keys())
+            _put(transaction, _AWAITING, ((key, b"") for key, waits in settlement.awaiting.items() if waits))
+            _drop(transaction, _AWAITING, [key for key, waits in settlement.awaiting.items() if not waits])
+            _put(transaction, _PRIVACY, settlement.privacy)
+            _add_counts(transaction, settlement.counts)
+            if settlement.programs is not None:
+                transaction.put(_META, [("programs", settlement.programs)])
+            if settlement.cursor is not None:
+                transaction.put(_META, [("cursor", str(settlement.cursor).encode())])
+
+    def report_health(self, source_key: str, kind: Kind, health: Health) -> None:
+        """Store how a dataflow is doing."""
+        facts = {"state": health.state, "reason": health.reason, "sinceMs": health.since_ms, "failures": health.failures}
+        with self._documents.transaction() as transaction:
+            transaction.put(_HEALTH, [(f"{source_key}/{kind}", dumps(facts))])
+
+
+def _put(transaction: Transaction, collection: str, items: Iterable[tuple[str, bytes]]) -> None:
+    listed = list(items)
+    if listed:
+        transaction.put(collection, listed)
+
+
+def _drop(transaction: Transaction, collection: str, keys: Iterable[str]) -> None:
+    listed = list(keys)
+    if listed:
+        transaction.delete(collection, listed)
+
+
+def _add_counts(transaction: Transaction, counts: Mapping[CountKey, Counter[str]]) -> None:
+    for (source_key, day), counter in counts.items():
+        key = f"{source_key}/{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}"
+        body = transaction.get(_COUNTERS, key)
+        sums: Counter[str] = Counter(loads(body)) if body else Counter()
+        sums.update(counter)
+        transaction.put(_COUNTERS, [(key, dumps(dict(sums)))])
+
+
+def read_cursor(store: Reading) -> int:
+    """Return the offset up to which the journal is settled; for any process that reads `courier.db`."""
+    body = store.get(_META, "cursor")
+    return int(body) if body else 0
+
+
+def read_counters(store: Reading) -> dict[str, dict[str, Counter[str]]]:
+    """Return the counters by source key and day."""
+    found: dict[str, dict[str, Counter[str]]] = {}
+    for key, body in store.scan(_COUNTERS):
+        source_key, _, day = key.rpartition("/")
+        found.setdefault(source_key, {})[day] = Counter(loads(body))
+    return found
+
+
+def read_health(store: Reading) -> dict[str, Json]:
+    """Return how the dataflows are doing, under `source/flow`."""
+    return {key: loads(body) for key, body in store.scan(_HEALTH)}
+
+
+def read_privacy(store: Reading, *, after: str = "", limit: int = 100) -> list[Json]:
+    """Return members whose data has to be deleted, for a privacy work order. Source: capillary.md 7.8."""
+    return [{"id": key, **loads(body)} for key, body in store.scan(_PRIVACY, after=after, limit=limit)]
+
+
+def read_waiting(store: Reading) -> dict[str, int]:
+    """Return how many payloads are parked, events held and dead letters kept."""
+    return {"parked": store.count(_PARKED), "held": store.count(_HELD), "deadLetters": store.count(dead_letters.COLLECTION)}

@@ -1,0 +1,227 @@
+"""The relay's sources: one Capillary webhook each, with where its events go. Kept in `sources.db`.
+
+The gateway writes, the courier reads; both hold the decoded records until `version()` of the store moves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+
+from capstream.capillary.translation_config import TranslationConfig
+from capstream.kernel.errors import InputError
+from capstream.kernel.json import Json, dumps, loads
+from capstream.relay.vault import Vault
+from capstream.relay.webhook_auth import Form, Guard, expected_value
+from capstream.storage.ports import Documents
+
+MASK = "xxxx"
+_COLLECTION = "sources"
+_HEX_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+EnrichmentMode = Literal["required", "best_effort", "off"]
+
+
+class WebhookAuth(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """How webhooks prove themselves. At most two secrets are live, so that one can be changed without a gap."""
+
+    form: Form = "bearer"
+    header: str = "Authorization"
+    secrets: tuple[str, ...] = ()  #: only on the way in
+    digests: tuple[str, ...] = ()  #: only in the store
+    failure_status: Literal[401, 503] = 401
+    allow: tuple[str, ...] = ()  #: addresses or networks; empty allows all
+
+
+class Ims(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Where tokens come from."""
+
+    url: str
+    client_id: str
+    client_secret: str = MASK
+    path: str = "/ims/token/v3"
+    scopes: tuple[str, ...] = ("openid", "AdobeID", "read_organizations", "additional_info.projectedProductContext", "session")
+
+
+class CapillaryApi(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The Capillary API that enriches events. Source: capillary.md 5."""
+
+    host: str
+    key: str
+    secret: str = MASK
+    per_minute: int = 300
+    concurrency: int = 4
+    mode: EnrichmentMode = "best_effort"
+
+
+class BatchLimits(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What one request to the inlet may hold. Source: streaming-ingestion.md 16."""
+
+    records: int = 500
+    bytes: int = 900_000
+    lanes: int = 4  #: requests in flight for each flow
+    gzip: bool = False
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One webhook registration and its way into Experience Platform."""
+
+    key: str
+    org_id: str  #: IMS organisation
+    sandbox: str = "prod"
+    enabled: bool = True
+    auth: WebhookAuth = WebhookAuth()
+    inlet_url: str = ""
+    profile_flow_id: str = ""
+    event_flow_id: str = ""
+    ims: Ims
+    translation: dict[str, Json] = {}
+    capillary_api: CapillaryApi | None = None
+    limits: BatchLimits = BatchLimits()
+
+
+_decode = msgspec.json.Decoder(Source).decode
+
+
+def _checked(key: str, body: Json) -> Source:
+    if not key or not set(key) <= set(_HEX_KEY):
+        raise InputError("source key", "only letters, digits, dot, underscore and hyphen may occur", "choose another key")
+    try:
+        source = msgspec.convert({**body, "key": key}, Source)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise InputError(f"source {key}", str(error), "see the reference of PUT /relay/sources/{key}") from error
+    if len(source.auth.secrets) > 2:
+        raise InputError("auth.secrets", "at most two secrets are live at once", "leave out the oldest")
+    if source.auth.digests:
+        raise InputError("auth.digests", "it is computed by the relay", "send auth.secrets")
+    translation_of(source)
+    try:
+        Guard(Vault(_ANY_KEY), form=source.auth.form, header=source.auth.header, digests=(), allow=source.auth.allow)
+    except ValueError as error:
+        raise InputError("auth.allow", str(error), "use addresses or networks such as 192.0.2.0/24") from error
+    return source
+
+
+_ANY_KEY = b"A" * 43 + b"="
+
+
+def translation_of(source: Source) -> TranslationConfig:
+    """Return how the source's events are translated: bills are enriched as its Capillary API says, not at all without one.
+
+    Errors: InputError that names a setting nobody knows or that is wrong.
+    """
+    mode = source.capillary_api.mode if source.capillary_api else "off"
+    return replace(TranslationConfig.from_settings(source.translation), transaction_lines=mode)
+
+
+class Sources:
+    """All sources, decoded once per change of the store."""
+
+    def __init__(self, documents: Documents, vault: Vault) -> None:
+        self._documents = documents
+        self._vault = vault
+        self._version = -1
+        self._stored: tuple[Source, ...] = ()
+        self.table: Mapping[str, Source] = MappingProxyType({})  #: secrets opened; replaced as a whole
+        self.guards: Mapping[str, Guard] = MappingProxyType({})  #: enabled sources only
+        self.translations: Mapping[str, TranslationConfig] = MappingProxyType({})
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Bring `table` and `guards` up to date with the store."""
+        if (version := self._documents.version()) == self._version:
+            return
+        self._version = version
+        stored = self._stored = tuple(_decode(body) for _, body in self._documents.scan(_COLLECTION))
+        self.table = MappingProxyType({source.key: self._opened(source) for source in stored})
+        self.guards = MappingProxyType({source.key: self._guard(source) for source in stored if source.enabled})
+        self.translations = MappingProxyType({source.key: translation_of(source) for source in stored})
+
+    def stored(self) -> tuple[Source, ...]:
+        """Return the sources as they are stored: secrets sealed or digested."""
+        return self._stored
+
+    def put(self, key: str, body: Json) -> Source:
+        """Store a source and return it as stored; secrets that are absent or masked stay as they are.
+
+        Errors: InputError when a field is missing or wrong, or a new source comes without a secret.
+        """
+        source = _checked(key, body)
+        self.refresh()
+        held = self._documents.get(_COLLECTION, key)
+        sealed = self._sealed(source, _decode(held) if held else None)
+        with self._documents.transaction() as transaction:
+            transaction.put(_COLLECTION, [(key, dumps(sealed))])
+        self.refresh()
+        return sealed
+
+    def delete(self, key: str) -> bool:
+        """Remove a source; return whether it existed."""
+        with self._documents.transaction() as transaction:
+            gone = transaction.delete(_COLLECTION, [key])
+        self.refresh()
+        return bool(gone)
+
+    def _guard(self, source: Source) -> Guard:
+        auth = source.auth
+        digests = [bytes.fromhex(digest) for digest in auth.digests]
+        return Guard(self._vault, form=auth.form, header=auth.header, digests=digests, allow=auth.allow)
+
+    def _sealed(self, source: Source, held: Source | None) -> Source:
+        auth, ims, api = source.auth, source.ims, source.capillary_api
+        held_api = held.capillary_api if held else None
+        changed = msgspec.structs.replace
+        ims_secret = self._seal_or_keep("ims.clientSecret", ims.client_secret, held.ims.client_secret if held else None)
+        if api is not None:
+            api_secret = self._seal_or_keep("capillaryApi.secret", api.secret, held_api.secret if held_api else None)
+            api = changed(api, secret=api_secret)
+        digests = self._digests(auth, held.auth if held else None)
+        return changed(
+            source,
+            auth=changed(auth, secrets=(), digests=digests),
+            ims=changed(ims, client_secret=ims_secret),
+            capillary_api=api,
+        )
+
+    def _digests(self, auth: WebhookAuth, held: WebhookAuth | None) -> tuple[str, ...]:
+        secrets = [secret for secret in auth.secrets if secret != MASK]
+        if secrets:
+            return tuple(self._vault.digest(expected_value(auth.form, secret)).hex() for secret in secrets)
+        if held is None:
+            raise InputError("auth.secrets", "a source needs a webhook secret", "send one or two secrets")
+        if auth.form != held.form:
+            raise InputError("auth.secrets", "another form of authentication needs its secret", "send auth.secrets")
+        return held.digests
+
+    def _seal_or_keep(self, path: str, secret: str, held: str | None) -> str:
+        if secret != MASK:
+            return self._vault.seal(secret)
+        if not held:
+            raise InputError(path, "it is missing", "send the secret; it is stored encrypted")
+        return held
+
+    def _opened(self, source: Source) -> Source:
+        changed = msgspec.structs.replace
+        api = source.capillary_api
+        return changed(
+            source,
+            ims=changed(source.ims, client_secret=self._vault.open(source.ims.client_secret)),
+            capillary_api=api and changed(api, secret=self._vault.open(api.secret)),
+        )
+
+
+def masked(source: Source) -> Json:
+    """Return the source as JSON for people: secrets replaced by `xxxx`."""
+    changed = msgspec.structs.replace
+    api = source.capillary_api
+    shown = changed(
+        source,
+        auth=changed(source.auth, secrets=(MASK,) * len(source.auth.digests), digests=()),
+        ims=changed(source.ims, client_secret=MASK),
+        capillary_api=api and changed(api, secret=MASK),
+    )
+    view: dict[str, Json] = loads(dumps(shown))
+    del view["auth"]["digests"]
+    return view

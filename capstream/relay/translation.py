@@ -1,0 +1,221 @@
+"""From arrivals to payloads: normalise, tell repeats, load members, enrich, translate, take snapshots."""
+
+import asyncio
+from collections.abc import Container, Iterable, Sequence
+
+from capstream.capillary.enrichment import ApiCall, plan
+from capstream.capillary.events import NormalisedEvent, Peek, Unreadable, normalise
+from capstream.capillary.members import resolve
+from capstream.capillary.programs import Programs
+from capstream.capillary.translate import (
+    Outcome,
+    Refused,
+    Skipped,
+    Translated,
+    awaits_tier_list,
+    members_of,
+    profile_payload,
+    translate,
+)
+from capstream.kernel import log
+from capstream.kernel.clock import Clock
+from capstream.kernel.json import dumps
+from capstream.relay.batching import Kind, Record, link
+from capstream.relay.dead_letters import DeadClass, of_payload
+from capstream.relay.draft import Arrival, Draft
+from capstream.relay.enrichment import Found
+from capstream.relay.ledger import Ledger
+from capstream.relay.members import Key, Members, member_name
+from capstream.relay.sources import Sources
+from capstream.relay.verdicts import Rejected
+from capstream.storage.ports import Log
+
+_YIELD_EVERY = 64
+_SIZE_LIMIT: dict[Kind, int] = {"event": 10 * 1024, "profile": 100 * 1024}
+"""Above these Profile drops a record without a word. Source: guardrails.md 4, 10."""
+
+Ready = tuple[Arrival, NormalisedEvent, list[Key]]
+"""A readable event that is no repeat, and the members it is about."""
+
+
+class Translation:
+    """Translates arrivals with what is known about members and programmes."""
+
+    def __init__(self, journal: Log, ledger: Ledger, sources: Sources, *, clock: Clock, member_states: int) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._sources = sources
+        self._clock = clock
+        self.members = Members(ledger, member_states)
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget what is not settled."""
+        self.members.forget()
+        stored = self._ledger.programs()
+        self.programs = Programs.load(stored) if stored else Programs()
+        self._revision = self.programs.revision
+        self._awaiting = self._ledger.awaiting()
+
+    def readable(self, draft: Draft, arrivals: Iterable[Arrival]) -> list[Ready]:
+        """Return the events to translate; what is none, or was there before, is settled. Their members are in memory."""
+        found: list[tuple[Arrival, NormalisedEvent]] = []
+        for arrival in arrivals:
+            event = normalise(arrival.body, arrival.received_ms)
+            if isinstance(event, Unreadable):
+                draft.dead(arrival, event.code, event.reason, pointer=event.pointer)
+            elif arrival.source_key not in self._sources.table:
+                draft.dead(arrival, DeadClass.UNKNOWN_SOURCE, "its source does not exist any more", event=event)
+            else:
+                found.append((arrival, event))
+        ready = [(arrival, event, members_of(event)) for arrival, event in self._without_repeats(draft, found)]
+        self.members.load(key for _, _, keys in ready for key in keys)
+        return ready
+
+    def _without_repeats(
+        self, draft: Draft, found: Sequence[tuple[Arrival, NormalisedEvent]]
+    ) -> list[tuple[Arrival, NormalisedEvent]]:
+        """Return the events that no earlier entry of the journal carried: the receiver keeps repeats out, but not for ever."""
+        keys = [
+            b"" if arrival.is_replay else Peek(e.org_id, e.event_name, e.event_id, e.created_at_ms, e.event_id).dedupe_key()
+            for arrival, e in found
+        ]
+        first = self._journal.seen([key for key in keys if key])
+        kept = []
+        for (arrival, event), key in zip(found, keys, strict=True):
+            if key and first.get(key, arrival.offset) < arrival.offset:
+                draft.settlement.count(arrival.source_key, arrival.received_ms)["duplicates.courier"] += 1
+            else:
+                kept.append((arrival, event))
+        return kept
+
+    def calls(self, arrival: Arrival, event: NormalisedEvent) -> list[ApiCall]:
+        """Return the API calls an event would like to be answered first."""
+        return plan(event, self.members.states, self.programs, self._sources.translations[arrival.source_key])
+
+    async def translate(
+        self, draft: Draft, ready: Sequence[Ready], answers: Found, held_back: frozenset[int] = frozenset()
+    ) -> None:
+        """Translate events into the batch, in order; of those in `held_back` (by offset) the transactions are left out."""
+        for index, (arrival, event, keys) in enumerate(ready):
+            if index % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)  # answers to what is being posted come in
+            self._one(draft, arrival, event, keys, answers=answers, with_transactions=arrival.offset not in held_back)
+
+    def _one(
+        self, draft: Draft, arrival: Arrival, event: NormalisedEvent, keys: list[Key], *, answers: Found, with_transactions: bool
+    ) -> None:
+        outcome = self._outcome(arrival, event, answers)
+        if arrival.only is not None:
+            self._repeat_payload(draft, arrival, outcome, keys)
+            return
+        if isinstance(outcome, Refused):
+            draft.dead(arrival, outcome.code, outcome.reason, pointer=outcome.pointer, event=event)
+            return
+        draft.revive(arrival)
+        counter = draft.settlement.count(arrival.source_key, arrival.received_ms)
+        if isinstance(outcome, Skipped):
+            counter[f"skipped.{outcome.reason}"] += 1
+            draft.count_settled(arrival, "skipped")
+            return
+        draft.count_settled(arrival, "processed")
+        if not arrival.is_replay:
+            counter[f"event.{event.event_name}"] += 1
+            draft.created.append((arrival.source_key, arrival.received_ms, event.created_at_ms))
+        if with_transactions:
+            for payload in outcome.transactions:
+                record = Record(payload.id, payload.member, dumps(payload.body), arrival.offset)
+                self._send(draft, arrival.source_key, "event", record)
+        self._note_members(draft, arrival, outcome, keys)
+
+    def _outcome(self, arrival: Arrival, event: NormalisedEvent, answers: Found) -> Outcome:
+        config = self._sources.translations[arrival.source_key]
+        try:
+            return translate(event, self.members.states, self.programs, config, answers)
+        except Exception as error:  # noqa: BLE001 - the loop's body: one event must not stop the feed; it is kept for a replay
+            log.error("translation failed", action="translation_bug", exc=error, offset=arrival.offset, event=event.event_name)
+            return Refused(DeadClass.TRANSLATION_BUG, f"the translation raised {type(error).__name__}")
+
+    def _note_members(self, draft: Draft, arrival: Arrival, outcome: Translated, keys: list[Key]) -> None:
+        """Note whose state changed, whose snapshot is due, who waits for a tier list, whose data has to go."""
+        states = self.members.states
+        for key in keys:
+            draft.dirty.add(key)
+            if (state := states.get(key)) is not None and state.merged_into is not None:
+                draft.dirty.add(resolve(states, key).key)
+        if outcome.touched:
+            draft.touch(arrival.source_key, outcome.touched, arrival.offset)
+            if len(outcome.touched) > 1:
+                link(draft.linked, [customer for _, customer in outcome.touched])
+        if outcome.learned is not None:
+            self._touch_awaiting(draft, arrival)
+        for key in outcome.deleted:
+            self._queue_privacy(draft, arrival, key)
+        for note in outcome.notes:
+            log.warning("API answer unreadable", action="capillary_answer_unreadable", offset=arrival.offset, note=note)
+
+    def _touch_awaiting(self, draft: Draft, arrival: Arrival) -> None:
+        """A tier list came: the members that only waited for it are sent again. Source: capillary.md 7.5 (5)."""
+        waiting = sorted(name.split("/", 2) for name in self._awaiting)
+        keys = [(org, customer) for source_key, org, customer in waiting if source_key == arrival.source_key]
+        self.members.load(keys)
+        draft.touch(arrival.source_key, [key for key in keys if key in self.members.states], arrival.offset)
+
+    def _queue_privacy(self, draft: Draft, arrival: Arrival, key: Key) -> None:
+        state = self.members.states[key]
+        identities = {kind: register[0] for kind, register in state.identities.items()}
+        body = {"sourceKey": arrival.source_key, "orgId": key[0], "customerId": key[1], "identities": identities}
+        draft.settlement.privacy.append((member_name(key), dumps({**body, "requestedAtMs": arrival.received_ms})))
+
+    def _repeat_payload(self, draft: Draft, arrival: Arrival, outcome: Outcome, keys: list[Key]) -> None:
+        """Send one dead payload again: as the event is translated now, else as it was."""
+        kind, dead = arrival.only or ("event", Record("", "", b"", 0))
+        body = dead.body
+        if kind == "event" and isinstance(outcome, Translated):
+            body = next((dumps(payload.body) for payload in outcome.transactions if payload.id == dead.id), body)
+        elif kind == "profile":
+            states = self.members.states
+            places = [resolve(states, key).key for key in keys]
+            key = next((key for key in (*keys, *places) if key[1] == dead.member and key in states), None)
+            if key is not None:
+                body = dumps(
+                    profile_payload(key, states[key], self.programs, self._sources.translations[arrival.source_key]).body
+                )
+        record = Record(dead.id, dead.member, body, dead.offset, dead.attempts, dead.first_ms, dead.dead_id)
+        draft.out(arrival.source_key).of(kind).append(record)
+
+    def _send(self, draft: Draft, source_key: str, kind: Kind, record: Record) -> None:
+        counter = draft.settlement.count(source_key, self._clock())
+        counter[f"payloads.{kind}"] += 1
+        if len(record.body) <= _SIZE_LIMIT[kind]:
+            draft.out(source_key).of(kind).append(record)
+            return
+        reason = f"the record has {len(record.body)} bytes; above {_SIZE_LIMIT[kind]} Profile drops it"
+        letter = of_payload(
+            record, Rejected(0, reason, code=DeadClass.OVERSIZED_RECORD), source_key=source_key, kind=kind, now_ms=self._clock()
+        )
+        draft.settlement.dead[letter.id] = letter
+        counter[f"oversized.{kind}"] += 1
+
+    def snapshots(self, draft: Draft, parked: Container[str]) -> None:
+        """Add the profile payload of every touched member, once, and what the batch leaves behind in the ledger."""
+        states, programs = self.members.states, self.programs
+        for source_key, touched in draft.touched.items():
+            config = self._sources.translations[source_key]
+            for key, offset in touched.items():
+                state = states[key]
+                payload = profile_payload(key, state, programs, config)
+                if draft.supersede(parked, source_key, "profile", payload.id):
+                    draft.settlement.count(source_key, self._clock())["superseded.profile"] += 1
+                self._send(draft, source_key, "profile", Record(payload.id, payload.member, dumps(payload.body), offset))
+                self._note_awaiting(draft, source_key, key, awaits_tier_list(key[0], state, programs, config))
+        draft.settlement.states = self.members.dumps(draft.dirty)
+        if programs.revision != self._revision:
+            self._revision = programs.revision
+            draft.settlement.programs = programs.dump()
+
+    def _note_awaiting(self, draft: Draft, source_key: str, key: Key, waits: bool) -> None:
+        name = f"{source_key}/{member_name(key)}"
+        if waits != (name in self._awaiting):
+            draft.settlement.awaiting[name] = waits
+            (self._awaiting.add if waits else self._awaiting.discard)(name)

@@ -1,0 +1,76 @@
+"""Builds Capillary's side of the wire from its stores: the receiver and the relay's own API, and the courier."""
+
+import hmac
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from capstream import credentials
+from capstream.config import Settings
+from capstream.crash import crash_point
+from capstream.kernel.json import Json
+from capstream.layout import Layout
+from capstream.relay.admin import Admin
+from capstream.relay.back_pressure import Gate, HighWater
+from capstream.relay.courier import Courier, CourierSettings, World
+from capstream.relay.ledger import read_cursor
+from capstream.relay.receiver import Receiver, ReceiverLimits
+from capstream.relay.sources import Sources
+from capstream.relay.status import status_of
+from capstream.relay.vault import Vault, load_key
+from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
+from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySide:
+    """The relay's part of the gateway process."""
+
+    receive: ThinHandler
+    mounts: list[tuple[str, AsgiApp]]
+    status: Callable[[], Json]
+    close: Callable[[], None]  #: journals what is only counted yet
+
+
+def build(settings: Settings, layout: Layout) -> RelaySide:
+    """Return the receiver and the admin API on the stores of a data folder."""
+    journal = SqliteLog(layout.journal)
+    courier = SqliteDocuments(layout.courier, readonly=True)
+    sources = Sources(SqliteDocuments(layout.sources), Vault(load_key(layout.relay_key)))
+    limits = settings.relay
+    gate = Gate(
+        backlog=lambda: journal.end() - read_cursor(courier),
+        free_bytes=lambda: shutil.disk_usage(layout.data).free,
+        mark=HighWater(backlog=limits.backlog_limit, free_bytes=limits.min_free_bytes),
+    )
+    receiver = Receiver(journal, sources, clock=settings.clock(), gate=gate, limits=ReceiverLimits(body_bytes=limits.body_limit))
+    admin = Admin(
+        journal=journal,
+        courier=courier,
+        sources=sources,
+        verify=_verifier(layout),
+        clock=settings.clock(),
+        unwritten_repeats=receiver.unwritten_repeats,
+    )
+    mounts: list[tuple[str, AsgiApp]] = [
+        ("/relay", admin.app()),
+        ("/webhooks", asgi_webhooks(receiver.handle, limits.body_limit)),
+    ]
+    return RelaySide(receiver.handle, mounts, lambda: status_of(courier, journal, receiver.unwritten_repeats()), receiver.flush)
+
+
+def _verifier(layout: Layout) -> Callable[[str, str], bool]:
+    """Return the check of the relay's own API: the client of `credentials.json`."""
+    known = credentials.read(layout.credentials)
+    wanted = f"{known.client_id}:{known.client_secret}".encode()
+    return lambda client_id, secret: hmac.compare_digest(f"{client_id}:{secret}".encode(), wanted)
+
+
+def courier(settings: Settings, layout: Layout, client: httpx.AsyncClient) -> Courier:
+    """Return the delivery loop on the stores of a data folder."""
+    sources = Sources(SqliteDocuments(layout.sources, readonly=True), Vault(load_key(layout.relay_key)))
+    world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"))
+    pace = CourierSettings(read_ahead=settings.relay.batch_events, linger_s=settings.relay.linger_ms / 1000)
+    return Courier(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier), sources, world=world, settings=pace)

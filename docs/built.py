@@ -1,0 +1,95 @@
+"""Which operations answer: each operation of the tables is called once on a platform in a temporary folder."""
+
+import asyncio
+import logging
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from capstream import app, config, platform_side
+from capstream.aep import operations
+from capstream.aep.call import Operation
+from capstream.credentials import Credentials
+from capstream.layout import Layout
+from capstream.serving import AsgiApp
+
+_NOT_BUILT = 501
+_PARAMETER = re.compile(r"\{[^}]*\}")
+_TITLES = {
+    "audit_query": "Audit Query",
+    "catalog": "Catalog Service",
+    "dataset_service": "Dataset Service",
+    "ims": "Identity management (IMS)",
+    "profile": "Real-Time Customer Profile",
+    "sandbox": "Sandbox",
+    "segmentation": "Segmentation Service",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service of the tables, with what of it answers."""
+
+    name: str  #: folder and table name, e.g. `flow_service`
+    built: tuple[Operation, ...]
+    missing: tuple[Operation, ...]
+
+    @property
+    def title(self) -> str:
+        """The name people know it by."""
+        return _TITLES.get(self.name) or self.name.replace("_", " ").title()
+
+
+def services() -> list[Service]:
+    """Return every service in the order of its name."""
+    with tempfile.TemporaryDirectory() as folder, _silent():
+        settings = config.load({}, data=Path(folder))
+        credentials = app.prepare(settings)
+        side = platform_side.build(settings, Layout(settings.data))
+        statuses = asyncio.run(_statuses(side.gateway(side.mounts), credentials))
+    found: dict[str, list[Operation]] = defaultdict(list)
+    for operation in statuses:
+        found[operation.service].append(operation)
+    return [_service(name, rows, statuses) for name, rows in found.items()]
+
+
+def _service(name: str, rows: list[Operation], statuses: dict[Operation, int]) -> Service:
+    built = tuple(row for row in rows if statuses[row] != _NOT_BUILT)
+    return Service(name, built, tuple(row for row in rows if statuses[row] == _NOT_BUILT))
+
+
+async def _statuses(platform: AsgiApp, who: Credentials) -> dict[Operation, int]:
+    transport = httpx.ASGITransport(app=platform)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        form = {"grant_type": "client_credentials", "client_id": who.client_id, "client_secret": who.client_secret}
+        token = (await client.post("/ims/token/v3", data=form | {"scope": who.scopes})).raise_for_status().json()
+        headers = {
+            "authorization": f"Bearer {token['access_token']}",
+            "x-api-key": who.client_id,
+            "x-gw-ims-org-id": who.org_id,
+            "x-sandbox-name": who.sandbox,
+        }
+        return {each: await _status(client, each, headers) for each in operations.load()}
+
+
+async def _status(client: httpx.AsyncClient, operation: Operation, headers: dict[str, str]) -> int:
+    path = _PARAMETER.sub("x", operation.path)
+    body = b"" if operation.method in ("GET", "HEAD", "DELETE") else b"{}"
+    more = {"content-type": "application/json"} if body else {}
+    return (await client.request(operation.method, path, headers=headers | more, content=body)).status_code
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the refusals that are asked for out of the log."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

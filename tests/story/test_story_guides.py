@@ -1,0 +1,81 @@
+"""The guides run as they are written, and come to what they say."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from running import Server
+
+pytestmark = pytest.mark.story
+ROOT = Path(__file__).parents[2]
+MEMBER = "member-0001@example.com"
+
+Run = Callable[[str], str]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def guide(server: Server, work: Path) -> Run:
+    """Runs the bash blocks of a guide against the server; returns what they print."""
+
+    def run(name: str) -> str:
+        text = (ROOT / "docs" / "howto" / f"{name}.md").read_text()
+        script = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
+        environment = dict(os.environ, CREDENTIALS=str(server.data / "credentials.json"), WORK=str(work))
+        done = subprocess.run(["bash", "-c", script], check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_guide_to_connecting_capillary(server: Server, guide: Run, work: Path) -> None:
+    *answers, shown = guide("connect-capillary").split("\n", 3)
+    assert [json.loads(answer)["status"] for answer in answers] == ["accepted", "accepted", "duplicate"]
+    profile = json.loads(shown)
+    assert profile["profile"]["entity"]["loyalty"]["points"] == 198
+    assert [event["eventType"] for event in profile["events"]] == ["loyalty.pointsIssued", "loyalty.customerAdded"]
+    webhook = json.loads((work / "webhook.json").read_text())
+    assert webhook["webHookUrl"].endswith("/webhooks/capillary/capillary")
+    assert len(webhook["eventNames"]) == 14
+    assert webhook["webHookHeaders"]["Authorization"].startswith("Bearer ")
+    assert server.drained()["balanced"]
+
+
+def test_the_guide_to_failures(server: Server, guide: Run) -> None:
+    printed = guide("find-and-replay-failures")
+    assert printed.count('"status":"accepted"') == 3
+    (left,) = server.run("dead-letters", "list", "--json")
+    assert (left["class"], left["eventId"], left["attempts"]) == ("UNKNOWN_EVENT", "misspelt", 2)
+    shown = server.run("profile", "show", "--id", MEMBER, "--json")
+    assert shown["profile"]["entity"]["loyalty"]["points"] == 198
+    (rejected,) = server.run("rejected", "list", "--json")
+    assert rejected["id"] == "guide-1"
+    assert "timestamp" in rejected["reasons"][0]["field"] + rejected["reasons"][0]["reason"]
+
+
+def test_the_guide_to_real_transactions(server: Server, guide: Run, work: Path) -> None:
+    printed = guide("stream-real-transactions")
+    summary = json.loads((work / "summary.json").read_text())
+    assert summary["ok"]
+    assert summary["membersCompared"] == 2
+    assert summary["rows"]["read"] == 8
+    rejects = [json.loads(line) for line in (work / "run" / "rejects.jsonl").read_text().splitlines()]
+    assert [(reject["row"], reject["reason"]) for reject in rejects] == [(7, "stock_write_off"), (8, "bad_quantity")]
+    truth = {
+        row["customerId"]: row for row in map(json.loads, (work / "run" / "truth" / "members.jsonl").read_text().splitlines())
+    }
+    loyalty = server.run("profile", "show", "--id", "900017001", "--json")["profile"]["entity"]["loyalty"]
+    assert (loyalty["points"], loyalty["tier"]) == (truth[900017001]["points"], truth[900017001]["tier"])
+    skus = [line.partition(",")[2] for line in printed.split("_id,sku\n", 1)[1].split()]
+    assert sorted(skus) == ["22423", "71053", "84406B", "85123A"]

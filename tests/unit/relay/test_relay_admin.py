@@ -1,0 +1,193 @@
+"""The relay's own API: credentials, sources, dead letters, replay through the journal, status."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from capstream.relay.admin import Admin
+from capstream.relay.dead_letters import DeadLetter
+from capstream.relay.journal import Flag, decode
+from capstream.relay.ledger import Ledger, Settlement
+from capstream.relay.sources import Sources
+from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+
+AUTH = ("client-1", "ims-secret")
+NOW = 1_732_000_000_000
+
+
+@pytest.fixture
+def call(journal: SqliteLog, courier_db: SqliteDocuments, sources: Sources, clock: Any) -> Callable[..., httpx.Response]:
+    app = Admin(
+        journal=journal,
+        courier=courier_db,
+        sources=sources,
+        verify=lambda *given: given == AUTH,
+        clock=clock,
+        unwritten_repeats=dict,
+    ).app()
+
+    def send(method: str, path: str, *, auth: tuple[str, str] | None = AUTH, **options: Any) -> httpx.Response:
+        async def main() -> httpx.Response:
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://relay.test") as client:
+                return await client.request(method, path, auth=auth, **options)
+
+        return asyncio.run(main())
+
+    return send
+
+
+def letter(number: int, **facts: Any) -> DeadLetter:
+    given: dict[str, Any] = {
+        "class_": "INVALID_BODY",
+        "reason": "the body is not JSON",
+        "source_key": "nw",
+        "payload": b'{"a":1}',
+        **facts,
+    }
+    return DeadLetter(id=f"{NOW + number:013d}-{number}-webhook-0", journal_offset=number, first_seen=NOW + number, **given)
+
+
+@pytest.fixture
+def letters(courier_db: SqliteDocuments) -> list[DeadLetter]:
+    found = [letter(number, customer_id=str(number % 2)) for number in range(1, 6)]
+    found.append(letter(6, class_="PLATFORM_REJECTED", flow="event", payload=b"not json", last_status=400, last_body="{}"))
+    Ledger(courier_db).settle(Settlement(dead={each.id: each for each in found}))
+    return found
+
+
+def commands(journal: SqliteLog) -> list[Any]:
+    entries = [decode(record) for _, record in journal.read(0, 100)]
+    assert all(entry.flags == Flag.COMMAND for entry in entries)
+    return [json.loads(entry.body) for entry in entries]
+
+
+@pytest.mark.parametrize("auth", [None, ("client-1", "wrong"), ("other", "ims-secret")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/relay/status"), ("PUT", "/relay/sources/x"), ("POST", "/relay/dead-letters/replay")]
+)
+def test_nothing_without_credentials(call: Any, journal: SqliteLog, method: str, path: str, auth: Any) -> None:
+    response = call(method, path, auth=auth)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Basic")
+    assert journal.end() == 0
+
+
+@pytest.mark.parametrize("header", ["Bearer x", "Basic", "Basic !!!", "Basic bm9jb2xvbg=="])
+def test_malformed_credentials_are_refused(call: Any, header: str) -> None:
+    assert call("GET", "/relay/status", auth=None, headers={"authorization": header}).status_code == 401
+
+
+def test_sources_are_put_shown_masked_and_deleted(call: Any) -> None:
+    body = {
+        "orgId": "o",
+        "auth": {"secrets": ["s"]},
+        "ims": {"url": "https://ims.test", "clientId": "c", "clientSecret": "secret-x"},
+    }
+    made = call("PUT", "/relay/sources/other", json=body)
+    assert made.status_code == 200
+    assert "secret-x" not in made.text
+    assert call("GET", "/relay/sources/other").json() == made.json()
+    assert {source["key"] for source in call("GET", "/relay/sources").json()["sources"]} == {"nw", "other"}
+    assert call("DELETE", "/relay/sources/other").status_code == 204
+    assert call("DELETE", "/relay/sources/other").status_code == 404
+    assert call("GET", "/relay/sources/other").status_code == 404
+
+
+@pytest.mark.parametrize(("body", "path"), [({"orgId": "o"}, "source x"), ([], "source x"), ({"unknown": 1}, "source x")])
+def test_a_wrong_source_names_the_field(call: Any, body: Any, path: str) -> None:
+    response = call("PUT", "/relay/sources/x", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["path"] == path
+    assert response.json()["error"]["cure"]
+
+
+def test_a_body_that_is_not_json_is_refused(call: Any) -> None:
+    assert call("PUT", "/relay/sources/x", content=b"{").status_code == 400
+
+
+def test_letters_are_listed_by_page_and_filter(call: Any, letters: list[DeadLetter]) -> None:
+    first = call("GET", "/relay/dead-letters", params={"limit": 4}).json()
+    rest = call("GET", "/relay/dead-letters", params={"limit": 4, "after": first["next"]}).json()
+    assert [each["id"] for each in first["deadLetters"] + rest["deadLetters"]] == [each.id for each in letters]
+    assert "next" not in rest
+    assert "payload" not in first["deadLetters"][0]
+    by_class = call("GET", "/relay/dead-letters", params={"class": "PLATFORM_REJECTED"}).json()["deadLetters"]
+    assert [each["journalOffset"] for each in by_class] == [6]
+    by_customer = call("GET", "/relay/dead-letters", params={"customerId": "0", "untilMs": str(NOW + 4)}).json()["deadLetters"]
+    assert [each["journalOffset"] for each in by_customer] == [2]
+
+
+def test_one_letter_is_shown_with_its_payload(call: Any, letters: list[DeadLetter]) -> None:
+    shown = call("GET", f"/relay/dead-letters/{letters[0].id}").json()
+    assert shown["payload"] == {"a": 1}
+    assert (shown["class"], shown["journalOffset"], shown["sourceKey"], shown["attempts"]) == ("INVALID_BODY", 1, "nw", 1)
+    shown = call("GET", f"/relay/dead-letters/{letters[5].id}").json()
+    assert (shown["payload"], shown["lastStatus"], shown["lastBody"]) == ("not json", 400, "{}")
+    assert call("GET", "/relay/dead-letters/none").status_code == 404
+
+
+def test_export_is_one_letter_a_line(call: Any, letters: list[DeadLetter]) -> None:
+    lines = call("GET", "/relay/dead-letters/export").text.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [each.id for each in letters]
+
+
+def test_replay_and_discard_become_commands_in_the_journal(
+    call: Any, letters: list[DeadLetter], journal: SqliteLog, courier_db: SqliteDocuments
+) -> None:
+    version = courier_db.version()
+    key = letters[0].id
+    answers = [
+        call("POST", f"/relay/dead-letters/{key}/replay"),
+        call("POST", f"/relay/dead-letters/{key}/replay", json={"payload": {"b": 2}}),
+        call("POST", f"/relay/dead-letters/{key}/discard"),
+        call("DELETE", f"/relay/dead-letters/{key}"),
+        call("POST", "/relay/dead-letters/replay", json={"class": "INVALID_BODY"}),
+        call("POST", "/relay/dead-letters/discard", json={"sinceMs": 0}),
+        call("POST", "/relay/replay", json={"fromOffset": 3}),
+    ]
+    assert [(answer.status_code, answer.json()["journalOffset"]) for answer in answers] == [
+        (202, number) for number in range(1, 8)
+    ]
+    assert commands(journal) == [
+        {"command": "replay_letters", "filter": {"ids": [key]}},
+        {"command": "replay_letters", "filter": {"ids": [key]}, "payload": {"b": 2}},
+        {"command": "discard_letters", "filter": {"ids": [key]}},
+        {"command": "discard_letters", "filter": {"ids": [key]}},
+        {"command": "replay_letters", "filter": {"class": "INVALID_BODY"}},
+        {"command": "discard_letters", "filter": {"sinceMs": 0}},
+        {"command": "replay_range", "range": {"fromOffset": 3, "toOffset": 6}},
+    ]
+    assert courier_db.version() == version
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/relay/dead-letters/replay", {}),
+        ("/relay/dead-letters/replay", {"klass": "x"}),
+        ("/relay/dead-letters/discard", {"ids": "x"}),
+        ("/relay/replay", {"from": 1}),
+    ],
+)
+def test_unclear_commands_are_refused(call: Any, journal: SqliteLog, path: str, body: Any) -> None:
+    response = call("POST", path, json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["cure"]
+    assert journal.end() == 0
+
+
+@pytest.mark.parametrize("action", ["replay", "discard"])
+def test_letters_that_do_not_exist_are_404(call: Any, action: str) -> None:
+    assert call("POST", f"/relay/dead-letters/none/{action}").status_code == 404
+
+
+def test_status_of_an_empty_relay(call: Any) -> None:
+    found = call("GET", "/relay/status").json()
+    assert found["balanced"] is True
+    assert found["journal"]["pending"] == 0
+    assert found["waiting"] == {"parked": 0, "held": 0, "deadLetters": 0}
