@@ -135,6 +135,7 @@ def _metrics(readings: list[Callable[[], list[Metric]]]) -> AsgiApp:
 
 async def worker(settings: Settings, stop: asyncio.Event) -> None:
     """Run the pipeline behind the inlets."""
+    from capstream.aep.catalog.lake import BATCH_ID, DATE  # noqa: PLC0415 - with the role
     from capstream.aep.pipeline.loop import Pipeline, Stores  # noqa: PLC0415 - with the role
     from capstream.aep.pipeline.loop import Settings as Pace  # noqa: PLC0415
     from capstream.aep.schema_registry.model import SchemaRegistry  # noqa: PLC0415
@@ -142,7 +143,7 @@ async def worker(settings: Settings, stop: asyncio.Event) -> None:
 
     layout = Layout(settings.data)
     control = SqliteDocuments(layout.control, readonly=True)
-    stores = Stores(SqliteLog(layout.inlet, readonly=True), control, SqliteDocuments(layout.state), DeltaLake(layout.lake))
+    stores = Stores(SqliteLog(layout.inlet, readonly=True), control, SqliteDocuments(layout.state), DeltaLake(layout.lake, skip_by=(DATE, BATCH_ID, "timestamp")))
     pipeline = Pipeline(
         stores,
         SchemaRegistry(control, TENANT),

@@ -44,7 +44,8 @@ from capstream.serving import AsgiApp
 from capstream.storage.delta import DeltaLake
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
-_SLOW = frozenset({("data_access", name) for name in ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetPreview")})
+_WAITING = ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetFileHeaders", "retrieveDatasetPreview")
+_SLOW = frozenset({("data_access", name) for name in _WAITING})
 """Operations that wait for the query engine."""
 
 
@@ -117,12 +118,12 @@ def _handlers(
 ) -> dict[str, Mapping[str, Handler]]:
     control, state = stores.control, stores.state
     org_id = Organisations(control).all()[0].id  # one server, one organisation
-    mapping_sets, namespaces, batches = MappingSets(control), Namespaces(control), Batches(state)
+    mapping_sets, namespaces, batches = MappingSets(control), Namespaces(control), Batches(state, base_url=settings.base_url)
     flow = FlowService(
         documents=control,
         datasets=datasets,
         mapping_sets=mapping_sets,
-        runs=Runs(state),
+        runs=Runs(state, base_url=settings.base_url),
         vault=vault,
         can_obtain_token=lambda client_id, secret: _accepts(clients, client_id, secret, settings.clock()()),
         public_url=settings.base_url,

@@ -22,6 +22,7 @@ from capstream.lang.hierarchy_functions import Budget
 from capstream.lang.methods import ARITIES
 from capstream.lang.signatures import Function, Param
 from capstream.lang.values import text
+from docs import events
 from docs.built import Service, services
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,7 @@ def pages() -> list[Page]:
         Page("docs/reference/settings.md", lambda _: settings_page()),
         Page("docs/reference/cli.md", lambda _: cli_page()),
         Page("docs/reference/functions.md", lambda _: functions_page()),
+        Page("docs/reference/events.md", lambda _: _page("Capillary's events", "`capstream/capillary`", events.parts(_table))),
         Page("docs/reference/operations.md", lambda _: operations_page(found)),
         Page("README.md", lambda current: with_services(current, found)),
     ]

@@ -1,5 +1,6 @@
 """Whether everything adds up: events sent, relay books, lake rows, and each member's profile against the simulator's ledger."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from capstream.kernel.json import Json
 from capstream.relay.simulate import SimulationSummary
 
 _SHOWN = 20
+OUTCOMES = ("received", "processed", "duplicates", "deadLettered", "skipped")
 
 
 @dataclass(slots=True)
@@ -36,40 +38,58 @@ class Findings:
             self.note([f"{what}: {found}, not {wanted}"])
 
 
-def compare_books(client: PlatformClient, connection: Mapping[str, Json], summary: SimulationSummary, relay: Json) -> Findings:
-    """Compare what the sender saw acknowledged with the relay's books, and those with what stands in the lake."""
-    findings = Findings()
-    books = relay["sources"].get(connection["source_key"])
-    if books is None:
-        findings.note([f"the relay knows no source {connection['source_key']}"])
-        return findings
-    settled = books["processed"] + books["duplicates"] + books["deadLettered"] + books["skipped"]
-    findings.expect("received by the relay", books["received"], summary.sent["statuses"].get("200", 0))
-    findings.expect("processed + duplicates + dead letters + skipped", settled, books["received"])
-    findings.expect("events never delivered to the relay", summary.sent["failed"] + summary.sent["undelivered"], 0)
-    for kind, flow in books["flows"].items():
-        ended = flow["delivered"] + flow["rejected"] + flow["oversized"]
-        findings.expect(f"{kind} payloads delivered, refused or coalesced", ended + flow["coalesced"], flow["payloads"])
-    findings.lake = _lake(client, connection)
-    delivered = books["flows"]["event"]["delivered"]
-    # A request repeated after an unclear answer gives a second row: what counts is distinct events.
-    findings.expect(
-        "distinct events and rejects in the platform", findings.lake["distinct"] + findings.lake["rejected"], delivered
-    )
-    return findings
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Counters of one source in the relay and of its event dataset, at one instant."""
+
+    outcomes: Counter[str]  #: received, processed, duplicates, deadLettered, skipped
+    flows: dict[str, Counter[str]]  #: payloads, delivered, rejected, oversized, coalesced ... by dataflow
+    lake: Counter[str]  #: rows, distinct (events), rejected
+
+    def since(self, before: "Standing") -> "Standing":
+        """Return what was added after `before`."""
+        flows = {kind: _less(flow, before.flows.get(kind, Counter())) for kind, flow in self.flows.items()}
+        return Standing(_less(self.outcomes, before.outcomes), flows, _less(self.lake, before.lake))
 
 
-def _lake(client: PlatformClient, connection: Mapping[str, Json]) -> dict[str, int]:
+def _less(now: Counter[str], before: Counter[str]) -> Counter[str]:
+    return Counter({name: count - before[name] for name, count in now.items()})
+
+
+def standing(client: PlatformClient, connection: Mapping[str, Json]) -> Standing:
+    """Return how the books stand now."""
+    books = client.relay("GET", "/relay/status")["sources"].get(connection["source_key"], {})
+    outcomes = Counter({name: books.get(name, 0) for name in OUTCOMES})
+    flows = {kind: Counter(flow) for kind, flow in books.get("flows", {}).items()}
+    return Standing(outcomes, flows, _lake(client, connection))
+
+
+def _lake(client: PlatformClient, connection: Mapping[str, Json]) -> Counter[str]:
     table = connection["event_dataset_name"].lower().replace(" ", "_")
     sql = f"select count(*) as n, count(distinct _id) as d from {table}"
     found = client.platform("POST", "/capstream/query", body={"sql": sql, "limit": 1})["rows"][0]
     path = "/data/foundation/flowservice/runs"
     runs = client.platform("GET", path, query={"property": f"flowId=={connection['event_flow_id']}"})["items"]
-    return {
-        "rows": found["n"],
-        "distinct": found["d"],
-        "rejected": sum(run["metrics"]["recordSummary"]["failedRecordCount"] for run in runs),
-    }
+    rejected = sum(run["metrics"]["recordSummary"]["failedRecordCount"] for run in runs)
+    return Counter({"rows": found["n"], "distinct": found["d"], "rejected": rejected})
+
+
+def compare_books(summary: SimulationSummary, before: Standing, after: Standing) -> Findings:
+    """Compare what the sender saw acknowledged with the relay's books, and those with what stands in the lake."""
+    findings, added = Findings(), after.since(before)
+    books = added.outcomes
+    settled = books["processed"] + books["duplicates"] + books["deadLettered"] + books["skipped"]
+    findings.expect("received by the relay", books["received"], summary.sent["statuses"].get("200", 0))
+    findings.expect("processed + duplicates + dead letters + skipped", settled, books["received"])
+    findings.expect("events never delivered to the relay", summary.sent["failed"] + summary.sent["undelivered"], 0)
+    for kind, flow in added.flows.items():
+        ended = flow["delivered"] + flow["rejected"] + flow["oversized"] + flow["coalesced"]
+        findings.expect(f"{kind} payloads delivered, refused or coalesced", ended, flow["payloads"])
+    findings.lake = dict(added.lake)
+    delivered = added.flows.get("event", Counter())["delivered"]
+    # A request repeated after an unclear answer gives a second row: what counts is distinct events.
+    findings.expect("distinct events and rejects in the platform", added.lake["distinct"] + added.lake["rejected"], delivered)
+    return findings
 
 
 def compare_profiles(truth: Sequence[Json], found: Mapping[int, Json]) -> Findings:

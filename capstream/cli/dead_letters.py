@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
@@ -20,16 +21,17 @@ def list_(
     credentials: CredentialsFile = None,
     json: AsJson = False,
 ) -> None:
-    """List dead letters, newest first."""
+    """List dead letters, oldest first."""
     with PlatformClient(find(credentials)) as client:
-        letters: list[Json] = client.relay("GET", "/relay/dead-letters", query={"class": class_, "limit": limit})["items"]
+        query = {"limit": limit} | ({"class": class_} if class_ else {})
+        letters: list[Json] = client.relay("GET", "/relay/dead-letters", query=query)["deadLetters"]
     if json:
         typer.echo(pretty(letters))
         return
     table = Table("id", "class", "event", "event id", "first seen", "reason")
     for letter in letters:
         names = ("id", "class", "eventName", "eventId", "firstSeen", "reason")
-        table.add_row(*(str(letter.get(name, "")) for name in names))
+        table.add_row(*(Text(str(letter.get(name, ""))) for name in names))
     Console().print(table)
 
 
@@ -51,5 +53,6 @@ def replay(
     if not letters and not class_:
         raise typer.BadParameter("name at least one letter, or give --class")
     with PlatformClient(find(credentials)) as client:
-        answer = client.relay("POST", "/relay/dead-letters/replay", body={"ids": letters or [], "class": class_})
-    typer.echo(pretty(answer) if json else f"{answer['requested']} dead letters will be sent again")
+        wanted = ({"ids": letters} if letters else {}) | ({"class": class_} if class_ else {})
+        answer = client.relay("POST", "/relay/dead-letters/replay", body=wanted)
+    typer.echo(pretty(answer) if json else "the dead letters will be sent again")

@@ -26,6 +26,8 @@ from capstream.supervisor import Supervisor
 _SOURCE = "capillary"
 _READY_WITHIN_S = 60.0
 _MARK = "demo"
+_CUSTOMERS = 500
+_BILLS_PER_DAY = 8.0  # few, so that a short run covers months: tiers move, points expire
 
 
 def demo(
@@ -72,7 +74,12 @@ async def _run(settings: Settings, seconds: float | None, rate: str, *, seed: in
         if not await _ready(settings, stop):
             return None
         options = SimulationOptions(
-            sender=sender(who, _SOURCE, rate, connections=10, seed=seed), faults=faults(), seconds=seconds, seed=seed
+            sender=sender(who, _SOURCE, rate, connections=10, seed=seed),
+            faults=faults(),
+            customers=_CUSTOMERS,
+            bills_per_day=_BILLS_PER_DAY,
+            seconds=seconds,
+            seed=seed,
         )
         with LiveView(who, str(settings.data)) as show:
             return await rehearse(who, options, source=_SOURCE, show=show, stop=stop)

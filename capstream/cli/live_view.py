@@ -40,7 +40,7 @@ class LiveView:
         if elapsed - self._shown_s >= 5 or view.phase in ("comparing", "done"):
             self._shown_s = elapsed
             facts = ", ".join(f"{name} {value}" for name, value in _facts(view, self._rate(view)))
-            self._console.print(f"[{view.phase}] {facts}", highlight=False, soft_wrap=True)
+            self._console.print(f"[{view.phase}] {facts}", highlight=False, soft_wrap=True, markup=False)
 
     def _rate(self, view: View) -> float:
         if not view.progress:
@@ -68,7 +68,7 @@ class LiveView:
 
 def _facts(view: View, rate: float) -> list[tuple[str, str]]:
     progress, facts = view.progress, []
-    if progress:
+    if progress and progress.events:
         facts += [
             ("virtual time", rfc3339(progress.virtual_ms)[:16].replace("T", " ")),
             ("events sent", f"{progress.events:,} ({rate:,.0f}/s)"),

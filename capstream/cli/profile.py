@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from capstream.cli.client import PlatformClient, Refused
 from capstream.cli.options import AsJson, CredentialsFile, find
@@ -76,7 +77,7 @@ def _print(found: Json, history: Json) -> None:
         identities.add_row(each["namespace"]["code"], each["id"], "yes" if each.get("primary") else "")
     loyalty = Table("field", "value", title="Loyalty")
     for name, value in entity.get("loyalty", {}).items():
-        loyalty.add_row(name, str(value))
+        loyalty.add_row(name, Text(str(value)))
     recent = Table("timestamp", "event type", "_id", title="Recent events")
     for event in history:
         recent.add_row(event.get("timestamp", ""), event.get("eventType", ""), event.get("_id", ""))

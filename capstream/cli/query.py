@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import CredentialsFile, find
@@ -40,7 +41,7 @@ def query(
     else:
         table = Table(*columns)
         for row in rows:
-            table.add_row(*(_text(value) for value in row))
+            table.add_row(*(Text(_text(value)) for value in row))
         Console().print(table)
 
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 
 import httpx
 
-from capstream.cli.accounting import Findings, compare_books, compare_profiles
-from capstream.cli.client import PlatformClient
+from capstream.cli.accounting import Findings, Standing, compare_books, compare_profiles, standing
+from capstream.cli.client import PlatformClient, Refused
 from capstream.credentials import Credentials
 from capstream.kernel.errors import CapstreamError
 from capstream.kernel.json import Json
@@ -76,8 +76,10 @@ async def rehearse(
 
     simulation = Simulation(replace(options, on_accepted=accepted))
     with PlatformClient(credentials) as client:
+        configured = await asyncio.to_thread(_source, client, source)
         async with simulation:
             connection = await _connect(credentials, source, simulation.api_url)
+            before = await asyncio.to_thread(standing, client, connection)
             view.phase = "streaming"
             async with asyncio.TaskGroup() as tasks:
                 watchers = [
@@ -91,7 +93,9 @@ async def rehearse(
                     watcher.cancel()
         view.phase, view.relay = "comparing", relay
         show(view)
-        findings = await asyncio.to_thread(_compare, client, connection, summary, relay)
+        findings = await asyncio.to_thread(_compare, client, connection, summary, before)
+        if configured is not None:  # the simulator's API is gone now: the source gets back what it had
+            await asyncio.to_thread(client.relay, "PUT", f"/relay/sources/{source}", body=configured)
         view.phase = "done"
         show(view)
     return Outcome(summary, connection, relay, view, findings)
@@ -109,6 +113,17 @@ async def _watching(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _source(client: PlatformClient, key: str) -> Json:
+    """Return the relay's source as it is configured, None when there is none; its secrets are masked and stay as they are."""
+    try:
+        found = client.relay("GET", f"/relay/sources/{key}")
+    except Refused as error:
+        if error.status != 404:
+            raise
+        return None
+    return {name: value for name, value in found.items() if name != "key"}
 
 
 async def _connect(credentials: Credentials, source: str, api_url: str) -> dict[str, Json]:
@@ -204,8 +219,8 @@ async def _quiet(client: PlatformClient) -> Json:
     )
 
 
-def _compare(client: PlatformClient, connection: dict[str, Json], summary: SimulationSummary, relay: Json) -> Findings:
-    findings = compare_books(client, connection, summary, relay)
+def _compare(client: PlatformClient, connection: dict[str, Json], summary: SimulationSummary, before: Standing) -> Findings:
+    findings = compare_books(summary, before, standing(client, connection))
     living = [row for row in summary.truth if "merged_into" not in row and "deleted" not in row]
     for start in range(0, len(living), _PAGE):
         rows = living[start : start + _PAGE]

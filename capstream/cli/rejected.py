@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
@@ -35,7 +36,8 @@ def list_(
     table = Table("batch", "field", "reason", "record")
     for record in records:
         for reason in record["reasons"]:
-            table.add_row(record["batch"], reason["field"], reason["reason"], str(record["id"]))
+            cells = (record["batch"], reason["field"], reason["reason"], str(record["id"]))
+            table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)
 
 

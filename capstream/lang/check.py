@@ -1,4 +1,7 @@
-"""Names, argument counts and lambdas of a parsed expression. Findings are collected, never raised. Source: data-prep.md 1.6 V1."""
+"""Names, argument counts and lambdas of a parsed expression. Findings are collected, never raised.
+
+Source: data-prep.md 1.6 V1.
+"""
 
 from collections.abc import Iterator
 from difflib import get_close_matches

@@ -27,10 +27,10 @@ LISTED = (
 """The patterns tried when none is given, in this order."""
 
 RFC3339 = re.compile(
-    r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+    r"[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-"""Date-times that are certainly valid; days 29 to 31 need a look at the calendar."""
+"""Date-times that are certainly valid; 29 February needs a look at the calendar."""
 
 _RFC3339_SHAPE = re.compile(r"[0-9-]{10}T[0-9:]{8}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})")
 
@@ -129,9 +129,7 @@ def _read_iso(text: str) -> datetime:
     year, month, day, hour, minute, second, fraction, zone_name = match.groups()
     micros = int((fraction or "0")[:6].ljust(6, "0")) if zone_name else 0
     try:
-        date = datetime(
-            int(year), int(month), int(day), int(hour), int(minute), int(second or 0), micros, zone(zone_name or "Z")
-        )
+        date = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), micros, zone(zone_name or "Z"))
     except ValueError as error:
         raise Fail(f'"{text[:60]}" is no date: {error}') from error
     return real(date)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from capstream.kernel.json import Json
-from capstream.lang import operators
 from capstream.lang.diagnostics import Fail
 from capstream.lang.functions import FUNCTIONS
-from capstream.lang.hierarchy_functions import Budget, decode
+from capstream.lang.hierarchy_functions import decode
 from capstream.lang.methods import call_method
 from capstream.lang.nodes import (
     Call,
@@ -269,6 +268,3 @@ _BOUND = {name: bind(function) for name, function in FUNCTIONS.items()}
 def bound(function: Function) -> Callable[..., Json]:
     """Return the function that takes raw arguments."""
     return _BOUND[function.name]
-
-
-__all__ = ["Budget", "Emitter", "Environment", "from_record", "operators"]

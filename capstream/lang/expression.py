@@ -11,7 +11,6 @@ from capstream.lang.check import check
 from capstream.lang.diagnostics import Diagnostic, Fail, ParseError
 from capstream.lang.emit import Emitter, Environment, PathSource, from_record
 from capstream.lang.fold import fold
-from capstream.lang.hierarchy_functions import Budget
 from capstream.lang.nodes import Node
 from capstream.lang.parser import parse
 
@@ -35,7 +34,7 @@ class Expression:
 
     node: Node
     source: str  #: the generated Python source
-    run: Callable[[dict[str, Json], int, Budget, NewId], Json]
+    run: Callable[..., Json]
 
 
 def checked(text: str) -> Node:
@@ -69,7 +68,7 @@ def define(source: str, names: Mapping[str, Json], function: str) -> Callable[..
     file = f"<capstream {function} {next(_serial)}>"
     scope = dict(names)
     exec(compile(source, file, "exec"), scope)  # noqa: S102 - the source holds generated names only
-    defined: Callable[..., Json] = scope[function]
+    defined: Callable[..., Json] = scope.pop(function)  # not its own global: it goes when the last reference does
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     weakref.finalize(defined, linecache.cache.pop, file, None).atexit = False
     return defined

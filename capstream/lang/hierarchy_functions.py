@@ -7,7 +7,7 @@ from datetime import datetime
 from capstream.kernel.json import Json, JsonError, loads
 from capstream.lang.diagnostics import Fail
 from capstream.lang.paths import PathError, has_path, parse_path, run_steps
-from capstream.lang.values import equal, finite, integer, is_empty, kind, number, numeric, ordered, text, truth
+from capstream.lang.values import equal, finite, integer, kind, number, numeric, ordered, text, truth
 
 MAX_CALLS = 100_000
 """How often lambdas may be called for one record (ASSUMPTION): bounds nested loops over long arrays."""
@@ -117,7 +117,7 @@ def to_map(*values: Json) -> dict[str, Json] | None:
     """Return a map of pairs; a single map passes."""
     if len(values) == 1:
         if values[0] is None or values[0].__class__ is dict:
-            return values[0]  # type: ignore[no-any-return]
+            return values[0]
         raise Fail("Keys and values must come in pairs")
     return to_object(*values)
 
@@ -141,7 +141,7 @@ def array_to_map(array: list[Json], key: str) -> dict[str, Json]:
 
 
 def _spread(values: tuple[Json, ...]) -> tuple[Json, ...] | list[Json]:
-    return values[0] if len(values) == 1 and values[0].__class__ is list else values  # type: ignore[no-any-return]
+    return values[0] if len(values) == 1 and values[0].__class__ is list else values
 
 
 def coalesce(*values: Json) -> Json:
@@ -300,6 +300,3 @@ def json_to_object(value: Json) -> Json:
         return loads(text(value))
     except (JsonError, RecursionError) as error:
         raise Fail(f"Not JSON: {error}") from error
-
-
-__all__ = ["Budget", "is_empty"]

@@ -8,8 +8,8 @@ from capstream.kernel.json import Json
 from capstream.lang import matching
 from capstream.lang.diagnostics import Fail
 from capstream.lang.paths import element
-from capstream.lang.values import equal, integer, kind, sized, strictly_equal, text
 from capstream.lang.text_functions import trim
+from capstream.lang.values import equal, integer, kind, sized, strictly_equal, text
 
 
 def _position(value: Json, length: int) -> int:
@@ -126,9 +126,7 @@ _MAP: dict[str, Callable[..., Json]] = {
     "values": lambda receiver: list(receiver.values()),
 }
 _ANY: dict[str, Callable[..., Json]] = {"equals": strictly_equal, "toString": text}
-_SCALAR: dict[str, Callable[..., Json]] = {
-    "equalsIgnoreCase": lambda receiver, other: _equals_ignore_case(text(receiver), other)
-}
+_SCALAR: dict[str, Callable[..., Json]] = {"equalsIgnoreCase": lambda receiver, other: _equals_ignore_case(text(receiver), other)}
 
 
 @dataclass(frozen=True, slots=True)

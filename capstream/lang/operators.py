@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 from typing import NamedTuple
 
 from capstream.kernel.json import Json
@@ -264,8 +263,3 @@ DOCS = (
     OperatorDoc("empty", "empty", 1, "True for null, empty text, an empty array and an empty map.", "empty tags"),
     OperatorDoc("size", "size", 1, "Counts characters, elements or keys.", "size tags"),
 )
-
-
-def is_date(value: Json) -> bool:
-    """Say whether the value is a date."""
-    return isinstance(value, datetime)

@@ -59,7 +59,9 @@ def parse(source: str) -> Node:
     if not scanner.done():
         raise scanner.error(f"Unexpected {scanner.found()}")
     if _height(node) > MAX_DEPTH:
-        raise scanner.error(f"Nested deeper than {MAX_DEPTH} levels", code=Code.TOO_DEEP, at=0, hint="use fewer operators in a row")
+        raise scanner.error(
+            f"Nested deeper than {MAX_DEPTH} levels", code=Code.TOO_DEEP, at=0, hint="use fewer operators in a row"
+        )
     return node
 
 

@@ -13,7 +13,6 @@ from capstream.lang.scanner import MAX_LENGTH, split_path
 
 RunStep = str | None | tuple[Json]
 
-_PLAIN = re.compile(r"[^\W\d][\w$]*|[$_][\w$]*")
 _SPECIAL = re.compile(r"([.\\\[\]{}])")
 _WRAPPED_STEP = re.compile(r"\$\{((?:[^}\\]|\\.)*)\}", re.DOTALL)
 
@@ -99,11 +98,6 @@ def path_text(steps: Sequence[Step]) -> str:
     return "".join(parts)
 
 
-def is_path_text(text: str) -> bool:
-    """Say whether the text is a plain dotted path of identifiers, without anything an expression would add."""
-    return all(_PLAIN.fullmatch(part) for part in re.sub(r"\[(?:\*|\d+)?\]", "", text).split("."))
-
-
 def read(value: Json, steps: Sequence[RunStep]) -> Json:
     """Return what `steps` reach from `value`; None when there is nothing. Never fails.
 
@@ -122,7 +116,7 @@ def read(value: Json, steps: Sequence[RunStep]) -> Json:
         elif step is None:
             return _project(value if value.__class__ is list else [value], steps[at + 1 :])
         else:
-            value = element(value, step[0])  # type: ignore[index]
+            value = element(value, step[0])
     return value
 
 
@@ -193,7 +187,7 @@ def has_path(record: Json, steps: Sequence[RunStep]) -> bool:
             values = value if value.__class__ is list else [] if value is None else [value]
             return bool(values) and (at + 1 == len(steps) or any(has_path(one, steps[at + 1 :]) for one in values))
         else:
-            key = step[0]  # type: ignore[index]
+            key = step[0]
             if value.__class__ is list:
                 if key.__class__ is not int or not 0 <= key < len(value):
                     return False

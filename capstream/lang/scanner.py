@@ -12,9 +12,11 @@ MAX_LENGTH = 4096
 MAX_DEPTH = 64
 
 RESERVED = frozenset(
-    "new mod or break var lt for false while eq gt div not null continue else and ne true le if ge return"
-    " _errors do function empty size".split()
-)
+    {
+        "new", "mod", "or", "break", "var", "lt", "for", "false", "while", "eq", "gt", "div", "not", "null", "continue", "else",
+        "and", "ne", "true", "le", "if", "ge", "return", "_errors", "do", "function", "empty", "size",
+    }
+)  # fmt: skip
 
 _SPACE = re.compile(r"(?:\s+|//[^\n]*|##[^\n]*|/\*.*?\*/)+", re.DOTALL)
 _IDENT = re.compile(r"(?:[^\W\d]|[$_]|\\.)(?:[\w$]|\\.)*", re.DOTALL)
@@ -32,10 +34,12 @@ _OPERATOR = re.compile(
 _STRING = re.compile(r"\"(?:[^\"\\\r\n]|\\[^\r\n])*\"|'(?:[^'\\\r\n]|\\[^\r\n])*'")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\"}
-_LAMBDA = re.compile(r"(?:([^\W\d][\w$]*)|\(\s*((?:[^\W\d][\w$]*(?:\s*,\s*[^\W\d][\w$]*)*)?)\s*\))\s*->")
+_LAMBDA = re.compile(r"(?:([^\W\d][\w$]*)|\(\s*(?:([^\W\d][\w$]*(?:\s*,\s*[^\W\d][\w$]*)*)\s*)?\))\s*->")
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _WRAPPED = re.compile(r"\$\{((?:[^}\\]|\\.)*)\}", re.DOTALL)
-_INNER = re.compile(r"\[\s*(\*|[0-9]{1,9})?\s*\]|(\.)|((?:[^.\[\\]|\\.|\[(?!\s*(?:\*|[0-9]{1,9})?\s*\]))+)", re.DOTALL)
+_INNER = re.compile(
+    r"\[\s*(?:(\*|[0-9]{1,9})\s*)?\]|(\.)|((?:[^.\[\\]|\\.|\[(?!\s*(?:(?:\*|[0-9]{1,9})\s*)?\]))+)", re.DOTALL
+)  # never two repeats of blanks side by side: hostile text would make them quadratic
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -92,6 +96,8 @@ class Scanner:
         if match is None:
             return ""
         text = match.group()
+        if self.source.startswith("->", self.at):
+            raise self.error("A function can only stand as an argument")
         if text in {"+", "-"} and self.source.startswith(text * 2, self.at):
             raise self.error(f"'{text * 2}' is not part of the language", hint=f"put a blank between the '{text}'")
         return text

@@ -5,7 +5,6 @@ Source: data-prep.md 2.5. Values are None, bool, int, float, str, list, dict, aw
 
 import math
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from capstream.kernel.json import Json
@@ -56,7 +55,7 @@ def shown(value: Json) -> str:
 def text(value: Json) -> str:
     """Return the text form of a scalar. Errors: Fail on arrays, objects and null."""
     if value.__class__ is str:
-        return value  # type: ignore[no-any-return]
+        return value
     if value is True:
         return "true"
     if value is False:
@@ -97,7 +96,7 @@ def numeric(value: str) -> int | float | None:
 def number(value: Json) -> int | float:
     """Return a number or the number a text spells. Errors: Fail otherwise, also for null."""
     if value.__class__ is int or value.__class__ is float:
-        return value  # type: ignore[no-any-return]
+        return value
     if value.__class__ is str:
         found = numeric(value)
         if found is not None:
@@ -226,6 +225,3 @@ def _settle(value: Json, left: list[int], depth: int) -> Json:
             result[key] = _settle(item, left, depth + 1)
         return result
     return text(value)
-
-
-Lambda = Callable[[Json], Json]

@@ -31,13 +31,14 @@ Checkpoint = Callable[[str], None]
 Verdicts = dict[tuple[str, Kind], list[Settled]]
 
 _RESTART_WAIT_S = 1.0
+_BACKLOG_REACH = 4  # times the usual batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CourierSettings:
     """How the loop works. Units in the names."""
 
-    read_ahead: int = 2000  #: journal entries in a batch
+    read_ahead: int = 2000  #: journal entries in a batch; up to four times as many while a backlog waits
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     member_states: int = 50_000  #: kept in memory
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
@@ -79,6 +80,7 @@ class Courier:
             journal, self._ledger, sources, enrichment=enrichment, timing=timing, member_states=self._settings.member_states
         )
         self._flight: _Flight | None = None
+        self._reach = self._settings.read_ahead
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is on its way then is left for the next start."""
@@ -100,7 +102,8 @@ class Courier:
 
     async def _until(self, stop: asyncio.Event, *, is_idle_enough: bool) -> None:
         while not stop.is_set():
-            draft = await self._feed.next(self._settings.read_ahead)
+            draft = await self._feed.next(self._reach)
+            self._adapt(draft)
             if draft is not None:
                 self._world.checkpoint("translated")
             flown = self._flight
@@ -117,6 +120,12 @@ class Courier:
                 await self._world.sleep(self._settings.linger_s)
             elif draft is not None and not draft.is_full:
                 await self._world.sleep(self._settings.linger_s)
+
+    def _adapt(self, draft: Draft | None) -> None:
+        """Take larger batches while they come out full: a member's snapshots fall together and each commit settles more."""
+        usual = self._settings.read_ahead
+        is_backlog = draft is not None and draft.is_complete
+        self._reach = min(self._reach * 2, usual * _BACKLOG_REACH) if is_backlog else usual
 
     def _start(self, draft: Draft) -> _Flight:
         return _Flight(draft, asyncio.create_task(self._post(draft)))

@@ -51,6 +51,7 @@ class Draft:
     created: list[tuple[str, int, int]] = field(default_factory=list)  #: (source, received, createdAt) for the lag
     on_settled: list[Callable[[], None]] = field(default_factory=list)
     is_full: bool = False  #: more waits in the journal: do not linger
+    is_complete: bool = False  #: it holds as many entries as it may: a backlog waits
 
     def out(self, source_key: str) -> Outbound:
         """Return what goes out for a source."""

@@ -37,6 +37,10 @@ class Enrichment:
         source = self._sources.table.get(source_key)
         return source is not None and source.capillary_api is not None
 
+    def serves_any(self) -> bool:
+        """Return whether any source has a Capillary API that may be asked."""
+        return any(source.capillary_api is not None for source in self._sources.table.values())
+
     async def ask(self, source_key: str, calls: Iterable[ApiCall]) -> Found:
         """Return the answers that come within the wait, and failures no repetition can mend."""
         client = self._client(source_key)

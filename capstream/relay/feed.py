@@ -18,6 +18,8 @@ from capstream.relay.waiting import Waiting
 from capstream.storage.ports import Log
 
 _FULL_SHARE = 4
+_PAGE = 256  # entries read at once
+_SLICE = 32  # entries decoded, translated and encoded before the next are decoded: their objects fit the processor's cache
 
 
 class Feed:
@@ -48,9 +50,7 @@ class Feed:
             wanted = {arrival.offset: what for arrival, what in work}
             ready = self._translation.readable(draft, [arrival for arrival, _ in work])
             await self._translate(draft, [item for item in ready if _is_wanted(item, wanted[item[0].offset])])
-        arrivals = self._take_entries(draft, read_ahead)
-        if arrivals:
-            await self._translate(draft, self._translation.readable(draft, arrivals))
+        await self._take_pages(draft, read_ahead)
         self._translation.snapshots(draft, self._parked)
         return None if draft.is_empty() else draft
 
@@ -82,13 +82,25 @@ class Feed:
             draft.out(parked.source_key).of(parked.kind).append(parked.record)
             draft.settlement.unparked.add(key)
 
-    def _take_entries(self, draft: Draft, read_ahead: int) -> list[Arrival]:
-        """Return the webhooks behind the position; what needs no translation is settled in the batch."""
-        entries = self._journal.read(self._position, read_ahead)
-        if not entries:
-            return []
-        draft.settlement.cursor = self._position = entries[-1][0]
-        draft.is_full = len(entries) * _FULL_SHARE >= read_ahead
+    async def _take_pages(self, draft: Draft, read_ahead: int) -> None:
+        """Translate up to `read_ahead` entries behind the position, in slices; calls of the Capillary API want one slice."""
+        start = self._position
+        end = start + read_ahead
+        page, size = (read_ahead, read_ahead) if self._enrichment.serves_any() else (_PAGE, _SLICE)
+        while self._position < end:
+            entries = self._journal.read(self._position, min(page, end - self._position))
+            if not entries:
+                break
+            draft.settlement.cursor = self._position = entries[-1][0]
+            for first in range(0, len(entries), size):
+                arrivals = self._arrivals(draft, entries[first : first + size])
+                if arrivals:
+                    await self._translate(draft, self._translation.readable(draft, arrivals))
+        draft.is_full = (self._position - start) * _FULL_SHARE >= read_ahead
+        draft.is_complete = self._position >= end
+
+    def _arrivals(self, draft: Draft, entries: Sequence[tuple[int, bytes]]) -> list[Arrival]:
+        """Return the webhooks among the entries; what needs no translation is settled in the batch."""
         arrivals: list[Arrival] = []
         counts = draft.settlement
         for offset, record in entries:

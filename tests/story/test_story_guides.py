@@ -6,15 +6,20 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from running import Server
+from running import Server, free_port
 
 pytestmark = pytest.mark.story
 ROOT = Path(__file__).parents[2]
 MEMBER = "member-0001@example.com"
 
-Run = Callable[[str], str]
+Run = Callable[..., str]
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -28,10 +33,10 @@ def work(tmp_path: Path) -> Path:
 def guide(server: Server, work: Path) -> Run:
     """Runs the bash blocks of a guide against the server; returns what they print."""
 
-    def run(name: str) -> str:
+    def run(name: str, **more: str) -> str:
         text = (ROOT / "docs" / "howto" / f"{name}.md").read_text()
         script = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
-        environment = dict(os.environ, CREDENTIALS=str(server.data / "credentials.json"), WORK=str(work))
+        environment = dict(os.environ, CREDENTIALS=str(server.data / "credentials.json"), WORK=str(work), **more)
         done = subprocess.run(["bash", "-c", script], check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -70,12 +75,20 @@ def test_the_guide_to_real_transactions(server: Server, guide: Run, work: Path) 
     assert summary["ok"]
     assert summary["membersCompared"] == 2
     assert summary["rows"]["read"] == 8
-    rejects = [json.loads(line) for line in (work / "run" / "rejects.jsonl").read_text().splitlines()]
+    rejects = lines_of(work / "run" / "rejects.jsonl")
     assert [(reject["row"], reject["reason"]) for reject in rejects] == [(7, "stock_write_off"), (8, "bad_quantity")]
-    truth = {
-        row["customerId"]: row for row in map(json.loads, (work / "run" / "truth" / "members.jsonl").read_text().splitlines())
-    }
+    truth = {row["customerId"]: row for row in lines_of(work / "run" / "truth" / "members.jsonl")}
     loyalty = server.run("profile", "show", "--id", "900017001", "--json")["profile"]["entity"]["loyalty"]
     assert (loyalty["points"], loyalty["tier"]) == (truth[900017001]["points"], truth[900017001]["tier"])
     skus = [line.partition(",")[2] for line in printed.split("_id,sku\n", 1)[1].split()]
     assert sorted(skus) == ["22423", "71053", "84406B", "85123A"]
+
+
+def test_the_guide_to_the_relay_alone(server: Server, guide: Run, tmp_path: Path) -> None:
+    account = str(server.data / "credentials.json")
+    printed = guide("run-the-relay-alone", ACCOUNT=account, DATA=str(tmp_path / "relay"), PORT=str(free_port()))
+    shown = server.run("profile", "show", "--id", MEMBER, "--json")
+    assert shown["profile"]["entity"]["loyalty"]["points"] == 198
+    assert '"points": 198' in printed
+    with server.client() as client:
+        assert client.relay("GET", "/relay/status")["sources"] == {}  # it went through the other relay

@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Union
 
 from capstream.kernel.json import Json
 from capstream.lang.date_functions import as_date
-from capstream.lang.dates import date_text, is_rfc3339
+from capstream.lang.dates import RFC3339, date_text, is_rfc3339
 from capstream.lang.diagnostics import Fail
 from capstream.lang.expression import FAILURES
 from capstream.lang.nodes import Name
@@ -21,7 +20,7 @@ from capstream.lang.paths import path_text
 from capstream.lang.values import kind, numeric, shown, text
 from capstream.xdm.schema import INTEGER_RANGES, Field
 
-Place = Union[str, tuple["Place", str | int]]
+Place = str | tuple["Place", str | int]
 Failures = list[tuple[Place, str]]
 Scalar = Callable[[Json], Json]
 Composite = Callable[[Json, Failures, Place], Json]
@@ -30,6 +29,7 @@ _YES = frozenset({"y", "yes", "on", "true"})
 _NO = frozenset({"n", "no", "off", "false"})
 _DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])")
 _LARGEST = 1 << 64
+_is_usual = RFC3339.fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,15 @@ def to_number(value: Json) -> int | float:
         return value if -_LARGEST // 2 <= value < _LARGEST else float(value)
     if value.__class__ is not float:
         raise Fail(f"{shown(value)} is not a number")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def integer_within(low: int, high: int) -> Scalar:
     """Return the converter to whole numbers from `low` to `high`."""
 
     def convert(value: Json) -> int:
+        if value.__class__ is int and low <= value <= high:
+            return value
         found = to_number(value)
         if found.__class__ is float:
             if not float(found).is_integer():
@@ -99,15 +101,15 @@ def to_boolean(value: Json) -> bool:
 
 def to_date_time(value: Json) -> str:
     """Return RFC 3339 text; text that is one already stays as it is. Errors: Fail when the value is no date."""
-    if value.__class__ is str and is_rfc3339(value):
-        return value  # type: ignore[no-any-return]
+    if value.__class__ is str and (_is_usual(value) is not None or is_rfc3339(value)):
+        return value
     return date_text(as_date(value))
 
 
 def to_date(value: Json) -> str:
     """Return `yyyy-MM-dd` in the value's own offset. Errors: Fail when the value is no date."""
     if value.__class__ is str and _DAY.fullmatch(value):
-        return value  # type: ignore[no-any-return]
+        return value
     return date_text(as_date(value))[:10]
 
 
@@ -150,17 +152,25 @@ class Conversions:
                 return Converter(integer_within(low, high))
 
     def _array(self, items: Field | None) -> Composite:
+        item = self.of(items)
+        scalar, composite = item.scalar, item.composite
+        plain = _PLAIN.get("" if items is None else items.kind, _NONE)
+
         def convert(value: Json, failures: Failures, place: Place) -> Json:
-            item = self.of(items)
             if value.__class__ is not list:
                 return [_one(item, value, failures, (place, 0))]
-            result = []
+            if plain and plain.issuperset(map(type, value)):
+                return value.copy()
+            result: list[Json] = []
             for at, element in enumerate(value):
                 if element is None:
                     result.append(None)
                     continue
                 try:
-                    result.append(_one(item, element, failures, (place, at)))
+                    if scalar is not None:
+                        result.append(scalar(element))
+                    else:
+                        result.append(composite(element, failures, (place, at)))  # type: ignore[misc]
                 except FAILURES as error:
                     failures.append(((place, at), str(error)))
             return result
@@ -169,12 +179,12 @@ class Conversions:
 
     def _map(self, values: Field | None) -> Composite:
         keep_nulls = self._keep_nulls
+        converter = self.of(values)
 
         def convert(value: Json, failures: Failures, place: Place) -> Json:
             if value.__class__ is not dict:
                 raise Fail(f"{shown(value)} is not an object")
-            converter = self.of(values)
-            result = {}
+            result: dict[str, Json] = {}
             for key, member in value.items():
                 if member is None:
                     if keep_nulls:
@@ -200,7 +210,7 @@ class Conversions:
                 raise Fail(f"{shown(value)} is not an object")
             result = {}
             for name, member in value.items():
-                if member.__class__ is plain_of(name):
+                if member.__class__ in plain_of(name, _NONE):
                     result[name] = member
                     continue
                 converter = converter_of(name)
@@ -231,9 +241,7 @@ class Conversions:
         """Return a copy of any value: nulls of objects dropped, those of arrays kept, dates as text."""
         if value.__class__ is dict:
             keep = self._keep_nulls
-            return {
-                name: self._copy(member, failures, place) for name, member in value.items() if keep or member is not None
-            }
+            return {name: self._copy(member, failures, place) for name, member in value.items() if keep or member is not None}
         if value.__class__ is list:
             return [self._copy(element, failures, place) for element in value]
         if isinstance(value, datetime):
@@ -245,7 +253,12 @@ class Conversions:
         return value
 
 
-_PLAIN: dict[str, type] = {"string": str, "number": float, "boolean": bool}
+_NONE: frozenset[type] = frozenset()
+_PLAIN: dict[str, frozenset[type]] = {
+    "string": frozenset({str}),
+    "number": frozenset({int, float}),
+    "boolean": frozenset({bool}),
+}
 """Classes that need no conversion. Integers have a range to check, dates a form."""
 
 

@@ -11,13 +11,14 @@ from typing import NamedTuple
 from capstream.aep.data_prep.conversion import Conversions, Converter, Failures, Place, concrete, convert
 from capstream.aep.data_prep.rowplan import RowPlan
 from capstream.aep.data_prep.rows import Problem
+from capstream.kernel.json import Json
+from capstream.lang.diagnostics import Fail
 from capstream.lang.emit import Emitter, from_record
 from capstream.lang.expression import FAILURES, NewId, compile_node
 from capstream.lang.hierarchy_functions import Budget
 from capstream.lang.nodes import Index, Name, Node, Path, Star, Step
 from capstream.lang.paths import MISSING, RunStep, element, flat_key, read, run_steps
 from capstream.lang.values import settled
-from capstream.kernel.json import Json
 
 
 class Many(list[Json]):
@@ -151,7 +152,7 @@ class _Writer:
         if grid is None:
             return
         if isinstance(step, Index):
-            self.put(grid.items, step.value, depth + 1, value, (place, step.value))  # type: ignore[arg-type]
+            self.put(grid.items, step.value, depth + 1, value, (place, step.value))
         else:
             self.elements(grid, depth, value, place)
         if not grid.items and not grid.copied:
@@ -318,7 +319,7 @@ def resolve(value: Json, steps: Sequence[RunStep]) -> Json:
             rest = steps[at + 1 :]
             return Many(resolve(one, rest) for one in (value if value.__class__ is list else [value]))
         else:
-            key = step[0]  # type: ignore[index]
+            key = step[0]
             if value.__class__ is list:
                 if key.__class__ is not int or key >= len(value):
                     return MISSING
@@ -367,10 +368,19 @@ def _resolver(plan: RowPlan) -> Resolve:
     if plan.path is not None:
         steps, flat = run_steps(plan.path), flat_key(plan.path)
         return lambda around, _fail: resolve_record(around.record, steps, flat)
+    if plan.broken:
+        return _failing(plan.broken)
     if plan.node is None:
         constant = plan.row.source
         return lambda _around, _fail: constant
     return _per_element(plan, plan.node) if plan.per_element else _whole(plan.node)
+
+
+def _failing(reason: str) -> Resolve:
+    def fail(_around: Surroundings, _fail: Callable[[str], None]) -> Json:
+        raise Fail(reason)
+
+    return fail
 
 
 def _whole(node: Node) -> Resolve:

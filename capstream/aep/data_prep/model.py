@@ -1,5 +1,6 @@
 """Mapping sets and their versions. Source: data-prep.md 1.3, 1.4."""
 
+from capstream.aep.resource import Resources
 from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.ports import Documents
 
@@ -38,3 +39,25 @@ class MappingSets:
             versions = [key for key, _ in change.scan(_VERSIONS, prefix=f"{sandbox_id}/{mapping_id}/")]
             change.delete(_VERSIONS, versions)
             return change.delete(_LATEST, [f"{sandbox_id}/{mapping_id}"]) > 0
+
+
+class Sources:
+    """Samples and mapper schemas: what is known about sources. Source: data-prep.md 1.8."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    def get(self, kind: str, sandbox_id: str, identity: str) -> dict[str, Json] | None:
+        """Return a sample (`samples`) or schema (`schemas`), or None."""
+        return self._of(kind).get(sandbox_id, identity)
+
+    def all(self, kind: str, sandbox_id: str) -> list[dict[str, Json]]:
+        """Return all of a kind."""
+        return self._of(kind).all(sandbox_id)
+
+    def save(self, kind: str, sandbox_id: str, body: dict[str, Json]) -> None:
+        """Store one."""
+        self._of(kind).save(sandbox_id, body["id"], body)
+
+    def _of(self, kind: str) -> Resources:
+        return Resources(self._documents, f"mapper_{kind}")

@@ -185,4 +185,3 @@ def _flat(code: Code, wanted: list[Read], getter: str) -> None:
         code.add(f"{node.variable} = {getter}({key})")
         if node.null_flag:
             code.add(f"{node.null_flag} = {node.variable} is None and {key} in r")
-

@@ -1,11 +1,12 @@
 """One row, understood against the output schema: where it writes, how it converts, how it reads. Source: data-prep.md 3."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from capstream.aep.data_prep.rows import Row, SourceType
+from capstream.lang.diagnostics import ParseError
 from capstream.lang.expression import CheckError, checked
-from capstream.lang.nodes import Index, Name, Node, Path, Star, Step, record_paths
+from capstream.lang.nodes import Name, Node, Path, Star, Step, record_paths
 from capstream.lang.paths import PathError, parse_path, path_text
 from capstream.xdm.schema import Field, Schema
 
@@ -45,7 +46,8 @@ class RowPlan:
     node: Node | None  #: of an EXPRESSION row, constants folded
     reads: tuple[Path, ...] = ()  #: record paths of an expression, in order of appearance
     shares: bool = False  #: an earlier row has the same destination
-    column: str | None = field(default=None)
+    column: str | None = None
+    broken: str = ""  #: why the expression can never run (an unknown function, say): the row fails for every record
 
     @property
     def explicit_stars(self) -> int:
@@ -133,10 +135,14 @@ def plan_row(row: Row, schema: Schema | None, *, at: int, seen: set[tuple[Step, 
     try:
         node = checked(row.source)
     except CheckError as error:
-        raise RowError(row, error.diagnostics[0].describe(row.source)) from error
+        finding = error.diagnostics[0]
+        if isinstance(error.__cause__, ParseError):
+            raise RowError(row, finding.describe(row.source)) from error
+        # The other rows must not suffer: errors are localised to their column (data-prep.md 4.4).
+        return RowPlan(at, row, target, None, None, shares=shares, broken=finding.describe(row.source))
     reads = tuple(record_paths(node))
     column = path_text(reads[0].steps) if reads else None
     return RowPlan(at, row, target, None, node, reads=reads, shares=shares, column=column)
 
 
-__all__ = ["Index", "RowError", "RowPlan", "Target", "plan_row", "plan_rows", "target_of"]
+__all__ = ["RowError", "RowPlan", "Target", "plan_row", "plan_rows", "target_of"]

@@ -1,6 +1,5 @@
 """Mapping rows: what a mapping set says, in the one form the compiler reads. Source: data-prep.md 1.3, 3."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,8 +81,3 @@ def row_of(mapping: dict[str, Json]) -> Row:
     if source == "" and source_type is not SourceType.STATIC:
         raise ValueError("a mapping needs a source")
     return Row(source_type, source, destination)
-
-
-def describe(rows: Sequence[Row]) -> str:
-    """Return the rows as text, one a line, for messages and logs of mapping sets."""
-    return "\n".join(f"{row.source_type} {row.source} -> {row.destination}" for row in rows)

@@ -14,7 +14,7 @@ from capstream.aep.data_prep.rows import Problem, Row, SourceType
 from capstream.lang.check import diagnose, static_type
 from capstream.lang.expression import FAILURES
 from capstream.lang.nodes import Literal, Name, Step
-from capstream.lang.paths import PathError, is_path_text, parse_path, path_text
+from capstream.lang.paths import PathError, path_text
 from capstream.lang.signatures import Type
 from capstream.xdm.schema import Field, Schema
 
@@ -199,13 +199,12 @@ def _plain(steps: tuple[Step, ...]) -> tuple[str, ...]:
     return tuple(step.text for step in steps if isinstance(step, Name))
 
 
-def source_type_of_text(text: str) -> SourceType:
-    """Return what an unlabelled source is: a calculated field unless it is a plain path. Source: data-prep.md 1.10."""
-    try:
-        parse_path(text)
-    except PathError:
-        return SourceType.EXPRESSION
-    return SourceType.ATTRIBUTE if is_path_text(text) else SourceType.EXPRESSION
-
-
-__all__ = ["Findings", "Verdict", "examine", "source_type_of_text"]
+def unusable(rows: Sequence[Row]) -> list[Problem]:
+    """Return an error for each row that is not even stored: a path or an expression that does not parse."""
+    found = []
+    for at, row in enumerate(rows):
+        try:
+            plan_row(row, None, at=at, seen=set())
+        except RowError as error:
+            found.append(_about(row, error.reason))
+    return found

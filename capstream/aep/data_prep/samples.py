@@ -52,9 +52,7 @@ def _describe(values: list[Json], title: str, depth: int = 0) -> dict[str, Json]
     objects = [value for value in present if isinstance(value, dict)]
     if objects and depth < _MOST_DEPTH:
         names = dict.fromkeys(name for value in objects for name in value)
-        properties = {
-            name: _describe([value[name] for value in objects if name in value], name, depth + 1) for name in names
-        }
+        properties = {name: _describe([value[name] for value in objects if name in value], name, depth + 1) for name in names}
         return {"title": title, "type": "object", "properties": properties}
     lists = [value for value in present if isinstance(value, list)]
     if lists and depth < _MOST_DEPTH:

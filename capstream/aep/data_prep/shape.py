@@ -79,6 +79,8 @@ def _attach(root: Branch, plan: RowPlan) -> None:
     stars, indexes = plan.target.stars, sum(1 for step in steps if isinstance(step, Index))
     if stars > 1 or indexes > 1 or (stars and indexes):
         raise NoShape("nested arrays")
+    if stars and plan.broken:
+        raise NoShape("a broken row in a loop")
     branch = root
     for at, step in enumerate(steps):
         if isinstance(step, Name):
@@ -179,10 +181,9 @@ def _check_broadcasts(loop: Loop) -> None:
     for names, leaf in loop.broadcasts:
         if any(names[: len(other)] == other[: len(names)] for other in taken):
             raise NoShape("broadcasts that overlap")
-        field_ = leaf.plan.target.field
-        if field_ is None or field_.kind in {"object", "map"}:
-            if field_ is not None or len(names) > 1:
-                raise NoShape("broadcast of an object")
+        target = leaf.plan.target.field
+        if target.kind in {"object", "map"} if target is not None else len(names) > 1:
+            raise NoShape("broadcast of an object")
         taken.append(names)
 
 

@@ -149,7 +149,9 @@ def _store(service: FlowService, call: Call, flow: Document, parts: Parts, *, ac
     """Store a flow, its route and, where it has one of its own, its inlet, in one transaction."""
     inlet = inlet_of(service, call, parts, flow)
     before = service.flows.route(flow["id"])
-    active_from_ms = call.now_ms + service.activation_delay_ms if activates else before.active_from_ms if before else 0
+    active_from_ms = before.active_from_ms if before else 0
+    if activates and service.activation_delay_ms:  # without a delay the clock has no say: it may be set back
+        active_from_ms = call.now_ms + service.activation_delay_ms
     with service.documents.transaction() as change:
         change.put(FLOWS.collection, [(f"{call.sandbox.id}/{flow['id']}", dumps(flow))])
         # A draft of an account whose inlet does not exist yet gets its route when it is published.

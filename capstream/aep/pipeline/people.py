@@ -8,7 +8,7 @@ from capstream.aep.flow_service.processing import Plan
 from capstream.aep.identity_service.extraction import Found, IdentityField, Resolver, identities_of, identity_fields
 from capstream.aep.identity_service.graphs import GraphWriter
 from capstream.aep.identity_service.namespaces import Namespaces
-from capstream.aep.identity_service.rules import Sighting
+from capstream.aep.identity_service.rules import Identity, Sighting
 from capstream.aep.pipeline.batch import Batch, Row
 from capstream.aep.pipeline.landing import Group
 from capstream.aep.profile.store import Event, Operation, Record, event_problem, record_problem, write_events, write_records
@@ -68,19 +68,14 @@ class People:
             if identities.identities and _feeds_graph(row):
                 dataset_id = row.accepted.identity_dataset_id or plan.source.dataset_id
                 sightings.append(Sighting(identities.identities, row.time_ms, dataset_id, batch_id))
-            if not plan.profile:
-                continue
-            row.profile_problem = _profile_problem(plan, row, identities)
-            if row.profile_problem or identities.primary is None:
-                continue
-            primary = identities.primary
-            if plan.is_event:
-                event_id = str(row.record["_id"])
-                seen = (row.time_ms, row.entity, now_ms, row.offset, batch_id)
-                events.append(Event(plan.source.dataset_id, primary.xid, event_id, *seen))
-            else:
-                stored = (row.entity, now_ms, row.offset, row.updated_ms, batch_id, row.operation)
-                records.append(Record(plan.source.dataset_id, primary, identities.identities, *stored))
+            if plan.profile:
+                row.profile_problem = _profile_problem(plan, row, identities)
+                if row.profile_problem or identities.primary is None:
+                    continue
+                if plan.is_event:
+                    events.append(_event(row, plan, identities.primary, batch_id, now_ms))
+                else:
+                    records.append(_record(row, plan, identities, batch_id, now_ms))
         if sightings:
             self.graphs.write(change, sandbox_id, sightings)
         if events:
@@ -101,6 +96,17 @@ class People:
                 self._fields.clear()
             self._fields[plan] = identity_fields(plan.descriptors)
         return self._fields[plan]
+
+
+def _event(row: Row, plan: Plan, primary: Identity, batch_id: str, now_ms: int) -> Event:
+    event_id = str(row.record["_id"])
+    return Event(plan.source.dataset_id, primary.xid, event_id, row.time_ms, row.entity, now_ms, row.offset, batch_id)
+
+
+def _record(row: Row, plan: Plan, found: Found, batch_id: str, now_ms: int) -> Record:
+    assert found.primary is not None  # noqa: S101 - a record without one never gets here
+    stored = (row.entity, now_ms, row.offset, row.updated_ms, batch_id, row.operation)
+    return Record(plan.source.dataset_id, found.primary, found.identities, *stored)
 
 
 def _feeds_graph(row: Row) -> bool:

@@ -1,0 +1,190 @@
+"""Samples, mapper schemas and suggestions. Source: data-prep.md 1.8, 1.9."""
+
+from collections.abc import Callable
+
+from capstream.aep.call import Answer, Call, Handler
+from capstream.aep.catalog.model import Datasets
+from capstream.aep.data_prep.errors import BAD_BODY, BAD_QUERY, NOT_FOUND, UNKNOWN_SCHEMA, refusal
+from capstream.aep.data_prep.listing import page
+from capstream.aep.data_prep.mappings import FULL, Stamp, object_body, schema_members, stored_mapping
+from capstream.aep.data_prep.model import Sources
+from capstream.aep.data_prep.rowplan import target_of
+from capstream.aep.data_prep.samples import BadSample, leaf_types, records, schema_of, uploaded
+from capstream.aep.data_prep.suggestion import propose
+from capstream.kernel.ids import new_hex32
+from capstream.kernel.json import Json, JsonError, loads
+from capstream.xdm.render import full
+from capstream.xdm.schema import Schema
+
+SchemaLookup = Callable[[str, str], Schema | None]
+
+CERTAIN = (
+    ("identityMap.email[*].id", "identityMap.email[0].id"),
+    ("identityMap.email[*].primary", "identityMap.email[0].primary"),
+    ("identityMap.email[*].authenticatedState", "identityMap.email[0].authenticatedState"),
+    ("loyalty.points", "loyalty.points"),
+    ("loyalty.tier", "loyalty.tier"),
+    ("commerce.order.priceTotal", "commerce.order.priceTotal"),
+    ("productLineItems[*].SKU", "productListItems[*].SKU"),
+    ("productLineItems[*].name", "productListItems[*].name"),
+    ("productLineItems[*].quantity", "productListItems[*].quantity"),
+    ("productLineItems[*].priceTotal", "productListItems[*].priceTotal"),
+    ("productLineItems[*].discountAmount", "productListItems[*].discountAmount"),
+)
+"""The rows that are certain for Capillary's payloads, proposed with score 1.0. Source: capillary.md 6.3."""
+
+
+class SourceService:
+    """What is known about sources, and what it suggests."""
+
+    def __init__(self, sources: Sources, schema: SchemaLookup, datasets: Datasets) -> None:
+        self._sources = sources
+        self._schema = schema
+        self._datasets = datasets
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return operationId -> handler."""
+        return {
+            "listMapperSchemas": lambda call: self._all("schemas", call),
+            "createMapperSchema": self.create_schema,
+            "retrieveMapperSchema": lambda call: Answer(body=self._found("schemas", call, call.params["SCHEMA_ID"])),
+            "uploadMapperSchema": self.upload_schema,
+            "listSamples": lambda call: self._all("samples", call),
+            "createSample": self.create_sample,
+            "retrieveSample": lambda call: Answer(body=self._found("samples", call, call.params["SAMPLE_ID"])),
+            "putSample": self.replace_sample,
+            "uploadSample": self.upload_sample,
+            "suggestMappingSet": self.suggest,
+        }
+
+    def _all(self, kind: str, call: Call) -> Answer:
+        found, limit = page(self._sources.all(kind, call.sandbox.id), call)
+        return Answer(body={"data": found, "_page": {"count": len(found), "limit": limit}, "_links": {}})
+
+    def _found(self, kind: str, call: Call, identity: str) -> dict[str, Json]:
+        found = self._sources.get(kind, call.sandbox.id, identity)
+        if found is None:
+            raise refusal(NOT_FOUND, f"{kind.removesuffix('s').capitalize()} {identity} was not found.")
+        return found
+
+    # ---- samples ------------------------------------------------------------------------------------------------------
+
+    def create_sample(self, call: Call) -> Answer:
+        """Store a sample, sent as text in JSON or as a file."""
+        if call.headers.get("content-type", "").lower().startswith("multipart/"):
+            return self.upload_sample(call)
+        return self._store_sample(call, object_body(call.json()))
+
+    def upload_sample(self, call: Call) -> Answer:
+        """Store a sample sent as a file."""
+        text, file_name = uploaded(call)
+        kind = "CSV" if file_name.lower().endswith((".csv", ".tsv", ".txt")) else "JSON"
+        return self._store_sample(call, {"sampleData": text, "sampleType": kind})
+
+    def replace_sample(self, call: Call) -> Answer:
+        """Store the next version of a sample."""
+        old = self._found("samples", call, call.params["SAMPLE_ID"])
+        return self._store_sample(call, object_body(call.json()), old)
+
+    def _store_sample(self, call: Call, body: dict[str, Json], old: dict[str, Json] | None = None) -> Answer:
+        text, kind = body.get("sampleData"), str(body.get("sampleType") or "JSON").upper()
+        if not isinstance(text, str):
+            raise refusal(BAD_BODY, "sampleData: the sample is text; put JSON into a string.")
+        self._records(text, kind)
+        stamp = Stamp.of(call)
+        made = {"id": new_hex32(), "version": 0, **stamp.created()} if old is None else {**old, **stamp.modified()}
+        made |= {"sampleData": text, "sampleType": kind}
+        if old is not None:
+            made["version"] = old["version"] + 1
+        self._sources.save("samples", call.sandbox.id, made)
+        return Answer(body=made)
+
+    def _records(self, text: str, kind: str) -> list[dict[str, Json]]:
+        try:
+            return records(text, kind)
+        except BadSample as error:
+            raise refusal(BAD_BODY, f"{error}.") from error
+
+    # ---- schemas ------------------------------------------------------------------------------------------------------
+
+    def create_schema(self, call: Call) -> Answer:
+        """Store a mapper schema, given as such, by a sample or by reference to an XDM schema."""
+        if call.headers.get("content-type", "").lower().startswith("multipart/"):
+            return self.upload_schema(call)
+        body = object_body(call.json())
+        extra: dict[str, Json] = {"name": body["name"]} if isinstance(body.get("name"), str) else {}
+        reference = body.get("schemaRef")
+        if isinstance(body.get("jsonSchema"), dict):
+            described = body["jsonSchema"]
+        elif isinstance(body.get("sampleId"), str):
+            described = self._of_sample(call, body["sampleId"])
+            extra["sampleId"] = body["sampleId"]
+        elif isinstance(reference, dict) and isinstance(reference.get("id"), str):
+            described = full(self._xdm(call, reference["id"]).root)
+            extra["schemaRef"] = {"id": reference["id"], "contentType": reference.get("contentType") or FULL}
+        else:
+            raise refusal(BAD_BODY, "One of jsonSchema, sampleId, schemaRef.id is needed.")
+        return self._store_schema(call, described, extra)
+
+    def upload_schema(self, call: Call) -> Answer:
+        """Store a mapper schema sent as a file: a JSON Schema, or a sample to describe."""
+        text, file_name = uploaded(call)
+        try:
+            value = None if file_name.lower().endswith((".csv", ".tsv", ".txt")) else loads(text)
+        except JsonError as error:
+            raise refusal(BAD_BODY, f"file: not JSON: {error}.") from error
+        if isinstance(value, dict) and isinstance(value.get("properties"), dict):
+            return self._store_schema(call, value, {})
+        described = schema_of(self._records(text, "CSV" if value is None else "JSON"), file_name)
+        return self._store_schema(call, described, {})
+
+    def _store_schema(self, call: Call, described: dict[str, Json], extra: dict[str, Json]) -> Answer:
+        made = {"id": new_hex32(), "version": 0, **Stamp.of(call).created(), "jsonSchema": described, **extra}
+        self._sources.save("schemas", call.sandbox.id, made)
+        return Answer(body=made)
+
+    def _of_sample(self, call: Call, sample_id: str) -> dict[str, Json]:
+        sample = self._found("samples", call, sample_id)
+        return schema_of(self._records(sample["sampleData"], sample["sampleType"]), sample_id)
+
+    def _xdm(self, call: Call, schema_id: str) -> Schema:
+        schema = self._schema(call.sandbox.id, schema_id)
+        if schema is None:
+            raise refusal(UNKNOWN_SCHEMA, f"Schema {schema_id} does not exist in sandbox {call.sandbox.name}.")
+        return schema
+
+    # ---- suggestions --------------------------------------------------------------------------------------------------
+
+    def suggest(self, call: Call) -> Answer:
+        """Return a mapping set that nobody stored: proposals with their scores."""
+        reference = {"id": self._wanted_schema(call), "contentType": FULL}
+        schema = self._xdm(call, reference["id"])
+        sample_id = call.arg("sampleId")
+        if not sample_id:
+            # ASSUMPTION: records of a batch are not read here; a sample says the same.
+            raise refusal(BAD_QUERY, "sampleId is needed: store a record of the source with POST /samples first.")
+        sources = leaf_types(self._of_sample(call, sample_id))
+        stamp = Stamp.of(call)
+        mappings = []
+        for proposal in propose(sources, schema, known=[pair for pair in CERTAIN if target_of(pair[1], schema).known]):
+            row = {"sourceType": "ATTRIBUTE", "source": proposal.source, "destination": proposal.destination}
+            mappings.append(stored_mapping(row, stamp) | {"matchScore": proposal.score})
+        if not call.flag("excludeUnmapped", default=True):
+            mapped = {mapping["source"] for mapping in mappings}
+            mappings += [_unmapped(source) for source in sources if source not in mapped]
+        return Answer(body={"version": 0, "supportVersion": "1.1", **schema_members(reference, stamp), "mappings": mappings})
+
+    def _wanted_schema(self, call: Call) -> str:
+        schema_id, dataset_id = call.arg("schemaId"), call.arg("datasetId")
+        if schema_id:
+            return schema_id
+        if not dataset_id:
+            raise refusal(BAD_QUERY, "datasetId (or schemaId) is needed: it says which schema the mappings lead to.")
+        dataset = self._datasets.get(call.sandbox.id, dataset_id)
+        if dataset is None:
+            raise refusal(NOT_FOUND, f"Dataset {dataset_id} was not found.")
+        return str((dataset.get("schemaRef") or {}).get("id", ""))
+
+
+def _unmapped(source: str) -> dict[str, Json]:
+    return {"sourceType": "text/x.schema-path", "source": source, "sourceAttribute": source, "destination": "", "matchScore": 0.0}

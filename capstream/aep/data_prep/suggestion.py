@@ -1,0 +1,96 @@
+"""Proposals for mappings: which source field probably belongs to which destination. Pure.
+
+Source: data-prep.md 1.9 (ASSUMPTION).
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from capstream.xdm.schema import Field, Schema
+
+LEAST_SCORE = 0.5
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SYNONYMS = {
+    "mail": "email", "mobile": "phone", "sku": "item", "product": "item", "bill": "order", "transaction": "order", "slab": "tier"
+}  # fmt: skip
+_COMPATIBLE = {
+    "string": {"string", "date", "date-time"},
+    "integer": {"long", "int", "short", "byte", "number", "string", "date-time"},
+    "number": {"number", "string"},
+    "boolean": {"boolean", "string"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One proposed ATTRIBUTE row."""
+
+    source: str
+    destination: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    path: str
+    kind: str
+    words: frozenset[str]
+
+
+def words(path: str) -> list[str]:
+    """Return the normalised words of a path: split, lower case, synonyms replaced, plurals cut."""
+    found = []
+    for word in _WORD.findall(path):
+        lower = word.lower()
+        single = lower[:-1] if len(lower) > 3 and lower.endswith("s") and not lower.endswith("ss") else lower
+        found.append(_SYNONYMS.get(single, single))
+    return found
+
+
+def leaves(schema: Schema) -> Iterator[tuple[str, str]]:
+    """Yield (path, kind) of every field a value can be mapped to, `[*]` after arrays of objects."""
+
+    def visit(node: Field, path: str) -> Iterator[tuple[str, str]]:
+        if node.kind == "array" and node.items is not None and node.items.kind in {"object", "map"}:
+            yield from visit(node.items, f"{path}[*]")
+        elif node.kind == "object":
+            for name, child in node.children.items():
+                yield from visit(child, f"{path}.{name}" if path else name)
+        elif node.kind == "array":
+            yield path, node.items.kind if node.items is not None else "string"
+        elif node.kind != "map":
+            yield path, node.kind
+
+    yield from visit(schema.root, "")
+
+
+def propose(sources: Mapping[str, str], schema: Schema, *, known: Sequence[tuple[str, str]] = ()) -> list[Proposal]:
+    """Return the best destination of each source field that has one above the least score.
+
+    Shape: `sources` is path -> JSON type; `known` holds (source, destination) pairs that are certain.
+    """
+    targets = [_Leaf(path, kind, frozenset(words(path))) for path, kind in leaves(schema)]
+    certain = dict(known)
+    result = []
+    for path, kind in sources.items():
+        if path in certain:
+            result.append(Proposal(path, certain[path], 1.0))
+            continue
+        best = max(((_score(path, kind, leaf), -len(leaf.path), leaf.path) for leaf in targets), default=None)
+        if best is not None and best[0] > LEAST_SCORE:
+            result.append(Proposal(path, best[2], round(best[0], 3)))
+    return result
+
+
+def _score(path: str, kind: str, leaf: _Leaf) -> float:
+    own = frozenset(words(path))
+    if not own or ("[*]" in path) < ("[*]" in leaf.path):
+        return 0.0
+    overlap = len(own & leaf.words) / len(own | leaf.words)
+    if overlap == 0:
+        return 0.0
+    mine, other = path.rpartition(".")[2].lower(), leaf.path.rpartition(".")[2].lower()
+    similarity = SequenceMatcher(None, mine, other).ratio()
+    return 0.6 * overlap + 0.3 * similarity + 0.1 * (leaf.kind in _COMPATIBLE.get(kind, ()))
