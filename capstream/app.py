@@ -143,7 +143,12 @@ async def worker(settings: Settings, stop: asyncio.Event) -> None:
 
     layout = Layout(settings.data)
     control = SqliteDocuments(layout.control, readonly=True)
-    stores = Stores(SqliteLog(layout.inlet, readonly=True), control, SqliteDocuments(layout.state), DeltaLake(layout.lake, skip_by=(DATE, BATCH_ID, "timestamp")))
+    stores = Stores(
+        SqliteLog(layout.inlet, readonly=True),
+        control,
+        SqliteDocuments(layout.state),
+        DeltaLake(layout.lake, skip_by=(DATE, BATCH_ID, "timestamp")),
+    )
     pipeline = Pipeline(
         stores,
         SchemaRegistry(control, TENANT),

@@ -13,12 +13,12 @@ from capstream.aep.catalog.model import Datasets, profile_enabled
 from capstream.aep.catalog.model import schema_id as schema_id_of
 from capstream.aep.data_access import api as data_access
 from capstream.aep.data_prep import api as data_prep
-from capstream.aep.data_prep.model import MappingSets
+from capstream.aep.data_prep.model import MappingSets, Usage
 from capstream.aep.dataset_service import api as dataset_service
 from capstream.aep.dataset_service.model import Labels
 from capstream.aep.flow_service import api as flow_service
 from capstream.aep.flow_service.entities import FlowService
-from capstream.aep.flow_service.model import Flows, Inlets
+from capstream.aep.flow_service.model import Flows, Inlets, State
 from capstream.aep.flow_service.runs import Runs
 from capstream.aep.flow_service.secrets import Vault
 from capstream.aep.gateway import Gateway, GatewayOptions
@@ -136,7 +136,7 @@ def _handlers(
         ),
         "catalog": catalog.handlers(datasets, registry, batches=batches),
         "dataset_service": dataset_service.handlers(Labels(control), datasets),
-        "data_prep": data_prep.handlers(mapping_sets, registry),
+        "data_prep": data_prep.handlers(mapping_sets, registry, usage=lambda *which: _usage(Flows(control), *which)),
         "flow_service": flow_service.handlers(flow),
         "identity_service": identity_service.handlers(control, state),
         "profile": profile.handlers(control, state, stores.inlet.end),
@@ -151,6 +151,12 @@ def _is_in_use(datasets: Datasets, batches: Batches, sandbox_id: str, schema_uri
         return True
     written = {each["id"] for batch in batches.all(sandbox_id).values() for each in batch["relatedObjects"]} if using else set()
     return not written.isdisjoint(using)
+
+
+def _usage(flows: Flows, sandbox_id: str, mapping_id: str) -> Usage:
+    """Return whether dataflows use a mapping set, and whether one of them is enabled."""
+    states = {route.state for route in flows.using(sandbox_id, mapping_id)}
+    return Usage.PUBLISHED if State.ENABLED in states else Usage.USED if states else Usage.FREE
 
 
 def _accepts(clients: Clients, client_id: str, secret: str, now_ms: int) -> bool:

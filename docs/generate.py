@@ -19,7 +19,9 @@ from capstream.kernel.json import Json, dumps
 from capstream.lang.expression import compile_expression
 from capstream.lang.functions import FUNCTIONS
 from capstream.lang.hierarchy_functions import Budget
-from capstream.lang.methods import ARITIES
+from capstream.lang.method_examples import METHOD_EXAMPLES
+from capstream.lang.methods import ARITIES, Arity
+from capstream.lang.null_rules import null_rule
 from capstream.lang.signatures import Function, Param
 from capstream.lang.values import text
 from docs import events
@@ -145,25 +147,28 @@ def functions_page() -> str:
     """Return the page of every Data Prep function; each example's result is computed."""
     intro = (
         "The functions of Data Prep mapping expressions. `?` marks an optional argument, `…` one that may repeat.\n"
-        "*Null* says what a null first argument gives: `null` at once, or what the function itself makes of it. Results are\n"
-        "computed when this page is made, on an empty record; a test compares them."
+        "*Null* says what a null argument does: `null` means that a null first argument gives null. Results are computed when\n"
+        "this page is made, on an empty record; a test compares them. Those of `now`, `timestamp`, `uuid` and `guid` are samples."
     )
     categories: dict[str, list[Function]] = {}
     for function in FUNCTIONS.values():
         categories.setdefault(function.category, []).append(function)
     header = ("function", "null", "meaning", "example", "result")
     tables = [f"## {name}\n\n{_table(header, [_function(each) for each in rows])}" for name, rows in categories.items()]
-    methods = ", ".join(f"`{name}`" for name in sorted(ARITIES))
-    closing = (
-        f"## Methods\n\nCalled on a value, as in `name.toUpperCase()`; on null they give null. The list is closed:\n{methods}."
-    )
-    return _page("Data Prep functions", "`capstream/lang/functions.py`", [intro, *tables, closing])
+    closing = "## Methods\n\nCalled on a value, as in `name.toUpperCase()`; on null each gives null. The list is closed."
+    methods = _table(("method", "arguments", "example", "result"), [_method(name, each) for name, each in ARITIES.items()])
+    return _page("Data Prep functions", "`capstream/lang/functions.py`", [intro, *tables, f"{closing}\n\n{methods}"])
 
 
 def _function(function: Function) -> list[str]:
     signature = f"{function.name}({', '.join(map(_argument, function.params))}) → {function.returns}"
-    rule = "`null`" if function.null_first and function.params else "own rule" if function.params else ""
-    return [_code(signature), rule, function.description, _code(function.example), _code(result_of(function))]
+    return [_code(signature), null_rule(function), function.description, _code(function.example), _code(result_of(function))]
+
+
+def _method(name: str, arity: Arity) -> list[str]:
+    takes = f"{arity.least}" if arity.least == arity.most else f"{arity.least} to {arity.most}"
+    example = METHOD_EXAMPLES[name]
+    return [_code(name), takes, _code(example), _code(_plain(_evaluated(example)))]
 
 
 def _argument(param: Param) -> str:
@@ -175,8 +180,12 @@ def result_of(function: Function) -> str:
     """Return what a function's example gives, as JSON; the row's own result where it differs from run to run."""
     if function.result is not None:
         return _plain(function.result)
-    found = compile_expression(function.example).run({}, _EXAMPLE_MS, Budget(), lambda: "")
-    return _plain(text(found) if isinstance(found, datetime) else found)
+    return _plain(_evaluated(function.example))
+
+
+def _evaluated(expression: str) -> Json:
+    found = compile_expression(expression).run({}, _EXAMPLE_MS, Budget(), lambda: "")
+    return text(found) if isinstance(found, datetime) else found
 
 
 def _plain(value: Json) -> str:

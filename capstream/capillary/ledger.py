@@ -98,10 +98,15 @@ class Book(msgspec.Struct, array_like=True):
         """Return the member's own ledger."""
         return self.of("")
 
-    def of(self, owner: str) -> Ledger:
-        """Return the ledger that an owner's operations move: its own, or the one that absorbed it."""
+    def holder(self, owner: str) -> str:
+        """Return the owner whose ledger an owner's operations move."""
         while owner in self.absorbed:
             owner = self.absorbed[owner]
+        return owner
+
+    def of(self, owner: str) -> Ledger:
+        """Return the ledger that an owner's operations move: its own, or the one that absorbed it."""
+        owner = self.holder(owner)
         ledger = self.ledgers.get(owner)
         if ledger is None:
             ledger = self.ledgers[owner] = Ledger()
@@ -248,7 +253,7 @@ def _seeded(_book: Book, ledger: Ledger, _fact: Fact, _operation: Operation, _fi
 def _absorb(book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
     """Let the counters grow by the merged member's and take over its lots; points and tier are stated by the event itself."""
     victim = operation[2]
-    if victim in book.absorbed:
+    if victim in book.absorbed or book.holder(fact.owner) == victim:  # known, or two members merged into each other
         return
     lost = book.ledgers.pop(victim, None) or Ledger()
     for programme in list(dict.fromkeys([*ledger.accounts, *lost.accounts])):

@@ -34,6 +34,10 @@ class Place(msgspec.Struct, frozen=True):
     owner: str
 
 
+_OF_SEVERAL = frozenset({"CouponIssue", "updateRewardTransaction", "loyaltyCustomerMerge"})
+"""Kinds that can name several members."""
+
+
 def subjects_of(event: NormalisedEvent) -> list[Subject]:
     """Return the members an event makes payloads for, in the order of the event. Errors: Unfit for an id that is no id."""
     data = event.data
@@ -84,6 +88,9 @@ def victim_of(event: NormalisedEvent) -> str | None:
 def members_of(event: NormalisedEvent) -> list[Key]:
     """Return the keys of all members whose state an event reads or changes, each once; a merge names survivor, then victim."""
     try:
+        if event.event_name not in _OF_SEVERAL:
+            customer = _id(section(event.data, "customerIdentifiers"), "/data/customerIdentifiers")
+            return [] if customer is None else [(event.org_id, customer)]
         found = [subject.customer_id for subject in subjects_of(event)]
         found.append(victim_of(event))
     except Unfit:

@@ -15,6 +15,22 @@ from capstream.kernel.json import Json
 _DAY_MS = times.DAY_MS
 _INDEX = {name: index for index, name in enumerate(BALANCES)}
 
+# Bound once: looking a member up in its enumeration costs as much as several steps of a movement.
+_ABSORB = Op.ABSORB
+_ADD = Op.ADD
+_ADD_PURCHASES = Op.ADD_PURCHASES
+_LOTS_ADD = Op.LOTS_ADD
+_LOTS_EXPIRE = Op.LOTS_EXPIRE
+_LOTS_GIVE_BACK = Op.LOTS_GIVE_BACK
+_LOTS_MOVE = Op.LOTS_MOVE
+_LOTS_REVERSE = Op.LOTS_REVERSE
+_LOTS_STATE = Op.LOTS_STATE
+_LOTS_TAKE = Op.LOTS_TAKE
+_SET = Op.SET
+_TIER = Op.TIER
+_TIER_NUMBER = Op.TIER_NUMBER
+_ZERO_SEED = Op.ZERO_SEED
+
 Movement = Callable[[Draft], list[Operation]]
 
 
@@ -44,7 +60,8 @@ def amount(source: Mapping[str, Json], name: str, *under: str | int) -> int | No
     value = source.get(name)
     if value is None:
         return None
-    if type(value) is float and value.is_integer() and -1e12 < value < 1e12:
+    kind = type(value)
+    if (kind is int or (kind is float and value.is_integer())) and -1e12 < value < 1e12:
         return int(value) * 1000
     try:
         return milli(value)
@@ -67,11 +84,11 @@ def _sum(draft: Draft, name: str, member: str) -> int:
 
 
 def _set(program: str, balance: str, value: int | None) -> list[Operation]:
-    return [] if value is None else [[Op.SET, program, _INDEX[balance], value]]
+    return [] if value is None else [[_SET, program, _INDEX[balance], value]]
 
 
 def _add(program: str, balance: str, change: int | None) -> list[Operation]:
-    return [[Op.ADD, program, _INDEX[balance], change]] if change else []
+    return [[_ADD, program, _INDEX[balance], change]] if change else []
 
 
 def _bill(draft: Draft) -> str | None:
@@ -86,7 +103,7 @@ def _points_issued(draft: Draft) -> list[Operation]:
         day, held = _day(item, "promotionPointsExpiryDate", name, index), amount(item, "promotionPoints", name, index)
         if day is not None and held:
             lots.append([day, held, bill, opaque_id(item.get("promotionIdentifier"))])
-    moves: list[Operation] = [[Op.LOTS_ADD, program, lots]] if lots else []
+    moves: list[Operation] = [[_LOTS_ADD, program, lots]] if lots else []
     moves += _add(program, PROMISED, _sum(draft, "promisedPointsIssued", "promisedPoints"))
     return moves + _after(draft, program)
 
@@ -129,7 +146,7 @@ def _spent(draft: Draft, total: int, redemption: str | None, *, counts: bool) ->
 def _spend(program: str, part: int, redemption: str | None, after: int | None, *, counts: bool) -> list[Operation]:
     """Return one programme's share. ASSUMPTION: where the event states no balance, the points are subtracted."""
     return [
-        *([[Op.LOTS_TAKE, program, part, redemption]] if part > 0 else []),
+        *([[_LOTS_TAKE, program, part, redemption]] if part > 0 else []),
         *(_add(program, REDEEMED, part) if counts else []),
         *(_set(program, POINTS, after) if after is not None else _add(program, POINTS, -part)),
     ]
@@ -140,12 +157,12 @@ def _points_expired(draft: Draft) -> list[Operation]:
     if not gone:
         return []
     today = times.day_in(draft.event.created_at_ms, draft.config.org_zone)
-    return [[Op.LOTS_EXPIRE, program, gone, today], *_add(program, POINTS, -gone), *_add(program, EXPIRED, gone)]
+    return [[_LOTS_EXPIRE, program, gone, today], *_add(program, POINTS, -gone), *_add(program, EXPIRED, gone)]
 
 
 def _expiry_reminder(draft: Draft) -> list[Operation]:
     held, day = amount(draft.data, "pointsScheduledForExpiry"), _day(draft.data, "scheduledExpiryDate")
-    return [] if held is None or day is None else [[Op.LOTS_STATE, program_of(draft), day, held]]
+    return [] if held is None or day is None else [[_LOTS_STATE, program_of(draft), day, held]]
 
 
 def _expiry_change(draft: Draft) -> list[Operation]:
@@ -157,7 +174,7 @@ def _expiry_change(draft: Draft) -> list[Operation]:
         moved = amount(item, "points", name, index)
         if source is not None and moved:
             moves.append([moved, source, target, decimal_id(item.get("promotionId"))])
-    return [[Op.LOTS_MOVE, program_of(draft), moves]] if moves else []
+    return [[_LOTS_MOVE, program_of(draft), moves]] if moves else []
 
 
 def _single_expiry(draft: Draft) -> list[Operation]:
@@ -168,7 +185,7 @@ def _single_expiry(draft: Draft) -> list[Operation]:
         source, target = _day(item, "oldExpiryDate", name, index), _day(item, "newExpiryDate", name, index)
         moved = amount(item, "points", name, index)
         if source is not None and moved:
-            moves.append([Op.LOTS_MOVE, decimal_id(item.get("programId")) or program_of(draft), [[moved, source, target, None]]])
+            moves.append([_LOTS_MOVE, decimal_id(item.get("programId")) or program_of(draft), [[moved, source, target, None]]])
     return moves
 
 
@@ -181,17 +198,17 @@ def _tier_change(member: str) -> Movement:
         except Unfit as unfit:
             raise unfit.under("data", "tierExpiryDate") from None
         upgraded = times.rfc3339(draft.event.created_at_ms) if draft.event.event_name == "tierUpgraded" else None
-        return [[Op.TIER, program_of(draft), number, expiry, upgraded]]
+        return [[_TIER, program_of(draft), number, expiry, upgraded]]
 
     return movement
 
 
 def _downgrade_reminder(draft: Draft) -> list[Operation]:
-    return [[Op.TIER_NUMBER, program_of(draft), tier_number(draft.data, "currentTierNumber", needed=True)]]
+    return [[_TIER_NUMBER, program_of(draft), tier_number(draft.data, "currentTierNumber", needed=True)]]
 
 
 def _customer_added(draft: Draft) -> list[Operation]:
-    return [[Op.ZERO_SEED, ""]] if seeds_zero(draft) else []
+    return [[_ZERO_SEED, ""]] if seeds_zero(draft) else []
 
 
 def seeds_zero(draft: Draft) -> bool:
@@ -204,7 +221,7 @@ def seeds_zero(draft: Draft) -> bool:
 def _bill_added(draft: Draft) -> list[Operation]:
     value = money(draft.data, "amount", needed=True)
     spent = milli(value) or 0
-    return [[Op.ADD_PURCHASES, "", -abs(spent) if bill_type(draft.data) in RETURNS else spent]] if spent else []
+    return [[_ADD_PURCHASES, "", -abs(spent) if bill_type(draft.data) in RETURNS else spent]] if spent else []
 
 
 def _issue_reversed(draft: Draft) -> list[Operation]:
@@ -216,7 +233,7 @@ def _issue_reversed(draft: Draft) -> list[Operation]:
     ]
     promised = amount(draft.data, "promisedPointsReversed") or 0
     return [
-        *([[Op.LOTS_REVERSE, program, _bill(draft), regular, promotional]] if regular or promotional else []),
+        *([[_LOTS_REVERSE, program, _bill(draft), regular, promotional]] if regular or promotional else []),
         *_add(program, RETURNED, amount(draft.data, "totalIssuedPointsReversed")),
         *_add(program, PROMISED, -promised),
         *_after(draft, program),
@@ -237,7 +254,7 @@ def _redemption_reversed(draft: Draft) -> list[Operation]:
         back, total = amount(details, "available", *under), amount(item, "redeemedPointsReversed", *under) or 0
         gone, after = amount(details, "expired", *under) or 0, amount(item, "programCurrentPoints", *under)
         back = total - gone if back is None else back
-        moves += [[Op.LOTS_GIVE_BACK, program, redemption, back]] if back > 0 else []
+        moves += [[_LOTS_GIVE_BACK, program, redemption, back]] if back > 0 else []
         moves += _add(program, REDEEMED, -total) + _add(program, EXPIRED, gone)
         moves += _set(program, POINTS, after) if after is not None else _add(program, POINTS, back)
     return moves
@@ -247,7 +264,7 @@ def _converted(draft: Draft) -> list[Operation]:
     program = program_of(draft)
     lots = _dated(draft, "pointsConvertedBreakup", _bill(draft))
     return [
-        *([[Op.LOTS_ADD, program, lots]] if lots else []),
+        *([[_LOTS_ADD, program, lots]] if lots else []),
         *_add(program, PROMISED, -(amount(draft.data, "pointsConverted") or 0)),
         *_after(draft, program),
     ]
@@ -264,9 +281,7 @@ def _adjusted(draft: Draft) -> list[Operation]:
 
 
 def _deduct(program: str, part: int) -> list[Operation]:
-    return (
-        [[Op.LOTS_TAKE, program, part, None], *_add(program, POINTS, -part), *_add(program, ADJUSTED, part)] if part > 0 else []
-    )
+    return [[_LOTS_TAKE, program, part, None], *_add(program, POINTS, -part), *_add(program, ADJUSTED, part)] if part > 0 else []
 
 
 def _transferred_in(draft: Draft) -> list[Operation]:
@@ -281,9 +296,9 @@ def _merged(draft: Draft) -> list[Operation]:
         moves += _set(program, LIFETIME, amount(item, "lifetimePoints", name, index))
         moves += _set(program, PROMISED, amount(item, "promisedPoints", name, index))
         tier = tier_number(item, "tierNumber")
-        moves += [] if tier is None else [[Op.TIER_NUMBER, program, tier]]
+        moves += [] if tier is None else [[_TIER_NUMBER, program, tier]]
     victim = decimal_id(section(draft.data, "victimCustomerIdentifiers").get("customerId"))
-    return [*moves, [Op.ABSORB, "", victim]]
+    return [*moves, [_ABSORB, "", victim]]
 
 
 MOVEMENTS: Mapping[str, Movement] = {

@@ -75,9 +75,9 @@ class Programs:
         program = self._program(org_id, program_id)
         if self._last_seen.get((org_id, program_id)) == details:
             stamps = program.stamps
-            for name in stamps:
-                if at > stamps[name]:
-                    stamps[name] = at
+            for name, stamp in stamps.items():
+                if at > stamp:
+                    stamps[name] = at  # an existing key: the dict keeps its shape
             return None
         tiers_before = program.tiers
         facts = (_text(details.get("name")), _bool(details.get("isDefault")), _number(details.get("pointsToCurrencyRatio")))

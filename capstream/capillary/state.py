@@ -265,7 +265,8 @@ def _adopt_base(survivor: MemberState, victim: MemberState, victim_id: str) -> N
     for owner, ledger in taken.ledgers.items():
         book.ledgers.setdefault(owner or victim_id, ledger)
     for owner, into in taken.absorbed.items():
-        book.absorbed.setdefault(owner, into or victim_id)
+        if owner != victim_id:  # merged into each other: a ledger does not go into itself
+            book.absorbed.setdefault(owner, into or victim_id)
     survivor.base = _state_encoder.encode(book)
 
 

@@ -32,6 +32,7 @@ def _day_text(number: int) -> str:
     return f"{date.fromordinal(number + _EPOCH).isoformat()}T"
 
 
+@lru_cache(maxsize=1024)  # an event writes the same instant up to four times; arrivals share theirs
 def rfc3339(millis: int) -> str:
     """Return UTC RFC 3339 text with milliseconds, put together from tables: this runs several times for every event."""
     day, rest = divmod(millis, DAY_MS)

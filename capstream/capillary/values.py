@@ -13,6 +13,7 @@ _ABSENT = frozenset({"", "-1", "-1.0", "null", "NULL", "Null"})
 _DECIMAL_ID = re.compile(r"[0-9]+(?:\.0+)?", re.ASCII)
 _MAX_EXACT = 2**53
 _MAX_MILLI = 10**15
+_MAX_WHOLE = _MAX_MILLI // 1000
 _END_OF_TIME = 253_402_300_800_000  #: the year 10000
 
 
@@ -106,6 +107,8 @@ def exactly(value: int | float) -> Decimal:
 
 def milli(value: Json) -> int | None:
     """Return points or money in thousandths, so that sums are exact. Units: 1/1000 point or currency unit."""
+    if type(value) is int and -_MAX_WHOLE <= value <= _MAX_WHOLE:
+        return int(value) * 1000
     found = number(value)
     if found is None:
         return None
@@ -122,6 +125,8 @@ def from_milli(thousandths: int) -> int | float:
 
 def points(value: Json) -> int | float | None:
     """Return points as a JSON number with at most 3 decimals."""
+    if type(value) is int and -_MAX_WHOLE <= value <= _MAX_WHOLE:
+        return int(value)
     found = milli(value)
     return None if found is None else from_milli(found)
 

@@ -45,13 +45,16 @@ class PlatformClient:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._http.close()
 
-    def platform(self, method: str, path: str, *, body: Json = None, query: dict[str, Any] | None = None) -> Json:
+    def platform(
+        self, method: str, path: str, *, body: Json = None, query: dict[str, Any] | None = None, accept: str = "*/*"
+    ) -> Json:
         """Return the decoded answer of a platform API. Errors: Refused, CapstreamError when nobody listens."""
         headers = {
             "authorization": f"Bearer {self._access_token()}",
             "x-api-key": self.credentials.client_id,
             "x-gw-ims-org-id": self.credentials.org_id,
             "x-sandbox-name": self.credentials.sandbox,
+            "accept": accept,
         }
         return self._call(method, self.credentials.platform_url + path, headers=headers, body=body, query=query)
 

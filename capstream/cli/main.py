@@ -5,7 +5,7 @@ import sys
 import typer
 
 from capstream import __version__
-from capstream.cli import connect, dead_letters, demo, profile, query, rejected, serve, simulate
+from capstream.cli import connect, dead_letters, demo, mapping, profile, query, rejected, schema, serve, simulate
 from capstream.kernel.errors import CapstreamError
 
 app = typer.Typer(
@@ -23,7 +23,9 @@ app.command("simulate")(simulate.simulate)
 app.command("query")(query.query)
 app.add_typer(connect.app, name="connect")
 app.add_typer(profile.app, name="profile")
+app.add_typer(mapping.app, name="map")
 app.add_typer(rejected.app, name="rejected")
+app.add_typer(schema.app, name="schema")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 

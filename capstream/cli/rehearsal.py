@@ -24,7 +24,7 @@ _PROFILE_CLASS = "_xdm.context.profile"
 _NAMESPACE = "capillaryUserId"
 _SHOW_EVERY_S = 0.5
 _PROBE_EVERY_S = 0.1
-_QUIET_WITHIN_S = 300.0
+_STUCK_AFTER_S = 120.0
 _PAGE = 100
 
 
@@ -206,17 +206,21 @@ def waiting(relay: Json) -> int:
 
 
 async def _quiet(client: PlatformClient) -> Json:
-    """Return the relay's status once neither the relay nor the pipeline has anything left to do."""
-    until = time.monotonic() + _QUIET_WITHIN_S
-    while time.monotonic() < until:
+    """Return the relay's status once neither the relay nor the pipeline has anything left to do.
+
+    Errors: CapstreamError when nothing moves any more.
+    """
+    left, moved = -1, time.monotonic()
+    while time.monotonic() - moved < _STUCK_AFTER_S:
         relay = await asyncio.to_thread(client.relay, "GET", "/relay/status")
         platform = await asyncio.to_thread(client.platform, "GET", "/capstream/status")
-        if waiting(relay) + platform["pending"] == 0:
+        now_left = waiting(relay) + platform["pending"]
+        if now_left == 0:
             return relay
+        if now_left != left:
+            left, moved = now_left, time.monotonic()
         await asyncio.sleep(0.1)
-    raise CapstreamError(
-        f"still at work after {_QUIET_WITHIN_S:.0f} s: relay {relay['journal']} {relay['waiting']}, platform {platform}"
-    )
+    raise CapstreamError(f"nothing has moved for {_STUCK_AFTER_S:.0f} s, {left} left: {relay['journal']} {relay['waiting']}")
 
 
 def _compare(client: PlatformClient, connection: dict[str, Json], summary: SimulationSummary, before: Standing) -> Findings:

@@ -84,7 +84,7 @@ def report(outcome: Outcome) -> int:
 
 
 def _summary(outcome: Outcome) -> dict[str, Json]:
-    summary, books = outcome.summary, next(iter(outcome.relay["sources"].values()))
+    summary, books = outcome.summary, outcome.relay["sources"][outcome.connection["source_key"]]
     p50, p99 = (outcome.view.latency_ms(share) for share in (0.5, 0.99))
     rows: dict[str, Any] = asdict(summary.rows)
     return {

@@ -12,8 +12,8 @@ from typing import Protocol
 from capstream.kernel.json import Json
 from capstream.lang.diagnostics import Fail
 from capstream.lang.functions import FUNCTIONS
-from capstream.lang.hierarchy_functions import decode
-from capstream.lang.methods import call_method
+from capstream.lang.hierarchy_functions import Budget, charged, charged_match, charged_padding, charged_range, decode
+from capstream.lang.methods import COSTLY_METHODS, call_method
 from capstream.lang.nodes import (
     Call,
     Computed,
@@ -29,11 +29,13 @@ from capstream.lang.nodes import (
     Step,
     Variable,
 )
-from capstream.lang.operators import BINARY, BOOLEAN, LAZY, UNARY
+from capstream.lang.operators import BINARY, BOOLEAN, LAZY, MATCHING, UNARY
 from capstream.lang.paths import flat_key, has_path, path_text, read, read_record, run_steps
 from capstream.lang.signatures import Function, Needs, bind
 from capstream.lang.values import text, truth
 
+_PADDING = frozenset({"lpad", "rpad"})
+_MATCHING_FUNCTIONS = frozenset({"explode", "extract_regex", "matches_regex"})
 _KEYWORDS = {None: "None", True: "True", False: "False"}
 
 
@@ -117,13 +119,29 @@ class Emitter:
                 return self._call(node)
             case Method(receiver, name, args):
                 arguments = self._list((receiver, Literal(name, node.span), *args))
-                return f"{self.env.bind('f', call_method)}({arguments})"
+                return self._applied(call_method, arguments, matches=name in COSTLY_METHODS)
             case ListOf(items):
-                return f"[{self._list(items)}]"
+                return self._kept(f"[{self._list(items)}]")
             case MapOf(entries):
-                return self._map(entries)
+                return self._kept(self._map(entries))
             case Lambda(params, body):
                 return self._lambda(params, body)
+
+    def _applied(self, function: Callable[..., Json], arguments: str, *, matches: bool = False) -> str:
+        """Return the source of a call; inside a lambda it counts as work."""
+        called = self.env.bind("f", function)
+        if not self.scope:
+            return f"{called}({arguments})"
+        self.needs.add(Needs.BUDGET)
+        charge = self.env.bind("f", charged_match if matches else charged)
+        return f"{charge}(b, {called}{', ' if arguments else ''}{arguments})"
+
+    def _kept(self, source: str) -> str:
+        """Return the source of a value that takes room; inside a lambda that counts as work."""
+        if not self.scope:
+            return source
+        self.needs.add(Needs.BUDGET)
+        return f"{self.env.bind('f', Budget.charge)}(b, {source})"
 
     def _list(self, nodes: Iterable[Node]) -> str:
         return ", ".join(self.source(node) for node in nodes)
@@ -144,8 +162,8 @@ class Emitter:
 
     def _path(self, node: Path) -> str:
         if node.base is None:
-            return self.paths(node, self)
-        return f"{self.env.bind('f', read)}({self.source(node.base)}, {self.steps(node.steps)})"
+            return self._kept(self.paths(node, self))
+        return self._kept(f"{self.env.bind('f', read)}({self.source(node.base)}, {self.steps(node.steps)})")
 
     def truth(self, node: Node) -> str:
         """Return the source of the truth value of the node."""
@@ -158,8 +176,11 @@ class Emitter:
         name, args = node.name, node.args
         if name in LAZY:
             return self._lazy(name, args)
+        if name == "..":
+            self.needs.add(Needs.BUDGET)
+            return f"{self.env.bind('f', charged_range)}(b, {self._list(args)})"
         function = BINARY[name] if name in BINARY else UNARY[name]
-        return f"{self.env.bind('f', function)}({self._list(args)})"
+        return self._applied(function, self._list(args), matches=name in MATCHING)
 
     def _lazy(self, name: str, args: tuple[Node, ...]) -> str:
         match name:
@@ -197,7 +218,12 @@ class Emitter:
         if ambient is not None:
             self.needs.add(function.needs)
             arguments = f"{ambient}, {arguments}" if arguments else ambient
-        return f"{self.env.bind('f', bound(function))}({arguments})"
+        if node.name in _PADDING:
+            self.needs.add(Needs.BUDGET)
+            return f"{self.env.bind('f', charged_padding)}(b, {self.env.bind('f', bound(function))}, {arguments})"
+        if function.needs is not Needs.NOTHING:
+            return self._kept(f"{self.env.bind('f', bound(function))}({arguments})")
+        return self._applied(bound(function), arguments, matches=node.name in _MATCHING_FUNCTIONS)
 
     def _keyed(self, node: Call, function: Function) -> str:
         """Write `object_to_map(array, name)`: the bare name is the name itself, unless the first argument is a key."""

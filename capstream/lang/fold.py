@@ -5,14 +5,11 @@ from datetime import datetime
 from capstream.lang.diagnostics import Fail
 from capstream.lang.emit import bound
 from capstream.lang.functions import FUNCTIONS
-from capstream.lang.methods import call_method
+from capstream.lang.methods import COSTLY_METHODS, call_method
 from capstream.lang.nodes import Call, Computed, Index, Lambda, ListOf, Literal, MapOf, Method, Node, Path, Step
-from capstream.lang.operators import BINARY, UNARY
+from capstream.lang.operators import BINARY, MATCHING, UNARY
 from capstream.lang.signatures import Needs
 from capstream.lang.values import truth
-
-_MATCHING = frozenset({"=~", "!~"})
-_COSTLY_METHODS = frozenset({"matches", "replaceAll", "replaceFirst", "split"})
 
 
 def fold(node: Node) -> Node:
@@ -48,7 +45,7 @@ def _fold_call(node: Call) -> Node:
     if node.name in {"?", "iif"} and len(args) == 3 and isinstance(args[0], Literal):
         return args[1] if truth(args[0].value) else args[2]
     values = [arg.value for arg in args if isinstance(arg, Literal)]
-    if len(values) < len(args) or node.name in _MATCHING:
+    if len(values) < len(args) or node.name in MATCHING | {".."}:
         return node
     if node.operator:
         function = BINARY.get(node.name) or UNARY.get(node.name)
@@ -66,7 +63,7 @@ def _fold_call(node: Call) -> Node:
 
 def _fold_method(node: Method) -> Node:
     values = [arg.value for arg in (node.receiver, *node.args) if isinstance(arg, Literal)]
-    if len(values) <= len(node.args) or node.name in _COSTLY_METHODS:
+    if len(values) <= len(node.args) or node.name in COSTLY_METHODS:
         return node
     try:
         return _literal(call_method(values[0], node.name, *values[1:]), node)

@@ -3,9 +3,11 @@
 import struct
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from time import perf_counter
 
 from capstream.kernel.json import Json, JsonError, loads
 from capstream.lang.diagnostics import Fail
+from capstream.lang.operators import integers
 from capstream.lang.paths import PathError, has_path, parse_path, run_steps
 from capstream.lang.values import equal, finite, integer, kind, number, numeric, ordered, text, truth
 
@@ -13,19 +15,76 @@ MAX_CALLS = 100_000
 """How often lambdas may be called for one record (ASSUMPTION): bounds nested loops over long arrays."""
 
 
-class Budget:
-    """The lambda calls one record has left."""
+MAX_WORK = 250_000
+"""How much the calls inside lambdas, and functions that make much of little, may take in and give out for one record, in
+elements and in blocks of 8 characters (ASSUMPTION): without it a loop of large results fills the memory."""
 
-    __slots__ = ("left",)
+MAX_MATCHING_S = 0.25
+"""How long regular expressions inside lambdas may take for one record (ASSUMPTION)."""
+
+
+class Budget:
+    """What one record may still spend."""
+
+    __slots__ = ("left", "matching_s", "work")
 
     def __init__(self) -> None:
         self.left = MAX_CALLS
+        self.work = MAX_WORK
+        self.matching_s = MAX_MATCHING_S
 
     def spend(self, count: int) -> None:
         """Take `count` calls. Errors: Fail when none are left."""
         self.left -= count
         if self.left < 0:
             raise Fail(f"More than {MAX_CALLS} lambda calls for one record")
+
+    def charge(self, value: Json) -> Json:
+        """Return `value`, its size taken off the work. Errors: Fail when that is used up."""
+        self.work -= 1 + _size(value)
+        if self.work < 0:
+            raise Fail("Too much work for one record: a function or lambda makes too many or too large values")
+        return value
+
+
+def _size(value: Json) -> int:
+    if value.__class__ is str:
+        return len(value) >> 3
+    if value.__class__ is int:
+        return int(value).bit_length() >> 8
+    return len(value) if value.__class__ in {list, dict} else 0
+
+
+def charged(budget: Budget, function: Callable[..., Json], *args: Json) -> Json:
+    """Return what a function gives; its arguments and its result count as work."""
+    for arg in args:
+        budget.charge(arg)
+    return budget.charge(function(*args))
+
+
+def charged_match(budget: Budget, function: Callable[..., Json], *args: Json) -> Json:
+    """Return what a function with a regular expression gives; its time counts too: no other measure foresees it."""
+    start = perf_counter()
+    result = charged(budget, function, *args)
+    budget.matching_s -= perf_counter() - start
+    if budget.matching_s < 0:
+        raise Fail(f"Regular expressions in a lambda took longer than {MAX_MATCHING_S * 1000:.0f} ms for one record")
+    return result
+
+
+def charged_range(budget: Budget, left: Json, right: Json) -> list[int]:
+    """Return `left .. right`; every element counts as work before it is made."""
+    low, high = integer(left), integer(right)
+    budget.work -= abs(high - low)
+    budget.charge(None)
+    return integers(low, high)
+
+
+def charged_padding(budget: Budget, function: Callable[..., Json], *args: Json) -> Json:
+    """Return a padded text; its length counts as work before it is made."""
+    wanted = args[1] if len(args) > 1 and args[1].__class__ is int else 0
+    budget.work -= max(0, wanted) >> 3
+    return charged(budget, function, *args)
 
 
 def _pairs(values: tuple[Json, ...]) -> Iterator[tuple[Json, Json]]:
@@ -107,10 +166,10 @@ def add_to_map(*maps: dict[str, Json] | None) -> dict[str, Json] | None:
     if not found:
         return None
     result: dict[str, Json] = {}
-    for one in reversed(found):
-        result = {**result, **one}
-    order = dict.fromkeys(key for one in found for key in one)
-    return {key: result[key] for key in order}
+    for one in found:
+        if not result.keys() >= one.keys():
+            result = {**result, **one, **result}
+    return result
 
 
 def to_map(*values: Json) -> dict[str, Json] | None:

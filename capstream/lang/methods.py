@@ -34,6 +34,8 @@ def _equals_ignore_case(receiver: str, other: Json) -> bool:
 
 def _java_replacement(replacement: str, match: matching.Found) -> str:
     """Return the replacement with `$1` filled in. Errors: Fail when the group does not exist."""
+    if "$" not in replacement and "\\" not in replacement:
+        return replacement
     parts: list[str] = []
     groups = (match.group(), *match.groups())
     at = 0
@@ -145,6 +147,10 @@ ARITIES = {
     "matches": Arity(1, 1), "concat": Arity(1, 1), "charAt": Arity(1, 1), "split": Arity(1, 1), "toString": Arity(0, 0),
     "size": Arity(0, 0), "get": Arity(1, 1), "containsKey": Arity(1, 1), "keySet": Arity(0, 0), "values": Arity(0, 0),
 }  # fmt: skip
+
+
+COSTLY_METHODS = frozenset({"matches", "replaceAll", "replaceFirst", "split"})
+"""Methods that run a regular expression."""
 
 
 def call_method(receiver: Json, name: str, *args: Json) -> Json:

@@ -229,6 +229,10 @@ BOOLEAN = frozenset(
 """Operators whose result is always true or false."""
 
 
+MATCHING = frozenset({"=~", "!~"})
+"""Operators that may run a regular expression."""
+
+
 class OperatorDoc(NamedTuple):
     """One entry of the operators endpoint."""
 

@@ -30,6 +30,8 @@ def explode(value: str, separator: str = ",") -> list[str]:
 
 def instr(value: str, part: str, start: int = 0, nth: int = 1) -> int:
     """Return the position of the nth occurrence, -1 when there is none."""
+    if min(nth, len(value)) * len(part) > MAX_SIZE // 4:
+        raise Fail(f"Occurrence {nth} of a text of {len(part)} characters is too far to look for")
     at = max(0, start) - 1
     for _ in range(min(nth, len(value) + 2)):
         at = value.find(part, at + 1)

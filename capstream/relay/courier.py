@@ -31,7 +31,7 @@ Checkpoint = Callable[[str], None]
 Verdicts = dict[tuple[str, Kind], list[Settled]]
 
 _RESTART_WAIT_S = 1.0
-_BACKLOG_REACH = 4  # times the usual batch
+_BACKLOG_DOUBLINGS = 2  # of the usual batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,7 @@ class Courier:
         )
         self._flight: _Flight | None = None
         self._reach = self._settings.read_ahead
+        self._complete_in_a_row = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is on its way then is left for the next start."""
@@ -123,9 +124,12 @@ class Courier:
 
     def _adapt(self, draft: Draft | None) -> None:
         """Take larger batches while they come out full: a member's snapshots fall together and each commit settles more."""
-        usual = self._settings.read_ahead
-        is_backlog = draft is not None and draft.is_complete
-        self._reach = min(self._reach * 2, usual * _BACKLOG_REACH) if is_backlog else usual
+        is_complete = draft is not None and draft.is_complete
+        self._complete_in_a_row = self._complete_in_a_row + 1 if is_complete else 0
+        doublings = min(
+            max(self._complete_in_a_row - 1, 0), _BACKLOG_DOUBLINGS
+        )  # one full batch is a burst, the second a backlog
+        self._reach = self._settings.read_ahead << doublings
 
     def _start(self, draft: Draft) -> _Flight:
         return _Flight(draft, asyncio.create_task(self._post(draft)))

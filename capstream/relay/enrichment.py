@@ -10,7 +10,7 @@ import httpx
 
 from capstream.capillary.enrichment import Answered, ApiCall, Failed
 from capstream.kernel.clock import Clock
-from capstream.relay.capillary_api import CapillaryClient, NotEver, Reply
+from capstream.relay.capillary_api import CapillaryClient, NotEver, NotNow, Reply
 from capstream.relay.sources import CapillaryApi, Sources
 
 Found = dict[str, Answered | Failed]
@@ -31,6 +31,7 @@ class Enrichment:
         self._clients: dict[CapillaryApi, CapillaryClient] = {}
         self._running: dict[str, asyncio.Task[Reply]] = {}
         self._repaired_ms: dict[str, int] = {}
+        self._failed: set[str] = set()  # calls that were made last time and failed on the way
 
     def serves(self, source_key: str) -> bool:
         """Return whether the source has a Capillary API that may be asked."""
@@ -62,8 +63,19 @@ class Enrichment:
                     self._repaired_ms[key] = self._clock()
             elif isinstance(reply, NotEver):
                 found[key] = Failed(reply.reason)
+            if isinstance(reply, NotNow) and reply.was_called:
+                self._failed.add(key)
+            else:
+                self._failed.discard(key)
         self._forget_old()
         return found
+
+    def has_failed(self, call: ApiCall) -> bool:
+        """Return whether the call was made when it was last asked for, and failed: only that counts as a try.
+
+        A call that is still on its way, or that our own limits kept back, was not tried.
+        """
+        return call.key in self._failed
 
     def is_fresh(self, call: ApiCall) -> bool:
         """Return whether a member's full state was read so lately that another reading is no repair. Source: capillary.md 5.4."""
@@ -95,5 +107,7 @@ class Enrichment:
         if len(self._repaired_ms) > _REMEMBERED:
             now = self._clock()
             self._repaired_ms = {key: at for key, at in self._repaired_ms.items() if now - at < _REPAIR_PAUSE_MS}
+        if len(self._failed) > _REMEMBERED:
+            self._failed.clear()
         if len(self._running) > _REMEMBERED:
             self._running = {key: task for key, task in self._running.items() if not task.done()}

@@ -19,7 +19,7 @@ from capstream.storage.ports import Log
 
 _FULL_SHARE = 4
 _PAGE = 256  # entries read at once
-_SLICE = 32  # entries decoded, translated and encoded before the next are decoded: their objects fit the processor's cache
+_SLICE = 64  # entries decoded, translated and encoded before the next are decoded: their objects fit the processor's cache
 
 
 class Feed:
@@ -102,13 +102,13 @@ class Feed:
     def _arrivals(self, draft: Draft, entries: Sequence[tuple[int, bytes]]) -> list[Arrival]:
         """Return the webhooks among the entries; what needs no translation is settled in the batch."""
         arrivals: list[Arrival] = []
-        counts = draft.settlement
+        count = draft.settlement.count
         for offset, record in entries:
             entry = decode(record)
             if entry.flags & (Flag.COMMAND | Flag.TALLY):
                 self._take_note(draft, offset, entry)
                 continue
-            counts.count(entry.source_key, entry.received_ms)["journalled"] += 1
+            count(entry.source_key, entry.received_ms)["journalled"] += 1
             arrival = Arrival(offset, entry.source_key, entry.received_ms, entry.body)
             if entry.flags:
                 _refuse(draft, arrival, entry.flags)
@@ -125,7 +125,8 @@ class Feed:
 
     async def _translate(self, draft: Draft, ready: Sequence[Ready]) -> None:
         """Enrich what can be enriched at once, hold the rest, translate."""
-        asking = [item for item in ready if self._enrichment.serves(item[0].source_key) and item[0].only is None]
+        served = {key for key in {item[0].source_key for item in ready} if self._enrichment.serves(key)}
+        asking = [item for item in ready if item[0].source_key in served and item[0].only is None] if served else []
         if not asking:
             await self._translation.translate(draft, ready, {})
             return

@@ -19,6 +19,7 @@ from capstream.relay.waiting import Waiting
 
 _HELD_AT_MOST_MS = 15 * 60_000
 _LAST_WAIT_MS = 60_000
+_UNTRIED_WAIT_MS = 250  # a call on its way, or kept back by our own limits, costs no try
 _AT_ONCE = 64
 
 
@@ -85,10 +86,13 @@ class Holding:
     def _again(self, held: Held, missing: Sequence[ApiCall]) -> Held | None:
         """Return the event with its next time, None when it is given up."""
         now = self._timing.clock()
+        is_young = now - held.first_ms < _HELD_AT_MOST_MS
+        if is_young and not any(self._enrichment.has_failed(call) for call in missing):
+            return msgspec.structs.replace(held, due_ms=now + _UNTRIED_WAIT_MS)
         due = next_enrichment(held.tries + 1, now_ms=now, jitter=self._timing.jitter())
         if not isinstance(due, GiveUp):
             due_ms = due.at_ms
-        elif any(call.required for call in missing) and now - held.first_ms < _HELD_AT_MOST_MS:
+        elif is_young and any(call.required for call in missing):
             due_ms = now + _LAST_WAIT_MS
         else:
             return None

@@ -5,6 +5,7 @@ checkpoint (measured: 4 ms right after one, 40 ms at 400 entries), so checkpoint
 `_CHECKPOINT_EVERY` commits, and the table is opened anew from them.
 """
 
+import os
 import shutil
 import threading
 from collections.abc import Generator, Sequence
@@ -72,6 +73,9 @@ class DeltaLake:
 
     def __init__(self, root: Path, *, skip_by: Sequence[str] = ()) -> None:
         """Open the lake. `skip_by` names the columns whose smallest and largest value each file records."""
+        # Read when the library starts its threads, at the first call. One commit at a time keeps one of them busy; each
+        # more costs 15 MB of buffers (measured with 470 leaf columns).
+        os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
         self._root = root
         self._skip_by = tuple(skip_by)
         self._tables: dict[str, _Open] = {}

@@ -112,14 +112,20 @@ class _Composer:
         return merge(found, self._own(node, document, path), path=path)
 
     def _own(self, node: Json, document: Json, path: str) -> Field:
-        found = Field(kind="object")
+        members: dict[str, Field] = {}  # one object for all: merging member by member would copy the growing object each time
         for name, child in (node.get("properties") or {}).items():
             way = compatible(name)
             here = ".".join((path, *way) if path else way)
             field = replace(self.node(child, document, here), xdm_field=name)
-            found = merge(found, placed(way, field), path=path)
-        for name in node.get("required") or []:
-            found = merge(found, _required(compatible(name)), path=path)
+            first, whole = way[0], placed(way, field).children[way[0]]
+            known = members.get(first)
+            where = f"{path}.{first}" if path else first
+            members[first] = whole if known is None else merge(known, whole, path=where)
+        ways = [compatible(name) for name in node.get("required") or []]
+        found = Field(kind="object", children=members, required=frozenset(way[0] for way in ways))
+        for way in ways:
+            if len(way) > 1:
+                found = merge(found, _required(way), path=path)
         return found
 
     def node(self, node: Json, document: Json, path: str) -> Field:

@@ -1,6 +1,7 @@
 """The operations of the Data Prep API. Source: data-prep.md 1; the published specification; prose guides and public clients."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from capstream.aep.call import Answer, ApiError, Call, Handler
@@ -21,17 +22,17 @@ from capstream.aep.data_prep.mappings import (
     stored_mapping,
     with_mappings,
 )
-from capstream.aep.data_prep.model import MappingSets, Sources
+from capstream.aep.data_prep.model import MappingSets, Sources, Usage
 from capstream.aep.data_prep.preview import preview
 from capstream.aep.data_prep.rules import Findings, examine, unusable
-from capstream.aep.data_prep.samples import field_paths
+from capstream.aep.data_prep.samples import field_paths, json_schema
 from capstream.aep.data_prep.source_api import SourceService
 from capstream.kernel.json import Json
 from capstream.xdm.render import full
 from capstream.xdm.schema import Schema
 
-MappingSetUse = Callable[[str, str], bool]
-"""Says whether a dataflow of a sandbox uses a mapping set: (sandbox id, mapping set id)."""
+UsageOf = Callable[[str, str], Usage]
+"""Says whether dataflows of a sandbox use a mapping set: (sandbox id, mapping set id)."""
 
 
 class Schemas(Protocol):
@@ -43,10 +44,10 @@ class Schemas(Protocol):
 
 
 def handlers(
-    mapping_sets: MappingSets, schemas: Schemas, *, in_use: MappingSetUse = lambda _sandbox, _id: False
+    mapping_sets: MappingSets, schemas: Schemas, *, usage: UsageOf = lambda _sandbox, _id: Usage.FREE
 ) -> dict[str, Handler]:
-    """Return operationId -> handler. `in_use` asks the service above: a set that a dataflow uses cannot be deleted."""
-    service = _Service(mapping_sets, schemas, in_use)
+    """Return operationId -> handler. `usage` asks the service above: a set that a dataflow uses cannot be deleted."""
+    service = _Service(mapping_sets, schemas, usage)
     sources = SourceService(Sources(mapping_sets.documents), schemas.schema, Datasets(mapping_sets.documents))
     return {
         "validateExpression": _validate_expression,
@@ -83,17 +84,17 @@ def _validate_expression(call: Call) -> Answer:
 
 
 class _Service:
-    def __init__(self, sets: MappingSets, schemas: Schemas, in_use: MappingSetUse) -> None:
+    def __init__(self, sets: MappingSets, schemas: Schemas, usage: UsageOf) -> None:
         self._sets = sets
         self._schemas = schemas
-        self._in_use = in_use
+        self._usage = usage
         self._sources = Sources(sets.documents)
 
     # ---- mapping sets -------------------------------------------------------------------------------------------------
 
     def all(self, call: Call) -> Answer:
         """Return one page of sets."""
-        found, limit = page(self._sets.all(call.sandbox.id), call)
+        found, limit = page(map(partial(self._with_status, call), self._sets.all(call.sandbox.id)), call)
         shown = [self._shown(call, one) for one in found]
         return Answer(body={"data": shown, "_page": {"count": len(shown), "limit": limit}, "_links": {}})
 
@@ -117,7 +118,8 @@ class _Service:
         version = call.arg("version")
         if version and not (version.isascii() and version.isdigit() and len(version) <= 6):
             raise self._missing(call.params["MAPPING_SET_ID"], f" in version {version}")
-        return Answer(body=self._shown(call, self._found(call, version=int(version) if version else None)))
+        found = self._found(call, version=int(version) if version else None)
+        return Answer(body=self._shown(call, self._with_status(call, found)))
 
     def replace(self, call: Call) -> Answer:
         """Store the next version of a set."""
@@ -129,13 +131,13 @@ class _Service:
         self._check(call, body, schema, everything=call.flag("validate"))
         made = changed_set(old, body, Stamp.of(call))
         self._sets.save(call.sandbox.id, made)
-        return Answer(body=made)
+        return Answer(body=self._with_status(call, made))
 
     def remove(self, call: Call) -> Answer:
         """Delete a set with its versions."""
         identity = call.params["MAPPING_SET_ID"]
         self._found(call)
-        if self._in_use(call.sandbox.id, identity):
+        if self._usage(call.sandbox.id, identity) is not Usage.FREE:
             raise refusal(IN_USE, f"Mapping set {identity} is used by a dataflow; delete the dataflow first.")
         self._sets.remove(call.sandbox.id, identity)
         return Answer(status=204)
@@ -248,9 +250,9 @@ class _Service:
         if not isinstance(described, dict):
             return None
         schema = described.get("jsonSchema")
-        if schema is None and isinstance(described.get("id"), str):
-            stored = self._sources.get("schemas", call.sandbox.id, described["id"])
-            schema = None if stored is None else stored.get("jsonSchema")
+        for kind, member in (("schemas", "id"), ("samples", "sampleId")):
+            if schema is None and isinstance(described.get(member), str):
+                schema = json_schema(kind, self._sources.get(kind, call.sandbox.id, described[member]))
         return field_paths(schema) if isinstance(schema, dict) else None
 
     def _check(self, call: Call, body: dict[str, Json], schema: Schema | None, *, everything: bool) -> None:
@@ -260,6 +262,11 @@ class _Service:
             first = errors[0]
             detail = f"{first.destination}: {first.exception}"
             raise refusal(INVALID_SET, detail, errors=[error.to_json() for error in errors])
+
+    def _with_status(self, call: Call, stored: dict[str, Json]) -> dict[str, Json]:
+        """Return the set as DRAFT, or as PUBLISHED while an enabled dataflow uses it."""
+        published = self._usage(call.sandbox.id, stored["id"]) is Usage.PUBLISHED
+        return {**stored, "status": "PUBLISHED" if published else "DRAFT"}
 
     def _shown(self, call: Call, stored: dict[str, Json]) -> dict[str, Json]:
         if not call.flag("expandSchema"):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from capstream.aep.data_prep.conversion import Conversions
 from capstream.aep.data_prep.emitter import write_program
-from capstream.aep.data_prep.general import GeneralEngine, Surroundings
+from capstream.aep.data_prep.general import GeneralEngine
+from capstream.aep.data_prep.resolving import Surroundings
 from capstream.aep.data_prep.rowplan import RowError, plan_rows
 from capstream.aep.data_prep.rows import Problem, Row, rows_of
 from capstream.aep.data_prep.shape import NoShape

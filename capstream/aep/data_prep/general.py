@@ -4,27 +4,18 @@ Generated code (see `emitter`) covers the common shapes and hands a record to th
 another one, so the two must agree; a property test compares them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from capstream.aep.data_prep.conversion import Conversions, Converter, Failures, Place, concrete, convert
+from capstream.aep.data_prep.resolving import Many, Resolve, Surroundings, resolver
 from capstream.aep.data_prep.rowplan import RowPlan
 from capstream.aep.data_prep.rows import Problem
 from capstream.kernel.json import Json
-from capstream.lang.diagnostics import Fail
-from capstream.lang.emit import Emitter, from_record
-from capstream.lang.expression import FAILURES, NewId, compile_node
-from capstream.lang.hierarchy_functions import Budget
-from capstream.lang.nodes import Index, Name, Node, Path, Star, Step
-from capstream.lang.paths import MISSING, RunStep, element, flat_key, read, run_steps
-from capstream.lang.values import settled
-
-
-class Many(list[Json]):
-    """Values position by position along one wildcard; nested once more for each further wildcard."""
-
-    __slots__ = ()
+from capstream.lang.expression import FAILURES
+from capstream.lang.nodes import Index, Name, Star, Step
+from capstream.lang.paths import MISSING
 
 
 class Built(dict[str, Json]):
@@ -44,17 +35,16 @@ class Grid:
         self.copied = copied is not None
 
 
-class Surroundings(NamedTuple):
-    """What one record's rows share."""
+class Origin(NamedTuple):
+    """Which row wrote a slot, and at which place."""
 
-    record: dict[str, Json]
-    now_ms: int
-    budget: Budget
-    new_id: NewId
+    plan: RowPlan
+    place: Place
+    slots: Json  #: held, so that no other container can take its identity while the record is mapped
 
 
-Resolve = Callable[[Surroundings, Callable[[str], None]], Json]
-"""Gives a row's value, MISSING or Many; calls its second argument with the text of an error of a single element."""
+Origins = dict[tuple[int, str | int], Origin]
+"""By identity of the container and key in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +69,17 @@ class GeneralEngine:
 
     def map(self, surroundings: Surroundings) -> tuple[dict[str, Json], list[Problem]]:
         """Return the mapped record and its transform errors."""
-        run = _Run(self._keep_nulls)
+        run = self._ran(surroundings, None)
+        return finished(run.out), list(run.problems.values())
+
+    def trace(self, surroundings: Surroundings) -> tuple[dict[str, Json], list[Problem], Origins]:
+        """Return what the rows wrote, not yet `finished`, the transform errors, and which row wrote what."""
+        origins: Origins = {}
+        run = self._ran(surroundings, origins)
+        return run.out, list(run.problems.values()), origins
+
+    def _ran(self, surroundings: Surroundings, origins: Origins | None) -> "_Run":
+        run = _Run(self._keep_nulls, origins)
         later: list[tuple[_Line, Json]] = []
         for line in self._lines:
             value = self._value(line, surroundings, run)
@@ -90,7 +90,7 @@ class GeneralEngine:
         later.sort(key=lambda pair: not pair[0].plan.carries_data)
         for line, value in later:
             run.write(line, value)
-        return _finished(run.out), list(run.problems.values())
+        return run
 
     def _value(self, line: _Line, surroundings: Surroundings, run: "_Run") -> Json:
         try:
@@ -107,8 +107,9 @@ class GeneralEngine:
 class _Run:
     """The output of one record while it grows."""
 
-    def __init__(self, keep_nulls: bool) -> None:
+    def __init__(self, keep_nulls: bool, origins: Origins | None) -> None:
         self.keep_nulls = keep_nulls
+        self.origins = origins
         self.out: dict[str, Json] = {}
         self.problems: dict[object, Problem] = {}
 
@@ -116,6 +117,12 @@ class _Run:
         """Note an error: one for a row, however many of its elements fail; one for each attribute of a copied object."""
         plan = line.plan
         self.problems.setdefault((plan.at, place), problem_of(plan, text, place))
+
+    def set(self, slots: dict, key: str | int, value: Json, origin: tuple[RowPlan, Place]) -> None:  # type: ignore[type-arg]
+        """Fill a slot, and remember by which row when that is wanted."""
+        slots[key] = value
+        if self.origins is not None:
+            self.origins[id(slots), key] = Origin(*origin, slots)
 
     def write(self, line: _Line, value: Json) -> None:
         """Write what a row gives for the record."""
@@ -207,12 +214,12 @@ class _Writer:
         else:
             converted = self.converted(value, place)
         if converted is not None:
-            slots[key] = converted
+            self.run.set(slots, key, converted, (self.line.plan, place))
         elif self.wild or not self.run.keep_nulls:
             if not self.line.plan.shares:
                 slots.pop(key, None)
         elif not (self.line.plan.shares and key in slots):
-            slots[key] = None
+            self.run.set(slots, key, None, (self.line.plan, place))
 
     def converted(self, value: Json, place: Place) -> Json:
         failures: Failures = []
@@ -277,63 +284,24 @@ def _broadcasts(value: Json, stars: int) -> bool:
     return True
 
 
-def _finished(value: Json) -> Json:
+def finished(value: Json) -> Json:
+    """Return what the rows wrote as plain JSON: grids as arrays without their gaps (A11)."""
     if isinstance(value, Grid):
-        result = []
-        for at in sorted(value.items):
-            item = _finished(value.items[at])
-            if at < value.kept or not _is_hollow(value.items[at], item):
-                result.append(item)
-        return result
+        elements = ((at, value.items[at], finished(value.items[at])) for at in sorted(value.items))
+        return [done for at, item, done in elements if at < value.kept or not is_hollow(item, done)]
     if isinstance(value, Built) or value.__class__ is dict:
-        finished = {}
+        result = {}
         for name, member in value.items():
-            done = _finished(member)
+            done = finished(member)
             if done or not isinstance(member, Grid) or member.copied:
-                finished[name] = done
-        return finished
+                result[name] = done
+        return result
     return value
 
 
-def _is_hollow(value: Json, finished: Json) -> bool:
-    """Say whether an element the engine made has nothing in it (any more)."""
-    return isinstance(value, Built | Grid) and not finished
-
-
-def resolve(value: Json, steps: Sequence[RunStep]) -> Json:
-    """Return what an ATTRIBUTE path reaches: a value, MISSING, or Many for each wildcard met on the way."""
-    for at, step in enumerate(steps):
-        if step.__class__ is str:
-            if value.__class__ is dict:
-                if step not in value:
-                    return MISSING
-                value = value[step]
-            elif value.__class__ is list:
-                rest = steps[at:]
-                return Many(resolve(one, rest) for one in value)
-            else:
-                return MISSING
-        elif step is None:
-            if value is None:
-                return MISSING
-            rest = steps[at + 1 :]
-            return Many(resolve(one, rest) for one in (value if value.__class__ is list else [value]))
-        else:
-            key = step[0]
-            if value.__class__ is list:
-                if key.__class__ is not int or key >= len(value):
-                    return MISSING
-            elif value.__class__ is not dict or str(key) not in value:
-                return MISSING
-            value = element(value, key)
-    return value
-
-
-def resolve_record(record: dict[str, Json], steps: Sequence[RunStep], flat: str | None) -> Json:
-    """Return what an ATTRIBUTE path reaches from the record."""
-    if flat is not None and steps[0] not in record:
-        return record.get(flat, MISSING)
-    return resolve(record, steps)
+def is_hollow(value: Json, done: Json) -> bool:
+    """Say whether an element the engine made has nothing in it (any more); `done` is that element finished."""
+    return isinstance(value, Built | Grid) and not done
 
 
 def _line(plan: RowPlan, plans: Sequence[RowPlan], conversions: Conversions) -> _Line:
@@ -341,7 +309,7 @@ def _line(plan: RowPlan, plans: Sequence[RowPlan], conversions: Conversions) -> 
     items = field.items if field is not None and field.kind == "array" else None
     return _Line(
         plan,
-        _resolver(plan),
+        resolver(plan),
         conversions.of(field),
         conversions.of(items),
         items is not None and items.kind == "array",
@@ -362,74 +330,3 @@ def _creates(plan: RowPlan, plans: Sequence[RowPlan]) -> list[bool]:
 def star_prefixes(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
     """Return the steps in front of each wildcard."""
     return [steps[:at] for at, step in enumerate(steps) if isinstance(step, Star)]
-
-
-def _resolver(plan: RowPlan) -> Resolve:
-    if plan.path is not None:
-        steps, flat = run_steps(plan.path), flat_key(plan.path)
-        return lambda around, _fail: resolve_record(around.record, steps, flat)
-    if plan.broken:
-        return _failing(plan.broken)
-    if plan.node is None:
-        constant = plan.row.source
-        return lambda _around, _fail: constant
-    return _per_element(plan, plan.node) if plan.per_element else _whole(plan.node)
-
-
-def _failing(reason: str) -> Resolve:
-    def fail(_around: Surroundings, _fail: Callable[[str], None]) -> Json:
-        raise Fail(reason)
-
-    return fail
-
-
-def _whole(node: Node) -> Resolve:
-    run = compile_node(node).run
-    return lambda around, _fail: settled(run(*around))
-
-
-def _per_element(plan: RowPlan, node: Node) -> Resolve:
-    """Return the resolver of an expression that is evaluated once per element (A8)."""
-
-    def indexed(path: Path, emitter: Emitter) -> str:
-        at = first_star(path.steps)
-        if at is None:
-            return from_record(path, emitter)
-        env = emitter.env
-        prefix, rest = env.bind("k", run_steps(path.steps[:at])), emitter.steps(path.steps[at + 1 :])
-        return f"{env.bind('f', nth)}(r, {prefix}, i, {rest})"
-
-    run = compile_node(node, paths=indexed, index="i").run
-    arrays = [run_steps(path.steps[:at]) for path in plan.reads if (at := first_star(path.steps)) is not None]
-
-    def resolve_each(around: Surroundings, fail: Callable[[str], None]) -> Json:
-        found = [values for prefix in arrays if (values := starred(around.record, prefix)) is not None]
-        if not found:
-            return MISSING
-        result = Many()
-        for at in range(max(map(len, found))):
-            try:
-                result.append(settled(run(*around, at)))
-            except FAILURES as error:
-                fail(str(error))
-                result.append(None)
-        return result
-
-    return resolve_each
-
-
-def first_star(steps: Sequence[Step]) -> int | None:
-    """Return the position of the leftmost wildcard, or None."""
-    return next((at for at, step in enumerate(steps) if isinstance(step, Star)), None)
-
-
-def starred(record: dict[str, Json], prefix: Sequence[RunStep]) -> list[Json] | None:
-    """Return the elements `[*]` goes over; None when there is no array."""
-    value = read(record, prefix)
-    return value if value is None or value.__class__ is list else [value]
-
-
-def nth(record: dict[str, Json], prefix: Sequence[RunStep], at: int, rest: Sequence[RunStep]) -> Json:
-    """Return what `rest` reads from the element at a position of an iterated array; None beyond its end."""
-    values = starred(record, prefix)
-    return read(values[at], rest) if values is not None and at < len(values) else None

@@ -1,8 +1,19 @@
 """Mapping sets and their versions. Source: data-prep.md 1.3, 1.4."""
 
+from enum import StrEnum
+
 from capstream.aep.resource import Resources
 from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.ports import Documents
+
+
+class Usage(StrEnum):
+    """Who uses a mapping set."""
+
+    FREE = "free"  #: no dataflow
+    USED = "used"  #: dataflows, none of them enabled
+    PUBLISHED = "published"  #: an enabled dataflow
+
 
 _LATEST = "mapping_sets"  #: {sandbox}/{id} -> newest version of the set
 _VERSIONS = "mapping_set_versions"  #: {sandbox}/{id}/{version, 6 digits} -> that version; kept for ever: flows pin versions

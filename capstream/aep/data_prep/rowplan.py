@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from capstream.aep.data_prep.rows import Row, SourceType
 from capstream.lang.diagnostics import ParseError
@@ -27,7 +28,8 @@ class Target:
     steps: tuple[Step, ...]  #: Name, Index with a position, Star
     field: Field | None  #: what is written there; None when the schema does not say
     known: bool  #: every step exists in the schema (true when there is no schema)
-    unknown: str = ""  #: the first step that does not exist
+    unknown: str = ""  #: the path to the first step that does not exist
+    near: str = ""  #: the path to the field that was probably meant instead
 
     @property
     def stars(self) -> int:
@@ -71,7 +73,7 @@ def target_of(destination: str, schema: Schema | None) -> Target:
     """Return where a destination points. Errors: PathError."""
     steps: list[Step] = []
     current: Field | None = None if schema is None else schema.root
-    known, unknown = True, ""
+    unknown = near = ""
     parsed = [_without_prefix(step) for step in parse_path(destination)]
     for at, step in enumerate(parsed):
         if current is not None and current.kind == "array" and isinstance(step, Name):
@@ -81,10 +83,21 @@ def target_of(destination: str, schema: Schema | None) -> Target:
         if current is None:
             continue
         below = _below(current, step)
-        if below is None and known and not _is_free(current):
-            known, unknown = False, path_text(parsed[: at + 1])
+        if below is None and not unknown and not _is_free(current):
+            unknown, near = path_text(parsed[: at + 1]), _nearest(current, parsed[: at + 1])
         current = below
-    return Target(tuple(steps), current, known, unknown)
+    return Target(tuple(steps), current, not unknown, unknown, near)
+
+
+def _nearest(current: Field, steps: Sequence[Step]) -> str:
+    """Return the path of the field whose name is most like the last step, empty when none is."""
+    last = steps[-1]
+    if not isinstance(last, Name):
+        return ""
+    found = get_close_matches(last.text, current.children, n=1) or [
+        name for name in current.children if name.lower() == last.text.lower()
+    ]
+    return path_text((*steps[:-1], Name(found[0]))) if found else ""
 
 
 def _without_prefix(step: Step) -> Step:

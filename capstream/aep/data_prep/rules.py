@@ -6,6 +6,7 @@ V9 (attribute-based access control) is the gateway's matter and not checked here
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from capstream.aep.data_prep.conversion import Conversions, Failures, convert
 from capstream.aep.data_prep.general import problem_of
@@ -65,7 +66,7 @@ def _examine_row(row: Row, schema: Schema | None, at: int, verdict: Verdict) -> 
     try:
         target = target_of(row.destination, schema)
         if not target.known:
-            reason = f"{target.unknown} does not exist in the output schema"
+            reason = f"{target.unknown} does not exist in the output schema{_meant(target.near)}"
             verdict.errors.append(_about(row, reason))
     except PathError:
         pass  # plan_row says the same with the row's text
@@ -79,6 +80,10 @@ def _examine_row(row: Row, schema: Schema | None, at: int, verdict: Verdict) -> 
     except RowError as error:
         verdict.errors.append(_about(row, error.reason))
         return None
+
+
+def _meant(near: str) -> str:
+    return f"; did you mean {near}?" if near else ""
 
 
 def _about(row: Row, text: str) -> Problem:
@@ -161,7 +166,8 @@ def _unknown_sources(plan: RowPlan, source_fields: frozenset[str]) -> Iterator[s
     for steps in paths:
         plain = ".".join(step.text for step in steps if isinstance(step, Name))
         if plain not in source_fields:
-            yield f"{path_text(steps)} does not exist in the source"
+            near = get_close_matches(plain, source_fields, n=1)
+            yield f"{path_text(steps)} does not exist in the source{_meant(near[0] if near else '')}"
 
 
 def _second_primary(plan: RowPlan, plans: Sequence[RowPlan | None]) -> Iterator[str]:
@@ -197,6 +203,14 @@ def _unfilled(plans: Sequence[RowPlan], schema: Schema) -> Iterator[str]:
 
 def _plain(steps: tuple[Step, ...]) -> tuple[str, ...]:
     return tuple(step.text for step in steps if isinstance(step, Name))
+
+
+def misfits(rows: Sequence[Row], schema: Schema | None) -> list[list[str]]:
+    """Return for each row what checks V1 and V2 say against it: its expression, its path, its place in the schema."""
+    verdicts = [Verdict() for _ in rows]
+    for at, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
+        _examine_row(row, schema, at, verdict)
+    return [[error.exception for error in verdict.errors] for verdict in verdicts]
 
 
 def unusable(rows: Sequence[Row]) -> list[Problem]:

@@ -33,6 +33,23 @@ def records(text: str, kind: str) -> list[dict[str, Json]]:
     raise BadSample(f"sampleType {kind!r} is unknown; known are JSON and CSV")
 
 
+def json_records(text: str) -> list[dict[str, Json]]:
+    """Return the records of JSON text, or of JSON Lines. Errors: BadSample, with the line."""
+    try:
+        return records(text, "JSON")
+    except BadSample as whole:
+        lines = [(at, line) for at, line in enumerate(text.splitlines(), 1) if line.strip()]
+        if len(lines) < 2:
+            raise
+        found = []
+        for at, line in lines:
+            try:
+                found += records(line, "JSON")
+            except BadSample as error:
+                raise BadSample(f"line {at}: {error}") from whole
+        return found
+
+
 def _csv_records(text: str) -> list[dict[str, Json]]:
     lines = text.removeprefix("\ufeff").splitlines()
     if not lines:
@@ -45,6 +62,13 @@ def _csv_records(text: str) -> list[dict[str, Json]]:
 def schema_of(found: list[dict[str, Json]], sample_id: str) -> dict[str, Json]:
     """Return the JsonSchema of a sample's records."""
     return {**_describe(list(found), f"SampleSchema:{sample_id}"), "title": f"SampleSchema:{sample_id}"}
+
+
+def json_schema(kind: str, stored: dict[str, Json] | None) -> Json:
+    """Return the JsonSchema of a stored mapper schema (`schemas`) or sample (`samples`); None when there is none."""
+    if stored is None or kind == "schemas":
+        return None if stored is None else stored.get("jsonSchema")
+    return schema_of(records(stored["sampleData"], stored["sampleType"]), stored["id"])
 
 
 def _describe(values: list[Json], title: str, depth: int = 0) -> dict[str, Json]:

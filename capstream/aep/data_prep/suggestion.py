@@ -67,20 +67,21 @@ def leaves(schema: Schema) -> Iterator[tuple[str, str]]:
 
 
 def propose(sources: Mapping[str, str], schema: Schema, *, known: Sequence[tuple[str, str]] = ()) -> list[Proposal]:
-    """Return the best destination of each source field that has one above the least score.
+    """Return the best destination of each source field that has one above the least score: the certain ones first,
+    the others by score. No destination is proposed twice: it goes to the field that fits best.
 
     Shape: `sources` is path -> JSON type; `known` holds (source, destination) pairs that are certain.
     """
+    result = [Proposal(path, destination, 1.0) for path, destination in known if path in sources]
+    mapped, taken = {one.source for one in result}, {one.destination for one in result}
     targets = [_Leaf(path, kind, frozenset(words(path))) for path, kind in leaves(schema)]
-    certain = dict(known)
-    result = []
-    for path, kind in sources.items():
-        if path in certain:
-            result.append(Proposal(path, certain[path], 1.0))
-            continue
-        best = max(((_score(path, kind, leaf), -len(leaf.path), leaf.path) for leaf in targets), default=None)
-        if best is not None and best[0] > LEAST_SCORE:
-            result.append(Proposal(path, best[2], round(best[0], 3)))
+    scores = ((_score(path, kind, leaf), leaf.path, path) for path, kind in sources.items() for leaf in targets)
+    found = [one for one in scores if one[0] > LEAST_SCORE]
+    for score, destination, path in sorted(found, key=lambda one: (-one[0], len(one[1]), one[1])):
+        if path not in mapped and destination not in taken:
+            result.append(Proposal(path, destination, round(score, 3)))
+            mapped.add(path)
+            taken.add(destination)
     return result
 
 

@@ -14,10 +14,8 @@ from capstream.aep.call import Sandbox
 from capstream.aep.catalog.batches import Source
 from capstream.aep.catalog.lake import lake_table, stored_schema
 from capstream.aep.catalog.model import Datasets, identity_enabled, profile_enabled, validation_disabled
-from capstream.aep.data_prep.compiler import Program, compile_set
+from capstream.aep.data_prep.compiler import Program, compile_mapping_set
 from capstream.aep.data_prep.model import MappingSets
-from capstream.aep.data_prep.rowplan import RowError
-from capstream.aep.data_prep.rows import rows_of
 from capstream.aep.flow_service.model import Flows, Inlets, Route, State
 from capstream.kernel import log
 from capstream.kernel.json import Json, digest
@@ -66,6 +64,7 @@ class Unusable:
 
 _DATA_PLANE = "CONNECTOR-2001-500"
 _MAPPING = "MAPPER-3700-400"
+_MOST_PROGRAMS = 256
 
 
 class Plans:
@@ -167,9 +166,11 @@ class Plans:
             return f"mapping set {route.mapping_id} version {route.mapping_version} does not exist"
         key = (route.mapping_id, digest(mapping_set), self._schema_key(source.sandbox_id, schema))
         if key not in self._programs:
+            if len(self._programs) >= _MOST_PROGRAMS:
+                self._programs.clear()
             try:
-                self._programs[key] = compile_set(rows_of(mapping_set), schema)
-            except RowError as error:
+                self._programs[key] = compile_mapping_set(mapping_set, schema)
+            except ValueError as error:
                 return f"mapping set {route.mapping_id} cannot be compiled: {error}"
         return self._programs[key]
 

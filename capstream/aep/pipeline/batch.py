@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from capstream.aep.catalog.batches import Stage
 from capstream.aep.data_access.rejected import Rejection, Violation
 from capstream.aep.flow_service.processing import Plan, Plans, Unusable
+from capstream.aep.identity_service.extraction import Found
 from capstream.aep.profile.store import Operation
 from capstream.aep.streaming_ingestion.messages import Accepted, decode
 from capstream.kernel.json import Json
@@ -19,8 +20,10 @@ class Row:
     offset: int
     accepted: Accepted
     operation: Operation = Operation.CREATE
-    record: dict[str, Json] = field(default_factory=dict)
+    record: dict[str, Json] = field(default_factory=dict)  #: empty again as soon as the lake has its own form of it
     entity: bytes = b""
+    event_id: str = ""
+    found: Found | None = None  #: None when the dataset feeds neither Profile nor the identity graph
     time_ms: int = 0  #: of the event, else of the source's last update, else of its arrival
     updated_ms: int = 0  #: `extSourceSystemAudit.lastUpdatedDate`, 0 when there is none
     warnings: int = 0
@@ -43,6 +46,18 @@ class Batch:
         for index, row in enumerate(self.rows):
             if self.verdicts[index] is None:
                 yield index, row
+
+    def parts(self, size: int) -> Iterator["Batch"]:
+        """Yield the batch in pieces of `size` rows. They share its rows; what is decided about a piece holds for the batch.
+
+        Decoded records are large: a stage that walks some thousands of them finds none in the processor's caches.
+        Taking few records through all stages costs a third less than taking many through one after the other.
+        """
+        for start in range(0, len(self.rows), size):
+            stop = start + size
+            part = Batch(self.inlet, self.flow, self.rows[start:stop], self.verdicts[start:stop], self.deadline)
+            yield part
+            self.verdicts[start:stop] = part.verdicts
 
     def reject(self, index: int, stage: Stage, violations: Iterable[Violation]) -> None:
         """Decide against a row."""

@@ -4,17 +4,15 @@ The lake's commit comes before the state's and is idempotent by (application, of
 the batch without writing a row twice; everything else happens whole or not at all with the cursor.
 """
 
-import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 
-from capstream.aep.catalog.batches import Source, Stage, Windows
+from capstream.aep.catalog.batches import Stage, Windows
 from capstream.aep.data_access.rejected import Violation
-from capstream.aep.flow_service.processing import Plans, Schemas
-from capstream.aep.identity_service.extraction import Found
+from capstream.aep.flow_service.processing import Plans, Schemas, Unusable
 from capstream.aep.pipeline import accounts, shaping
 from capstream.aep.pipeline.batch import Batch, batches_of
 from capstream.aep.pipeline.housekeeping import Housekeeping
@@ -23,13 +21,13 @@ from capstream.aep.pipeline.people import People
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.errors import Permanent, Transient
-from capstream.storage.ports import Documents, Entry, Lake, Log, StorageUnavailable, Transaction
+from capstream.storage.ports import Documents, Entry, Lake, Log, StorageUnavailable
 
 CURSORS = "cursors"
 _CURSOR = "inlet"
 _IDLE_S = 0.01
 _BACK_OFF_S = 1.0
-_COLLECT_EVERY_MS = 30_000
+_PART = 125  #: records taken through the stages together: see Batch.parts
 
 STAGES: tuple[Callable[[Batch], None], ...] = (
     shaping.refuse,
@@ -79,10 +77,10 @@ class _DatasetBlocked(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One micro-batch: its batches, the identities found in them, its last offset and its instant."""
+    """One micro-batch: its batches, those that go on by dataset, its last offset and its instant."""
 
     batches: list[Batch]
-    identified: list[tuple[Group, list[tuple[Batch, int, Found]]]]
+    groups: list[Group]
     last: int
     now_ms: int
 
@@ -153,15 +151,7 @@ class Pipeline:
 
     def run(self, stop: threading.Event) -> None:
         """Process until `stop` is set: at once when idle before, else at most every `linger_s`."""
-        # Records are trees: counting references frees them. Left on, the collector walks every record in flight again
-        # and again, a third of all time (measured).
-        gc.freeze()
-        gc.disable()
-        collect_ms = self._clock()
         while not stop.is_set():
-            if self._clock() - collect_ms >= _COLLECT_EVERY_MS:
-                collect_ms = self._clock()
-                gc.collect()
             try:
                 count = self.run_once()
             except Exception as error:  # noqa: BLE001 - body of the loop: whatever it was, the records are still in the log
@@ -172,7 +162,6 @@ class Pipeline:
                 stop.wait(_IDLE_S)
             elif count < self._settings.max_records:
                 stop.wait(self._settings.linger_s)
-        gc.enable()
         self.close()
 
     def close(self) -> None:
@@ -192,22 +181,17 @@ class Pipeline:
 
     def _process(self, entries: list[Entry]) -> None:
         self._checkpoint(Step.READ)
-        now_ms = self._clock()
-        last = entries[-1][0]
-        batches = self._shaped(entries, now_ms)
-        groups = groups_of(batches)
-        for group in groups:
-            if group.plan.table in self._blocked:
-                reject_all(group, self._blocked[group.plan.table])
-        work = _Work(batches, [(group, self._people.identify(group)) for group in groups], last, now_ms)
-        batch_ids = self._landing.batch_ids(groups, now_ms)
-        commits = [(group, self._landing.start(group, batch_ids, version=last, now_ms=now_ms)) for group in groups]
+        work = self._shaped(entries, self._clock())
+        last, now_ms = work.last, work.now_ms
+        batch_ids = self._landing.batch_ids(work.groups, now_ms)
+        commits = [(group, self._landing.start(group, batch_ids, version=last, now_ms=now_ms)) for group in work.groups]
         try:
             with self._stores.state.transaction() as change:
-                self._write_people(change, work, batch_ids)
+                for group in work.groups:
+                    self._people.write(change, group, batch_ids=batch_ids, now_ms=now_ms)
                 self._await_lake(commits, work)
                 self._checkpoint(Step.LAKE_COMMITTED)
-                for batch in batches:
+                for batch in work.batches:
                     accounts.settle(change, batch, self._windows, batch_ids=batch_ids, now_ms=now_ms)
                 change.put(CURSORS, [(_CURSOR, b"%d" % last)])
         except BaseException:
@@ -217,18 +201,34 @@ class Pipeline:
         self._checkpoint(Step.STATE_COMMITTED)
         self._landing.tidy()
 
-    def _shaped(self, entries: list[Entry], now_ms: int) -> list[Batch]:
+    def _shaped(self, entries: list[Entry], now_ms: int) -> _Work:
         deadline = now_ms + int(self._settings.lake_timeout_s * 1000)
         batches = batches_of(entries, self._plans, deadline)
+        groups = groups_of(batches)
         for batch in batches:
-            self._condemn(batch)
-            for stage in STAGES:
-                stage(batch)
-        return batches
+            if isinstance(batch.flow, Unusable):
+                self._shape(batch)
+        for group in groups:
+            for batch in group.batches:
+                for part in batch.parts(_PART):
+                    self._shape(part)
+                    self._prepare(part, group)
+        return _Work(batches, groups, entries[-1][0], now_ms)
 
-    def _write_people(self, change: Transaction, work: "_Work", batch_ids: dict[Source, str]) -> None:
-        for group, identified in work.identified:
-            self._people.write(change, group, identified, batch_ids=batch_ids, now_ms=work.now_ms)
+    def _shape(self, part: Batch) -> None:
+        self._condemn(part)
+        for stage in STAGES:
+            stage(part)
+
+    def _prepare(self, part: Batch, group: Group) -> None:
+        """Take from the records what lake and people need of them, and let go of the records."""
+        problem = self._blocked.get(group.plan.table)
+        if problem is not None:
+            reject_all(part, problem)
+        self._people.identify(part, group.plan)
+        self._landing.tabulate(part, group)
+        for row in part.rows:
+            row.record = {}
 
     def _await_lake(self, commits: list[tuple[Group, "Future[bool] | None"]], work: "_Work") -> None:
         for group, commit in commits:

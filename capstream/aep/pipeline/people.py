@@ -1,7 +1,5 @@
 """Identities to the graph, records and events to Profile. Source: identity.md 4, profile.md 1, streaming-ingestion.md 10."""
 
-from collections.abc import Sequence
-
 from capstream.aep.catalog.batches import Source, Stage
 from capstream.aep.data_access.rejected import Violation
 from capstream.aep.flow_service.processing import Plan
@@ -24,46 +22,31 @@ class People:
         self._fields: dict[Plan, tuple[IdentityField, ...]] = {}
         self.graphs = GraphWriter()
 
-    def identify(self, group: Group) -> list[tuple[Batch, int, Found]]:
-        """Return the identities of each live row; decides against upserts that name no primary identity."""
-        plan = group.plan
+    def identify(self, batch: Batch, plan: Plan) -> None:
+        """Find the identities of each live row; decides against upserts that name no primary identity."""
         if not plan.identity:
-            return []
+            return
         resolver = self._resolver(plan.source.org_id)
         fields = self._fields_of(plan)
-        found: list[tuple[Batch, int, Found]] = []
-        for batch, index in group.live():
-            row = batch.rows[index]
-            identities = identities_of(row.record, fields, resolver)
-            if row.operation is not Operation.CREATE and identities.primary is None:
+        for index, row in batch.live():
+            row.found = identities_of(row.record, fields, resolver)
+            if row.operation is not Operation.CREATE and row.found.primary is None:
                 missing = Violation("DCVS-1106-400", "required", "required key [identityMap] not found", "#", "#")
                 batch.reject(index, Stage.VALIDATION, [missing])
-            else:
-                found.append((batch, index, identities))
-        return found
 
-    def write(
-        self,
-        change: Transaction,
-        group: Group,
-        found: Sequence[tuple[Batch, int, Found]],
-        *,
-        batch_ids: dict[Source, str],
-        now_ms: int,
-    ) -> None:
+    def write(self, change: Transaction, group: Group, *, batch_ids: dict[Source, str], now_ms: int) -> None:
         """Store what `identify` found, inside the pipeline's transaction."""
         plan = group.plan
         sandbox_id = plan.source.sandbox_id
         sightings: list[Sighting] = []
         records: list[Record] = []
         events: list[Event] = []
-        for batch, index, identities in found:
-            if batch.verdicts[index] is not None:
+        for flow, row in group.live():
+            identities = row.found
+            if identities is None:
                 continue
-            row = batch.rows[index]
-            assert isinstance(batch.flow, Plan)  # noqa: S101 - groups hold rows of usable flows only
             # ASSUMPTION: an upsert has no lake commit; its message id stands in for the batch.
-            batch_id = batch_ids.get(batch.flow.source, row.accepted.xaction_id)
+            batch_id = batch_ids.get(flow.source, row.accepted.xaction_id)
             row.identity_problem = identities.refusal
             if identities.identities and _feeds_graph(row):
                 dataset_id = row.accepted.identity_dataset_id or plan.source.dataset_id
@@ -99,8 +82,7 @@ class People:
 
 
 def _event(row: Row, plan: Plan, primary: Identity, batch_id: str, now_ms: int) -> Event:
-    event_id = str(row.record["_id"])
-    return Event(plan.source.dataset_id, primary.xid, event_id, row.time_ms, row.entity, now_ms, row.offset, batch_id)
+    return Event(plan.source.dataset_id, primary.xid, row.event_id, row.time_ms, row.entity, now_ms, row.offset, batch_id)
 
 
 def _record(row: Row, plan: Plan, found: Found, batch_id: str, now_ms: int) -> Record:
@@ -118,5 +100,5 @@ def _profile_problem(plan: Plan, row: Row, identities: Found) -> str:
     if identities.refusal or identities.problem:
         return identities.refusal or identities.problem
     if plan.is_event:
-        return event_problem(len(row.entity)) if row.record.get("_id") else "the event has no _id"
+        return event_problem(len(row.entity)) if row.event_id else "the event has no _id"
     return record_problem(len(row.entity))

@@ -110,6 +110,7 @@ def stamp(batch: Batch) -> None:
             row.entity = dumps(record)
             if plan.is_event:
                 row.time_ms = micros(record["timestamp"]) // 1000
+                row.event_id = str(record.get("_id") or "")
                 continue
             audit = record.get("extSourceSystemAudit")
             if audit and "lastUpdatedDate" in audit:

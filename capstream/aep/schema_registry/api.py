@@ -6,13 +6,15 @@ from functools import partial
 
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.schema_registry import accept
+from capstream.aep.schema_registry.csv_schema import schema_from_csv
 from capstream.aep.schema_registry.descriptors import DescriptorWriter, NamespaceExists
 from capstream.aep.schema_registry.errors import Faults, Refusal, api_error
-from capstream.aep.schema_registry.forms import computed, listed, shown
+from capstream.aep.schema_registry.forms import computed, listed
 from capstream.aep.schema_registry.listing import matching, page
 from capstream.aep.schema_registry.model import SchemaRegistry
 from capstream.aep.schema_registry.patching import patched
 from capstream.aep.schema_registry.rpc import Rpc
+from capstream.aep.schema_registry.shown import ShownCache
 from capstream.aep.schema_registry.stats import stats
 from capstream.aep.schema_registry.writing import SchemaUse, Writer, not_found, refusal_of
 from capstream.kernel.json import Json, JsonError
@@ -47,7 +49,7 @@ def handlers(
 ) -> dict[str, Handler]:
     """Return operationId -> handler. `in_use` and `namespace_exists` ask the services above this one."""
     writer = Writer(registry, in_use)
-    resources = _Resources(registry, writer, strict_accept)
+    resources = _Resources(registry, writer, strict_accept, ShownCache(registry))
     descriptors = _Descriptors(registry, DescriptorWriter(registry, namespace_exists), strict_accept)
     rpc = Rpc(registry, writer)
     found: dict[str, Handler] = {
@@ -65,6 +67,7 @@ def handlers(
         "retrieveAuditLog": lambda call: Answer(body=rpc.audit_log(call.sandbox.id, call.params["id"])),
         "retrieveSampleData": lambda call: _sample(rpc, call),
         "importResource": lambda call: Answer(body=rpc.load(call, call.json())),
+        "csvToSchema": lambda call: Answer(body=schema_from_csv(registry, call)),
         "importResourceThroughExport": lambda call: Answer(body=rpc.load(call, call.json())),
     }
     for name, operations in _OPERATIONS.items():
@@ -118,6 +121,7 @@ class _Resources:
     registry: SchemaRegistry
     writer: Writer
     strict: bool
+    lookups: ShownCache
 
     def all(self, kind: str, call: Call) -> Answer:
         container = _container(call)
@@ -146,7 +150,7 @@ class _Resources:
         document = self._found(kind, call)
         if form.major != "1" and form.major != str(document["version"]).partition(".")[0]:
             raise not_found(kind, call.params["id"], form.version)
-        return _sent(shown(self.registry, call.sandbox.id, document, form), form)
+        return _sent(self.lookups.body(call.sandbox.id, document, form), form)
 
     def create(self, kind: str, call: Call) -> Answer:
         _writable(call)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from capstream.aep.data_prep.compiler import Program, compile_set, rows_of
+from capstream.aep.data_prep.compiler import Program, compile_mapping_set
 from capstream.aep.data_prep.model import MappingSets
 from capstream.aep.flow_service.model import Route
 from capstream.kernel.json import Json
@@ -49,6 +49,6 @@ class SynchronousValidation:
             if len(self._compiled) >= _MOST_COMPILED:
                 self._compiled.clear()
             stored = self._mapping_sets.get(sandbox_id, route.mapping_id, route.mapping_version) if route.mapping_id else None
-            program = compile_set(rows_of(stored), schema) if stored else None
+            program = compile_mapping_set(stored, schema) if stored else None
             self._compiled[key] = (program, compile_validator(schema))
         return self._compiled[key]

@@ -6,6 +6,7 @@ Source: capillary.md 7.7 ("Forms, everywhere"), xdm.md 9 (types and lengths).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -62,7 +63,8 @@ def amount(value: Json, _scope: Scope) -> int | float | None:
 
 def points(value: Json, _scope: Scope) -> int | float | None:
     """Return points: at most three decimals."""
-    if type(value) is float and value.is_integer() and -1e12 < value < 1e12:
+    kind = type(value)
+    if (kind is int or (kind is float and value.is_integer())) and -1e12 < value < 1e12:
         return int(value)
     return values.points(value)
 
@@ -100,14 +102,24 @@ def moment(value: Json, scope: Scope) -> str | None:
 
 def last_day(value: Json, scope: Scope) -> str | None:
     """Return the end of a day that ends something; "never" is left out."""
-    day = times.day_of(value)
-    return None if day is None or times.is_never(day) else times.end_of_day(day, scope.zone)
+    return _end(value, scope.zone) if type(value) is str else times.day_of(value)
 
 
 def first_day(value: Json, scope: Scope) -> str | None:
     """Return the start of a day that begins something or on which something happened."""
-    day = times.day_of(value)
-    return None if day is None or times.is_never(day) else times.start_of_day(day, scope.zone)
+    return _start(value, scope.zone) if type(value) is str else times.day_of(value)
+
+
+@lru_cache(maxsize=4096)  # few days are named, and again and again
+def _end(text: str, zone: str) -> str | None:
+    day = times.day_of(text)
+    return None if day is None or times.is_never(day) else times.end_of_day(day, zone)
+
+
+@lru_cache(maxsize=4096)
+def _start(text: str, zone: str) -> str | None:
+    day = times.day_of(text)
+    return None if day is None or times.is_never(day) else times.start_of_day(day, zone)
 
 
 def code(value: Json, scope: Scope) -> str | None:
@@ -188,7 +200,8 @@ def sum_of(value: Json, member: str) -> int:
     result = 0
     for index, element in enumerate(value):
         if type(element) is dict and (found := element.get(member)) is not None:
-            if type(found) is float and found.is_integer() and -1e12 < found < 1e12:
+            kind = type(found)
+            if (kind is int or (kind is float and found.is_integer())) and -1e12 < found < 1e12:
                 result += int(found) * 1000
                 continue
             try:

@@ -118,9 +118,7 @@ def _facts(draft: Draft, customer_id: str) -> dict[str, Json]:
         facts["apiRequestId"] = event.api_request_id
     if event.loyalty_event_id is not None:
         facts["loyaltyEventId"] = event.loyalty_event_id
-    for name in ("eventId", "refId", "apiRequestId", "loyaltyEventId"):
-        if len(facts.get(name, "")) > MAX_ID:
-            raise Unfit(f"is longer than {MAX_ID} characters").under(name)
+    _check_lengths(facts)
     facts["createdAt"] = rfc3339(event.created_at_ms)
     facts["receivedAt"] = rfc3339(event.received_ms)
     if draft.trigger_name is not None or draft.trigger:
@@ -135,6 +133,15 @@ def _facts(draft: Draft, customer_id: str) -> dict[str, Json]:
         if draft.program_name is not None:
             program["name"] = draft.program_name[:255]
     return facts
+
+
+_LIMITED = ("eventId", "refId", "apiRequestId", "loyaltyEventId")
+
+
+def _check_lengths(facts: Mapping[str, Json]) -> None:
+    for name in _LIMITED:
+        if name in facts and len(facts[name]) > MAX_ID:
+            raise Unfit(f"is longer than {MAX_ID} characters").under(name)
 
 
 def _place(draft: Draft, body: dict[str, Json], capillary: dict[str, Json]) -> None:

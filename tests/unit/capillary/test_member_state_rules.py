@@ -8,9 +8,9 @@ import pytest
 
 from capstream.capillary import lots
 from capstream.capillary.enrichment import Answered, Failed
-from capstream.capillary.ledger import Fact, Op
+from capstream.capillary.ledger import Book, Fact, Op
 from capstream.capillary.lots import Lot, Schedule
-from capstream.capillary.state import LOG_KEPT_MS, LOG_LIMIT, MemberState, dump, load, meet, record
+from capstream.capillary.state import LOG_KEPT_MS, LOG_LIMIT, MemberState, absorb, dump, load, meet, record
 
 Published = Callable[..., dict[str, Any]]
 AT = 1_730_000_000_000
@@ -207,3 +207,26 @@ def test_reminder_states_the_entry_of_its_day() -> None:
     assert sum(lot.points for lot in schedule.lots) == 15
     lots.state(schedule, 40, "2024-11-30", 7)
     assert schedule.lots[-1].points == 7
+
+
+def test_members_merged_into_each_other_and_then_away_do_not_go_in_circles(desk: Any, published: Published) -> None:
+    def merge(survivor: int, victim: int, event_id: str, at: int) -> dict[str, Any]:
+        names = {"survivorCustomerIdentifiers": {"customerId": survivor}, "victimCustomerIdentifiers": {"customerId": victim}}
+        return published("loyaltyCustomerMerge", survivorCustomerLoyaltySummary=[], _eventId=event_id, _createdAt=at, **names)
+
+    desk.take(published("pointsRedeemed", customerIdentifiers={"customerId": 2}, _eventId="spent", _createdAt=AT))
+    desk.take(merge(1, 2, "one", AT + 1))
+    desk.take(merge(2, 1, "back", AT + 2))
+    desk.take(merge(3, 1, "away", AT + 3))
+    book = desk.state("3").book
+    assert (book.holder("1"), book.holder("2")) == ("", "")
+    assert list(book.ledgers) == [""]
+
+
+def test_a_merge_back_inside_a_checkpoint_does_not_go_in_circles() -> None:
+    survivor, victim = MemberState(), MemberState()
+    book = Book(absorbed={"2": "", "1": "2"})
+    victim.base, victim.base_at = msgspec.msgpack.encode(book), AT
+    absorb(survivor, victim, "1")
+    assert survivor.book.holder("2") == "1"
+    assert survivor.book.holder("1") == "1"

@@ -8,7 +8,7 @@ import pytest
 from control_plane import EVENT_SCHEMA, PROFILE_SCHEMA, ControlPlane
 
 from capstream.aep.data_prep import api
-from capstream.aep.data_prep.model import MappingSets
+from capstream.aep.data_prep.model import MappingSets, Usage
 from capstream.storage.sqlite import SqliteDocuments
 
 BASE = "/data/foundation/conversion"
@@ -19,14 +19,16 @@ class Plane(ControlPlane):
     """A control plane with Data Prep."""
 
     def __init__(self, folder: Path) -> None:
-        self.used: set[str] = set()
+        self.used: dict[str, Usage] = {}
         super().__init__(folder)
         self.sets = MappingSets(self.documents)
 
     def _services(self) -> dict[str, Any]:
         sets = MappingSets(self.documents)
         services: dict[str, Any] = super()._services()
-        return services | {"data_prep": api.handlers(sets, self.schemas, in_use=lambda _sandbox, one: one in self.used)}
+        return services | {
+            "data_prep": api.handlers(sets, self.schemas, usage=lambda _sandbox, one: self.used.get(one, Usage.FREE))
+        }
 
     def ok(self, method: str, path: str, body: Any = None, status: int = 200, **options: Any) -> Any:
         answer = self.call(method, BASE + path, **({} if body is None else {"json": body}), **options)
@@ -117,7 +119,7 @@ def test_single_mappings_make_versions(plane: Plane) -> None:
 
 def test_delete_unless_a_flow_uses_the_set(plane: Plane) -> None:
     identity = plane.add(ROW)["id"]
-    plane.used.add(identity)
+    plane.used[identity] = Usage.USED
     assert plane.refused("DELETE", f"/mappingSets/{identity}")[:2] == (409, "MAPPER-3041-409")
     plane.used.clear()
     plane.ok("DELETE", f"/mappingSets/{identity}", status=204)

@@ -104,6 +104,14 @@ def test_every_request_carries_at_most_five_hundred_records(rig: Rig, make_event
     assert len(rig.edge.events()) == len(rig.edge.profiles()) == 1200
 
 
+def test_batches_grow_while_they_come_out_full_and_no_further(rig: Rig, make_event: Any) -> None:
+    rig.receive(*(make_event(number) for number in range(1, 121)))
+    rig.drain(read_ahead=10)
+    sizes = [len(messages) for flow, messages in rig.edge.requests if flow == EVENT]
+    assert sizes == [10, 10, 20, 40, 40]
+    assert len(rig.edge.accepted[PROFILE]) == 5, "one snapshot of the member in each batch"
+
+
 def test_small_batches_give_the_same_result_as_large_ones(rig: Rig, make_event: Any) -> None:
     rig.receive(*(make_event(number, customer=900 + number % 7) for number in range(1, 101)))
     rig.drain(read_ahead=9)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from capstream.aep.call import Answer, ApiError, Call, Caller, Operation, Sandbox
+from capstream.aep.call import Answer, ApiError, Call, Caller, Handler, Operation, Sandbox
 from capstream.aep.operations import load
 from capstream.aep.routing import Router
 from capstream.aep.schema_registry.api import handlers
@@ -31,19 +31,21 @@ class Registry:
     strict: bool = False
     sandbox: Sandbox = PROD
     router: Router = field(default_factory=lambda: Router(load()))
+    tables: dict[bool, dict[str, Handler]] = field(default_factory=dict)
 
-    def send(self, method: str, path: str, body: Json = None, *, accept: str = "", query: str = "") -> Answer:
+    def send(
+        self, method: str, path: str, body: Json = None, *, accept: str = "", query: str = "", content_type: str = ""
+    ) -> Answer:
         match = self.router.match(method, BASE + path)
         assert match.operation is not None, f"{method} {path} is no operation"
         self.now_ms += 1000
-        table = handlers(
-            self.model,
-            in_use=lambda _sandbox, uri: uri in self.used,
-            namespace_exists=lambda _sandbox, code: code.lower() in self.namespaces,
-            strict_accept=self.strict,
-        )
+        table = self._handlers()
         try:
-            return table[match.operation.id](self._call(match.operation, match.params, match.path, body, accept, query))
+            return table[match.operation.id](
+                self._call(
+                    match.operation, match.params, match.path, body, {"accept": accept, "content-type": content_type}, query
+                )
+            )
         except ApiError as error:
             return error.answer
 
@@ -58,7 +60,18 @@ class Registry:
         assert answer.status >= 400, answer.body
         return str(answer.body["type"]).rsplit("XDM-", 1)[1]
 
-    def _call(self, operation: Operation, params: Any, path: str, body: Json, accept: str, query: str) -> Call:
+    def _handlers(self) -> dict[str, Handler]:
+        """Return the operations, built once as in a server."""
+        if self.strict not in self.tables:
+            self.tables[self.strict] = handlers(
+                self.model,
+                in_use=lambda _sandbox, uri: uri in self.used,
+                namespace_exists=lambda _sandbox, code: code.lower() in self.namespaces,
+                strict_accept=self.strict,
+            )
+        return self.tables[self.strict]
+
+    def _call(self, operation: Operation, params: Any, path: str, body: Json, headers: dict[str, str], query: str) -> Call:
         pairs = [tuple(part.partition("=")[::2]) for part in query.split("&") if part]
         return Call(
             operation=operation,
@@ -66,8 +79,8 @@ class Registry:
             path=path,
             params=params,
             query=pairs,
-            headers={"accept": accept},
-            body=b"" if body is None else dumps(body),
+            headers=headers,
+            body=body if isinstance(body, bytes) else b"" if body is None else dumps(body),
             caller=Caller(org_id="A1B2@AdobeOrg", client_id="client", user_id="user@techacct"),
             sandbox=self.sandbox,
             base_url="http://localhost:8080",

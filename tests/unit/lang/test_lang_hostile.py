@@ -1,0 +1,150 @@
+"""Expressions that want to hurt are refused by limits that are counted, not timed."""
+
+from typing import Any
+
+import pytest
+
+from capstream.lang import matching
+from capstream.lang.diagnostics import Code, Fail
+from capstream.lang.expression import FAILURES, CheckError, compile_expression
+from capstream.lang.hierarchy_functions import MAX_CALLS, MAX_WORK, Budget
+from capstream.lang.scanner import MAX_DEPTH, MAX_LENGTH
+from capstream.lang.values import settled
+
+BIG = "a" * 600_000
+
+
+def run(expression: str, **record: Any) -> tuple[Any, Budget]:
+    budget = Budget()
+    return settled(compile_expression(expression).run(record, 0, budget, str)), budget
+
+
+def refused(expression: str, **record: Any) -> tuple[str, Budget]:
+    budget = Budget()
+    with pytest.raises(FAILURES) as caught:
+        settled(compile_expression(expression).run(record, 0, budget, str))
+    return str(caught.value), budget
+
+
+LONG = [
+    "1" + "+1" * 50_000,
+    "a" * 100_000,
+    '"' + "x" * 100_000,
+    " " * 100_000,
+    "/*" + "x" * 100_000,
+    "${" * 50_000,
+    '"' + "\\" * 100_000,
+]
+DEEP = [
+    "(" * 1000 + "1" + ")" * 1000, "[" * 1000, "{" * 1000, "lower(" * 600 + "a" + ")" * 600, "!" * 1000 + "1",
+    "not " * 1000 + "1",
+    "a?" * 800 + "1" + ":1" * 800, "a[" * 1000 + "0" + "]" * 1000, "a" + ".trim()" * 500, "1" + "+1" * 1000, "a" + "||a" * 1000,
+    "f(a,x->" * 500 + "1" + ")" * 500,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", LONG, ids=lambda text: text[:6])
+def test_100_kilobytes_are_refused_unread(expression: str) -> None:
+    with pytest.raises(CheckError) as caught:
+        compile_expression(expression)
+    (finding,) = caught.value.diagnostics
+    assert finding.code is Code.TOO_LONG
+    assert f"the limit is {MAX_LENGTH}" in finding.message
+    assert "split it" in finding.hint
+
+
+@pytest.mark.parametrize("expression", DEEP, ids=lambda text: text[:8])
+def test_1000_levels_are_refused(expression: str) -> None:
+    with pytest.raises(CheckError) as caught:
+        compile_expression(expression)
+    finding = caught.value.diagnostics[0]
+    assert finding.code in {Code.TOO_DEEP, Code.TOO_LONG}
+    assert str(MAX_DEPTH) in finding.message or str(MAX_LENGTH) in finding.message
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+b", "(a|a)*b", "(?:a|aa)+c", "(a*)*b", "((a+)+)+$"])
+@pytest.mark.parametrize("expression", ["matches_regex(s, p)", "s =~ p", "s.matches(p)", "extract_regex(s, p)", "explode(s, p)"])
+def test_regular_expressions_that_explode_end(pattern: str, expression: str) -> None:
+    try:
+        run(expression, s="a" * 40 + "!", p=pattern)
+    except Fail as error:
+        assert "took longer than" in str(error)  # noqa: PT017 - the engine solves some of them, and may learn to solve more
+
+
+HUGE = [
+    "((((a{100}){100}){100}){100})", "a{1000000000}", "(a{1000}){1000}", "a{99999}", "(?x)#[\n((a{999}){999}){999}#]",
+    "(b{1000}[(]a){1000}", "(?:(?#[)a{999}){999}", "(a?){1000}", "a?" * 1000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", HUGE)
+def test_patterns_that_would_be_written_out_huge_are_refused_before_they_are_compiled(pattern: str) -> None:
+    assert matching.weight(pattern) > matching.MAX_WEIGHT
+    reason, _ = refused("matches_regex('a', p)", p=pattern)
+    assert "repeats more than" in reason
+
+
+@pytest.mark.parametrize(
+    ("pattern", "weight"),
+    [("abc", 3), ("a{3}b", 4), (r"\d{4}-\d{2}", 7), ("(ab){3}", 6), ("[a-z{9}]{2}", 2), ("a{,5}", 5), ("a*", 5), (r"\({3}", 3)],
+)
+def test_the_weight_of_a_pattern(pattern: str, weight: int) -> None:
+    assert matching.weight(pattern) == weight
+
+
+GREEDY = [
+    "1..999999999999", "1..-999999999999", "size_of(1..500000)", "size_of([1..200000, 1..200000])",
+    "lpad('a', 999999999999, 'x')",
+    "rpad('a', 1048577, 'x')", "concat(s, s)", "s + s", "join(s, ['a', 'b', 'c'])", "replacestr(s, 'a', s)", "s.replace('a', s)",
+    "s.replaceAll('a', s)", "s.concat(s)", "explode(s, '')", "1 << 999999999", "instr(s, s.substring(300000), 0, 600000)",
+    "array_to_string(s, ['a', 'b', 'c'])", "get_url_encoded(cups)", "[s, s]", "to_object('a', s, 'b', s)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", GREEDY)
+def test_huge_results_are_refused(expression: str) -> None:
+    reason, _ = refused(expression, s=BIG, cups="☕" * 200_000)
+    assert any(word in reason for word in ("1 MiB", "Too much work", "too far", "Cannot shift", "took longer"))
+
+
+IN_LAMBDAS = [
+    "size_of(transformArray(l, x -> lpad('a', 1000000, 'b')))",
+    "transformArray(l, x -> size_of(1..100000))",
+    "transformArray(l, x -> size_of(concat(s, '')))",
+    "transformArray(l, x -> sha512(s))",
+    "filterArray(l, x -> x =~ l)",
+    "filterArray(l, x -> l.contains(x))",
+    "transformArray(l, x -> size_of(o[*].v))",
+    "transformArray(l, x -> [x, x, x, x, x, x, x, x, x, x, x, x])",
+    "transformArray(l, x -> {'a': x, 'b': {'c': x}, 'd': [x, x, x]})",
+    "transformArray(l, x -> explode(s, 'b'))",
+    "transformArray(l, x -> s.toUpperCase())",
+]
+
+
+@pytest.mark.parametrize("expression", IN_LAMBDAS)
+def test_loops_of_large_values_use_up_the_work_of_the_record(expression: str) -> None:
+    reason, budget = refused(expression, l=list(range(50_000)), s=BIG, o=[{"v": at} for at in range(50_000)])
+    assert "Too much work" in reason
+    assert budget.left >= 0  # long before the calls are used up
+    assert -3 * MAX_WORK < budget.work < 0
+
+
+def test_nested_loops_use_up_the_calls() -> None:
+    reason, budget = refused("transformArray(l, x -> transformArray(l, y -> 1))", l=list(range(1000)))
+    assert f"More than {MAX_CALLS} lambda calls" in reason
+    assert budget.left < 0
+
+
+def test_ordinary_loops_are_far_from_the_limit() -> None:
+    lines = [{"sku": f"SKU-{at}", "quantity": at, "price": "1.50"} for at in range(1000)]
+    found, budget = run(
+        "transformArray(filterArray(l, x -> x.quantity > 0), x -> {'s': lower(trim(x.sku)), 'p': x.quantity * x.price})", l=lines
+    )
+    assert len(found) == 999
+    assert budget.work > MAX_WORK * 0.8
+
+
+def test_a_padding_of_usual_length_and_a_usual_range() -> None:
+    assert run("lpad('7', 12, '0')")[0] == "0" * 11 + "7"
+    assert run("size_of(1..100000)")[0] == 100_000
