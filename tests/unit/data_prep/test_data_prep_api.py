@@ -339,3 +339,33 @@ def test_sets_survive_a_restart(plane: Plane, tmp_path: Path) -> None:
     reopened.close()
     assert stored is not None
     assert stored["mappings"][0]["source"] == "member"
+
+
+def test_a_set_is_published_while_an_enabled_flow_uses_it(plane: Plane) -> None:
+    one, other = plane.add(ROW)["id"], plane.add(ROW)["id"]
+    plane.used.update({one: Usage.PUBLISHED, other: Usage.USED})
+    assert [plane.ok("GET", f"/mappingSets/{each}")["status"] for each in (one, other)] == ["PUBLISHED", "DRAFT"]
+    assert [each["id"] for each in plane.ok("GET", "/mappingSets?property=status==PUBLISHED")["data"]] == [one]
+    assert plane.refused("DELETE", f"/mappingSets/{one}")[:2] == (409, "MAPPER-3041-409")
+
+
+def test_sources_are_checked_against_the_sample_and_destinations_against_the_schema(plane: Plane) -> None:
+    sample = plane.ok("POST", "/samples", {"sampleData": '{"member": {"number": 1}}'})["id"]
+    body = posted(row("member.numbr", "_id"), row("member.number", "repositoryCreatdBy"), inputSchema={"sampleId": sample})
+    unknown_source, unknown_target = plane.ok("POST", "/mappingSets/validate", body)["validationResponse"]
+    assert unknown_source["status"] == "SUCCESS"
+    assert unknown_source["errors"][0]["exception"] == "member.numbr does not exist in the source; did you mean member.number?"
+    assert unknown_target["status"] == "FAILED"
+    assert "did you mean repositoryCreatedBy?" in unknown_target["errors"][0]["exception"]
+    assert plane.refused("POST", "/mappingSets?validate=true", body)[1] == "MAPPER-3002-400"
+
+
+def test_no_destination_is_suggested_twice_and_the_best_come_first(plane: Plane) -> None:
+    text = '{"first_name": "a", "firstName": "b", "person": {"name": {"firstName": "c"}}, "loyalty": {"points": 1}}'
+    sample = plane.ok("POST", "/samples", {"sampleData": text})["id"]
+    person = "https://ns.adobe.com/xdm/context/profile-person-details"
+    found = plane.ok("GET", f"/mappingSets/suggestion?schemaId={person}&sampleId={sample}")["mappings"]
+    scores = [one["matchScore"] for one in found]
+    assert scores == sorted(scores, reverse=True)
+    assert len({one["destination"] for one in found}) == len(found)
+    assert (found[0]["source"], found[0]["destination"]) == ("person.name.firstName", "person.name.firstName")
