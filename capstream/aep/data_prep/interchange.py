@@ -153,8 +153,8 @@ def _csv_lines(content: bytes) -> Iterator[tuple[str, list[str]]]:
 
 
 def _sheet_lines(content: bytes) -> Iterator[tuple[str, list[str]]]:
-    from openpyxl import load_workbook  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import, and hardly anybody needs it
-    from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[import-untyped]  # noqa: PLC0415
+    from openpyxl import load_workbook  # noqa: PLC0415 - slow to import, and hardly anybody needs it
+    from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415
 
     try:
         sheet = load_workbook(io.BytesIO(content), read_only=True, data_only=True).worksheets[0]
