@@ -13,7 +13,7 @@ test: $(VENV)/.dev  ## lint, types, architecture, every test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest -n 2 $(ARGS)
 
 setup: $(VENV)/.run  ## prepare .venv; the command is then .venv/bin/capstream
 
