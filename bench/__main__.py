@@ -218,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load run")
     parser.add_argument("--only", default="", help="letters of the measurements, e.g. ab; p = the parts")
+    parser.add_argument("--write", action="store_true", help="write the page after a part of the measurements too")
     arguments = parser.parse_args()
     wanted = arguments.only or "gabcdfp"
     seconds = arguments.seconds
@@ -238,7 +239,7 @@ def main() -> None:
             rows += fresh
             for row in fresh:
                 print(" | ".join(row), flush=True)
-    if not arguments.only:
+    if arguments.write or not arguments.only:
         _write(rows)
 
 
