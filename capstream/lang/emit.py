@@ -30,7 +30,7 @@ from capstream.lang.nodes import (
     Variable,
 )
 from capstream.lang.operators import BINARY, BOOLEAN, LAZY, MATCHING, UNARY
-from capstream.lang.paths import flat_key, has_path, path_text, read, read_record, run_steps
+from capstream.lang.paths import first_star, flat_key, has_path, path_text, read, read_record, run_steps
 from capstream.lang.signatures import Function, Needs, bind
 from capstream.lang.values import text, truth
 
@@ -101,6 +101,7 @@ class Emitter:
 
     env: Environment
     paths: PathSource = from_record
+    binds_star: bool = False  #: `paths` gives one element for the leftmost `[*]` of a path
     needs: set[Needs] = field(default_factory=set)
     scope: dict[str, str] = field(default_factory=dict)
 
@@ -206,8 +207,8 @@ class Emitter:
                 return self._lazy("?", node.args)
             case "decode":
                 return self._decode(node)
-            case "contains_key" | "is_set" if isinstance(node.args[0], Path) and node.args[0].base is None:
-                return f"{self.env.bind('f', has_path)}(r, {self.steps(node.args[0].steps)})"
+            case "contains_key" | "is_set" if isinstance(node.args[0], Path):
+                return self._exists(node.args[0])
             case "object_to_map" if len(node.args) == 2 and _bare_name(node.args[1]):
                 return self._keyed(node, function)
             case "uuid" | "guid":
@@ -224,6 +225,17 @@ class Emitter:
         if function.needs is not Needs.NOTHING:
             return self._kept(f"{self.env.bind('f', bound(function))}({arguments})")
         return self._applied(bound(function), arguments, matches=node.name in _MATCHING_FUNCTIONS)
+
+    def _exists(self, path: Path) -> str:
+        """Write the look-up of a bare path: in the record, in the element a row iterates over, or in the value it starts from."""
+        exists = self.env.bind("f", has_path)
+        if path.base is not None:
+            return f"{exists}({self.source(path.base)}, {self.steps(path.steps)})"
+        star = first_star(path.steps) if self.binds_star else None
+        if star is None or star + 1 == len(path.steps):
+            return f"{exists}(r, {self.steps(path.steps)})"
+        element = self.paths(Path(None, path.steps[: star + 1], path.span), self)
+        return f"{exists}({element}, {self.steps(path.steps[star + 1 :])})"
 
     def _keyed(self, node: Call, function: Function) -> str:
         """Write `object_to_map(array, name)`: the bare name is the name itself, unless the first argument is a key."""

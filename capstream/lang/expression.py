@@ -57,7 +57,7 @@ def compile_expression(text: str) -> Expression:
 def compile_node(node: Node, *, paths: PathSource = from_record, index: str = "") -> Expression:
     """Return the function of a checked tree; `index` names a last parameter that `paths` uses."""
     env = Environment()
-    body = Emitter(env, paths).source(node)
+    body = Emitter(env, paths, binds_star=bool(index)).source(node)
     parameters = "r, n, b, u, i" if index else "r, n, b, u"
     source = f"def expression({parameters}):\n    return {body}\n"
     return Expression(node, source, define(source, env.names, "expression"))

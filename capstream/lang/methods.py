@@ -29,7 +29,12 @@ def _char_at(receiver: str, at: Json) -> str:
 
 
 def _equals_ignore_case(receiver: str, other: Json) -> bool:
-    return other.__class__ is str and receiver.casefold() == other.casefold()
+    """Say whether two texts differ in case only, character by character as Java does: "ß" is not "SS"."""
+    if other.__class__ is not str or len(receiver) != len(other):
+        return False
+    return all(
+        one == two or one.upper() == two.upper() or one.lower() == two.lower() for one, two in zip(receiver, other, strict=True)
+    )
 
 
 def _java_replacement(replacement: str, match: matching.Found) -> str:
@@ -79,8 +84,9 @@ def _literal_replace(receiver: str, find: Json, replacement: Json) -> str:
 
 def _split(receiver: str, pattern: Json) -> list[str]:
     parts = matching.split(receiver, text(pattern))
-    while len(parts) > 1 and not parts[-1]:
-        parts.pop()
+    if len(parts) > 1:  # as in Java, only a text that was split loses its empty parts at the end, if need be all of them
+        while parts and not parts[-1]:
+            parts.pop()
     return parts
 
 
@@ -120,8 +126,8 @@ _ARRAY: dict[str, Callable[..., Json]] = {
     "indexOf": _list_index,
 }
 _MAP: dict[str, Callable[..., Json]] = {
-    "get": lambda receiver, key: element(receiver, key if key.__class__ is str else text(key)),
-    "containsKey": lambda receiver, key: text(key) in receiver,
+    "get": lambda receiver, key: None if key is None else element(receiver, key if key.__class__ is str else text(key)),
+    "containsKey": lambda receiver, key: key is not None and text(key) in receiver,
     "size": len,
     "isEmpty": lambda receiver: not receiver,
     "keySet": list,
@@ -149,6 +155,9 @@ ARITIES = {
 }  # fmt: skip
 
 
+_NULL_ARGUMENT = frozenset({"equals", "equalsIgnoreCase", "contains", "indexOf"})
+"""Methods that look for null, or compare with it. A map has nothing under a null key."""
+
 COSTLY_METHODS = frozenset({"matches", "replaceAll", "replaceFirst", "split"})
 """Methods that run a regular expression."""
 
@@ -171,7 +180,7 @@ def call_method(receiver: Json, name: str, *args: Json) -> Json:
     for table in tables:
         method = table.get(name)
         if method is not None:
-            if any(arg is None for arg in args) and name not in {"equals", "equalsIgnoreCase", "contains", "indexOf"}:
+            if any(arg is None for arg in args) and table is not _MAP and name not in _NULL_ARGUMENT:
                 raise Fail(f"Argument of {name} is null")
             try:
                 return method(receiver, *args)

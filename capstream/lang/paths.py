@@ -75,6 +75,11 @@ def is_plain(steps: Sequence[Step]) -> bool:
     return all(isinstance(step, Name) for step in steps)
 
 
+def first_star(steps: Sequence[Step]) -> int | None:
+    """Return the position of the leftmost wildcard, or None."""
+    return next((at for at, step in enumerate(steps) if isinstance(step, Star)), None)
+
+
 def flat_key(steps: Sequence[Step]) -> str | None:
     """Return the root key that stands for the whole path when its first step does not exist, or None."""
     if len(steps) < 2 or not is_plain(steps):

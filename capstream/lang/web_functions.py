@@ -146,13 +146,10 @@ def aa_get_event_value(events: str, name: str) -> str | None:
 
 def product_part(products: str, position: int) -> list[str | None]:
     """Return one part of every product, null where it is empty or absent."""
-    parts = [product.strip().split(";") for product in _products(products)]
+    if not products.strip():
+        return []
+    parts = [product.strip().split(";") for product in products.split(",")]
     return [(part[position] or None) if position < len(part) else None for part in parts]
-
-
-def _products(products: str) -> list[str]:
-    # A comma in front of a product only separates; the part list of a product never ends in one.
-    return [product for product in products.split(",") if product.strip()]
 
 
 def _named(parts: list[str | None], name: str, *, identified: bool) -> list[str | None]:

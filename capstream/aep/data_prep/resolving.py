@@ -9,8 +9,8 @@ from capstream.lang.diagnostics import Fail
 from capstream.lang.emit import Emitter, from_record
 from capstream.lang.expression import FAILURES, NewId, compile_node
 from capstream.lang.hierarchy_functions import Budget
-from capstream.lang.nodes import Node, Path, Star, Step
-from capstream.lang.paths import MISSING, RunStep, element, flat_key, read, run_steps
+from capstream.lang.nodes import Node, Path
+from capstream.lang.paths import MISSING, RunStep, element, first_star, flat_key, read, run_steps
 from capstream.lang.values import settled
 
 
@@ -86,11 +86,6 @@ def _per_element(plan: RowPlan, node: Node) -> Resolve:
         return result
 
     return resolve_each
-
-
-def first_star(steps: Sequence[Step]) -> int | None:
-    """Return the position of the leftmost wildcard, or None."""
-    return next((at for at, step in enumerate(steps) if isinstance(step, Star)), None)
 
 
 def starred(record: dict[str, Json], prefix: Sequence[RunStep]) -> list[Json] | None:

@@ -12,8 +12,8 @@ from capstream.lang.check import static_type
 from capstream.lang.dates import RFC3339
 from capstream.lang.emit import Emitter, from_record
 from capstream.lang.expression import FAILURES
-from capstream.lang.nodes import Literal, Name, Path, Star
-from capstream.lang.paths import flat_key, path_text, read, run_steps
+from capstream.lang.nodes import Literal, Name, Path
+from capstream.lang.paths import first_star, flat_key, path_text, read, run_steps
 from capstream.lang.signatures import Needs, Type
 from capstream.lang.values import settled
 
@@ -77,7 +77,7 @@ class RowWriter:
         """Return the source of an expression's value."""
 
         def source(path: Path, emitter: Emitter) -> str:
-            star = next((at for at, step in enumerate(path.steps) if isinstance(step, Star)), None)
+            star = first_star(path.steps)
             if star is not None and scope.element and plan.per_element:
                 rest = Path(None, path.steps[star + 1 :], path.span)
                 if not rest.steps:
@@ -89,7 +89,7 @@ class RowWriter:
                 return self.top.declare(emitter.env, path.steps, flat_key(path.steps)).variable  # type: ignore[arg-type]
             return from_record(path, emitter)
 
-        emitter = Emitter(self.code.env, source)
+        emitter = Emitter(self.code.env, source, binds_star=bool(scope.element) and plan.per_element)
         assert plan.node is not None  # noqa: S101 - expression rows have one
         text = emitter.source(plan.node)
         self.needs |= emitter.needs
