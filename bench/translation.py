@@ -8,10 +8,13 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
-from capstream.capillary.events import NormalisedEvent, normalise, peek
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.normalise import normalise, peek
 from capstream.capillary.programs import Programs
-from capstream.capillary.state import MemberState, dump, load
-from capstream.capillary.translate import Translated, TranslationConfig, profile_payload, translate
+from capstream.capillary.records import MemberState
+from capstream.capillary.results import Translated
+from capstream.capillary.state import dump, load
+from capstream.capillary.translate import TranslationConfig, profile_payload, translate
 from capstream.kernel.json import dumps
 
 _CASES = Path(__file__).resolve().parents[1] / "cases" / "capillary-events"

@@ -2,29 +2,17 @@
 
 from collections.abc import Iterator, Mapping, MutableMapping
 
-import msgspec
-
 from capstream.capillary import times
 from capstream.capillary.identities import Found, read_identities
-from capstream.capillary.ledger import ADJUSTED, BALANCES, EXPIRED, LIFETIME, POINTS, PROMISED, REDEEMED, RETURNED, Op, Operation
+from capstream.capillary.ledger import ADJUSTED, BALANCES, EXPIRED, LIFETIME, POINTS, PROMISED, REDEEMED, RETURNED, Op
 from capstream.capillary.payloads.draft import section
-from capstream.capillary.payloads.forms import Scope, named_values
+from capstream.capillary.payloads.forms import named_values
+from capstream.capillary.payloads.records import Scope
 from capstream.capillary.programs import Programs
+from capstream.capillary.results import Reading
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id, milli, text, whole
 from capstream.kernel.json import Json
-
-
-class Reading(msgspec.Struct):
-    """What answers say about a member: identities and attributes beside operations on the ledger, all as of the answer."""
-
-    operations: list[Operation] = msgspec.field(default_factory=list)
-    identities: Found = msgspec.field(default_factory=dict)
-    attributes: dict[str, Json] = msgspec.field(default_factory=dict)
-    custom: dict[str, str] = msgspec.field(default_factory=dict)
-    extended: dict[str, str] = msgspec.field(default_factory=dict)
-    joined: int | None = None
-    tier_names: list[tuple[str, int, str]] = msgspec.field(default_factory=list)
 
 
 def read_answer(kind: str, body: Json, scope: Scope, programs: Programs, config: TranslationConfig) -> Reading:

@@ -5,11 +5,13 @@ Source: capillary.md 7.7 (profile column).
 
 from collections.abc import Mapping
 
-from capstream.capillary.payloads.draft import Draft, section
+from capstream.capillary.payloads.draft import section
 from capstream.capillary.payloads.forms import amount, code, identifier, moment, named_values, text
 from capstream.capillary.payloads.parts import read
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.timing import registration_ms
-from capstream.capillary.state import MemberState, Register, put, put_badge, put_coupon
+from capstream.capillary.records import MemberState, Register
+from capstream.capillary.state import put, put_badge, put_coupon
 from capstream.kernel.json import Json
 
 _word, _name, _note = text(64), text(255), text(1024)

@@ -4,71 +4,28 @@ Pure: `plan` names the calls, the relay makes them, `translate` is given the ans
 """
 
 from collections.abc import Mapping
-from typing import Literal
-
-import msgspec
 
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.identities import read_identities
 from capstream.capillary.ledger import ZERO_SEED_SLACK_MS
-from capstream.capillary.members import Key, States, members_of, resolve
+from capstream.capillary.members import members_of, resolve
 from capstream.capillary.movements import seeds_zero
 from capstream.capillary.payloads.bills import bill_type
 from capstream.capillary.payloads.draft import draft_of, section
 from capstream.capillary.payloads.profile import selected_program
 from capstream.capillary.programs import Programs
-from capstream.capillary.state import MemberState
+from capstream.capillary.records import MemberState
+from capstream.capillary.results import Answered, Answers, ApiCall, Key, Kind, States, answer_key
 from capstream.capillary.touching import shows_in_profile
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id, whole
 from capstream.kernel.json import Json
-
-Kind = Literal["C2", "C3", "C5", "C6", "C7"]
 
 BILLS = frozenset({"transactionAdded", "transactionUpdated", "retroBillAdded"})
 REPAIRED = frozenset({"pointsExpired", "manualPointsAdjustment", "loyaltyCustomerMerge"})
 RESCHEDULED = frozenset({"pointsExpiryChange", "singlePointsExpiryUpdated"})
 
 _EMBED = "points,mlp,subscriptions,expirySchedules,expiredPoints,customerStatus"
-
-
-class ApiCall(msgspec.Struct, frozen=True):
-    """One GET of Capillary's API."""
-
-    kind: Kind
-    org_id: str
-    customer_id: str
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-    required: bool = False  #: without its answer the event must not be translated
-
-    @property
-    def key(self) -> str:
-        """Return the name under which `translate` looks for the answer: kind, org, and the bill (C7) or member."""
-        subject = self.path.rpartition("/")[2] if self.kind == "C7" else self.customer_id
-        return answer_key(self.kind, self.org_id, subject)
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """The decoded body of an answer and the instant it describes (`X-Capstream-Time`, else its arrival)."""
-
-    body: Json
-    as_of_ms: int
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """A call that gave no answer after all tries."""
-
-    reason: str
-
-
-Answers = Mapping[str, Answered | Failed]
-"""ApiCall.key -> what came back. A call that was never made is simply missing."""
-
-
-def answer_key(kind: str, org_id: str, subject: str) -> str:
-    """Return the key of an answer."""
-    return f"{kind}:{org_id}:{subject}"
 
 
 def answer(answers: Answers, kind: str, org_id: str, subject: str) -> Answered | None:

@@ -1,19 +1,14 @@
-"""One Capillary webhook body, in any of its published shapes, as one normalised event.
+"""What is read of one Capillary webhook body: enough to answer it, everything, or why it is no event.
 
-`peek` reads the four members the receiver needs; `normalise` reads everything and never raises; `split` takes arrays apart.
-Source: capillary.md 1.4, 7.2. ASSUMPTION: a body that is a JSON array is a list of events (1.3).
+Source: capillary.md 1.4, 7.2.
 """
 
-import json
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 
 import msgspec
 
-from capstream.capillary.values import Unfit, decimal_id, instant, opaque_id, whole
-from capstream.capillary.vocabulary import MEMBER_OF, MEMBERS, OPAQUE, canonical_name
-from capstream.kernel.json import Json, JsonError, canonical, loads
+from capstream.kernel.json import Json
 
-_BOM = b"\xef\xbb\xbf"
 _HOUR_MS = 3_600_000
 
 
@@ -63,7 +58,7 @@ class Peek(msgspec.Struct, frozen=True):
         return (hour & 0xFFFFFFFF).to_bytes(4, "big") + blake2b(name, digest_size=16).digest()
 
 
-class _Flat(msgspec.Struct):
+class Flat(msgspec.Struct):
     """Envelope A as far as `peek` needs it; everything else is skipped without being built."""
 
     eventName: str | None = None  # noqa: N815 - Capillary's spelling
@@ -72,229 +67,3 @@ class _Flat(msgspec.Struct):
     createdAt: str | int | float | None = None  # noqa: N815
     attributes: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-_flat = msgspec.json.Decoder(_Flat)
-_array = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def split(raw: bytes) -> list[bytes]:
-    """Return the bodies in `raw`: the elements of a JSON array, or `raw` itself when it is anything else."""
-    if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"[":
-        return [raw]
-    try:
-        return [bytes(item) for item in _array.decode(raw.removeprefix(_BOM))]
-    except (JsonError, UnicodeDecodeError):
-        return [raw]
-
-
-def peek(raw: bytes) -> Peek | None:
-    """Return org, name, id and time of the event in `raw`, cheaply; None when `normalise` cannot read it either."""
-    try:
-        flat = _flat.decode(raw)
-    except (JsonError, UnicodeDecodeError):
-        return _peek_slowly(raw)
-    if flat.attributes is not msgspec.UNSET or flat.body is not msgspec.UNSET or not flat.eventName:
-        return _peek_slowly(raw)
-    try:
-        org_id, event_id = decimal_id(flat.orgId), opaque_id(flat.eventId)
-    except Unfit:
-        return _peek_slowly(raw)
-    created = instant(flat.createdAt)
-    if org_id is None or event_id is None or created is None:
-        return _peek_slowly(raw)
-    return Peek(org_id, canonical_name(flat.eventName), event_id, created, event_id)
-
-
-def _peek_slowly(raw: bytes) -> Peek | None:
-    event = normalise(raw, 0)
-    if isinstance(event, Unreadable):
-        return None
-    created = event.created_at_ms or None
-    return Peek(event.org_id, event.event_name, None if event.event_id_synthetic else event.event_id, created, event.event_id)
-
-
-def normalise(raw: bytes, received_ms: int) -> NormalisedEvent | Unreadable:
-    """Return the event in one webhook body, or why there is none.
-
-    Shape: accepts all four envelopes, stray blanks and foreign case in known member names, ids as numbers, times in seconds.
-    Errors: Unreadable INVALID_BODY (no JSON object, no name, no data) or INVALID_FIELD (no usable org).
-    Source: capillary.md 1.4.
-    """
-    raw = raw.removeprefix(_BOM)
-    try:
-        body = loads(raw)
-    except (JsonError, UnicodeDecodeError) as error:
-        return Unreadable("INVALID_BODY", f"the body is not JSON: {error}")
-    if type(body) is not dict:
-        return Unreadable("INVALID_BODY", "the body must be one JSON object")
-    notes = _Notes()
-    _clean(body, notes)
-    if notes.collided or _repeats_a_key(raw, notes.keys):
-        notes.flags.append("dup_key")
-    fields, envelope = _unwrap(body)
-    return _event(fields, envelope, received_ms, notes)
-
-
-class _Notes:
-    """What cleaning noticed: how many members there are, which were unknown, whether two fell together."""
-
-    __slots__ = ("collided", "flags", "keys", "unknown")
-
-    def __init__(self) -> None:
-        self.keys = 0
-        self.unknown: list[str] = []
-        self.flags: list[str] = []
-        self.collided = False
-
-
-def _clean(root: dict[str, Json], notes: _Notes) -> None:
-    """Give known members their canonical names, at every depth and in place; nothing is touched when all are canonical."""
-    nodes, keys, is_known = [root], 0, MEMBERS.issuperset
-    for node in nodes:  # grows while it is walked
-        keys += len(node)
-        if not is_known(node):
-            _rename(node, notes)
-        for key, value in node.items():
-            kind = type(value)
-            if kind is dict:
-                if key in OPAQUE:
-                    keys += _count_keys(value)
-                else:
-                    nodes.append(value)
-            elif kind is list:
-                for item in value:
-                    if type(item) is dict:
-                        nodes.append(item)
-                    elif type(item) is list:
-                        keys += _count_keys(item)
-    notes.keys = keys
-
-
-def _rename(node: dict[str, Json], notes: _Notes) -> None:
-    renamed: dict[str, Json] = {}
-    for key, value in node.items():
-        name = key
-        if key not in MEMBERS:
-            name = MEMBER_OF.get("".join(key.split()).lower(), key)
-            if name not in MEMBERS:
-                notes.unknown.append(key)
-        if name in renamed:
-            notes.collided = True
-        renamed[name] = value
-    node.clear()
-    node.update(renamed)
-
-
-def _count_keys(node: Json) -> int:
-    if type(node) is dict:
-        return len(node) + sum(map(_count_keys, node.values()))
-    return sum(map(_count_keys, node)) if type(node) is list else 0
-
-
-def _repeats_a_key(raw: bytes, keys: int) -> bool:
-    """Say whether an object in `raw` names a member twice (the decoder keeps the last one silently).
-
-    Every member has a colon of its own: when the body holds exactly as many colons as members were kept, none was lost. Texts
-    may hold further ones; then only those after a closing quote count.
-    """
-    if raw.count(b":") == keys or raw.count(b'":') == keys:
-        return False
-    repeated = False
-
-    def look(pairs: list[tuple[str, Json]]) -> None:
-        nonlocal repeated
-        repeated = repeated or len({key for key, _ in pairs}) < len(pairs)
-
-    json.loads(raw, object_pairs_hook=look)
-    return repeated
-
-
-def _unwrap(body: dict[str, Json]) -> tuple[dict[str, Json], str]:
-    inner = body.get("body")
-    if type(inner) is dict:
-        return inner, "D"
-    inner = body.get("attributes")
-    if type(inner) is dict:
-        outer = {key: body[key] for key in ("eventId", "eventLogId", "eventType", "timeStamp", "consumerGroupId") if key in body}
-        merged = {**outer, **inner}
-        if body.get("eventId") is not None:
-            merged["eventId"] = body["eventId"]
-        return merged, "B"
-    inner = body.get("data")
-    if type(inner) is dict and "eventName" in inner:
-        return inner, "C"
-    return body, "A"
-
-
-def _event(fields: dict[str, Json], envelope: str, received_ms: int, notes: _Notes) -> NormalisedEvent | Unreadable:
-    name = _name(fields)
-    if name is None:
-        return Unreadable("INVALID_BODY", "the event has no eventName", "/eventName")
-    data = fields.get("data")
-    if type(data) is not dict:
-        return Unreadable("INVALID_BODY", "the event has no data object", "/data")
-    try:
-        org_id = _org(fields)
-        event_id = opaque_id(fields.get("eventId"))
-        ref_id, request_id = opaque_id(fields.get("refId")), opaque_id(fields.get("apiRequestId"))
-        loyalty_event_id = opaque_id(fields.get("loyaltyEventId")) or opaque_id(data.get("loyaltyEventId"))
-    except Unfit as unfit:
-        return Unreadable("INVALID_FIELD", f"an id of the envelope {unfit.reason}")
-    if org_id is None:
-        return Unreadable("INVALID_FIELD", "the event names no organisation", "/orgId")
-    stated = instant(fields.get("createdAt"))
-    created = stated
-    if created is None:
-        notes.flags.append("bad_created_at")
-        created = instant(fields.get("timeStamp")) or received_ms
-    return NormalisedEvent(
-        org_id=org_id,
-        event_name=name,
-        event_id=event_id or _synthetic_id(org_id, name, ref_id, stated, data),
-        event_id_synthetic=event_id is None,
-        event_log_id=_log_id(fields.get("eventLogId")),
-        ref_id=ref_id,
-        api_request_id=request_id,
-        loyalty_event_id=loyalty_event_id,
-        created_at_ms=created,
-        received_ms=received_ms,
-        envelope=envelope,
-        data=data,
-        flags=tuple(notes.flags),
-        unknown=tuple(notes.unknown),
-    )
-
-
-def _name(fields: dict[str, Json]) -> str | None:
-    for name in (fields.get("eventName"), fields.get("eventType")):
-        if type(name) is str and name.strip():
-            prefix, mark, rest = name.strip().partition("_")
-            return canonical_name(rest if mark and prefix.isdecimal() and rest else name)
-    return None
-
-
-def _org(fields: dict[str, Json]) -> str | None:
-    """Return the org: its own member, else what `eventType` and `refId` carry in front of their first underscore."""
-    found = decimal_id(fields.get("orgId"))
-    if found is not None:
-        return found
-    for carrier in (fields.get("eventType"), fields.get("refId")):
-        if type(carrier) is str:
-            prefix, mark, _ = carrier.strip().partition("_")
-            if mark and prefix.isdecimal():
-                return decimal_id(prefix)
-    return None
-
-
-def _log_id(value: Json) -> int | None:
-    try:
-        found = whole(value)
-    except Unfit:
-        return None
-    return found if found is not None and 0 < found < 2**63 else None
-
-
-def _synthetic_id(org_id: str, name: str, ref_id: str | None, created: int | None, data: dict[str, Json]) -> str:
-    body = {"orgId": org_id, "eventName": name, "refId": ref_id, "createdAt": created, "data": data}
-    return "syn-" + sha256(canonical(body)).hexdigest()[:32]

@@ -6,7 +6,7 @@ Source: capillary.md 7.4.
 import re
 from collections.abc import Mapping
 
-from capstream.capillary.state import MemberState
+from capstream.capillary.records import MemberState
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, opaque_id
 from capstream.kernel.json import Json

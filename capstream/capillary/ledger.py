@@ -10,13 +10,8 @@ Source: capillary.md 7.5 (rules 2, 3, 5, 9, 10).
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 
-import msgspec
-
 from capstream.capillary import lots
-from capstream.capillary.lots import Lot, Schedule
-from capstream.kernel.json import Json
-
-Operation = list[Json]
+from capstream.capillary.records import Account, Book, Fact, Ledger, Lot, Operation, Schedule
 
 ZERO_SEED_SLACK_MS = 5 * 60_000
 
@@ -43,23 +38,6 @@ class Op(IntEnum):
     ABSORB = 30  #: merged member
 
 
-class Account(msgspec.Struct, array_like=True):
-    """One programme of one member."""
-
-    points: int | None = None
-    lifetime: int | None = None
-    redeemed: int | None = None
-    expired: int | None = None
-    returned: int | None = None
-    adjusted: int | None = None
-    promised: int | None = None
-    tier: int | None = None
-    tier_expiry: str | None = None
-    tier_upgraded: str | None = None
-    schedule: Schedule = msgspec.field(default_factory=Schedule)
-    stated: dict[int, int] = msgspec.field(default_factory=dict)  #: balance index (7: tier) -> time of its last statement
-
-
 POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED = (
     "points",
     "lifetime",
@@ -75,53 +53,6 @@ BALANCES = (POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED)
 _TIER = len(BALANCES)
 
 _GROWING = (REDEEMED, EXPIRED, RETURNED, ADJUSTED)
-
-
-class Ledger(msgspec.Struct, array_like=True):
-    """Everything countable about one member."""
-
-    accounts: dict[str, Account] = msgspec.field(default_factory=dict)
-    purchases: int | None = None
-    zero: bool = False  #: started at zero: what no event has stated is 0, not unknown
-    seeded: bool = False  #: the counters rest on a zero seed or on an answer of Capillary's API
-    zero_at: int = -1
-    purchases_at: int = -1  #: time of the last statement of the purchases
-
-
-class Book(msgspec.Struct, array_like=True):
-    """The ledgers folded together: the member's own under the empty name, others until they are absorbed."""
-
-    ledgers: dict[str, Ledger] = msgspec.field(default_factory=dict)
-    absorbed: dict[str, str] = msgspec.field(default_factory=dict)  #: merged member -> the owner it went into
-
-    def own(self) -> Ledger:
-        """Return the member's own ledger."""
-        return self.of("")
-
-    def holder(self, owner: str) -> str:
-        """Return the owner whose ledger an owner's operations move."""
-        while owner in self.absorbed:
-            owner = self.absorbed[owner]
-        return owner
-
-    def of(self, owner: str) -> Ledger:
-        """Return the ledger that an owner's operations move: its own, or the one that absorbed it."""
-        owner = self.holder(owner)
-        ledger = self.ledgers.get(owner)
-        if ledger is None:
-            ledger = self.ledgers[owner] = Ledger()
-        return ledger
-
-
-class Fact(msgspec.Struct, array_like=True):
-    """What one event or API answer says about a member, kept so that late arrivals can be put in their place."""
-
-    at: int  #: `createdAt`, or the time of an API answer
-    log_id: int | None
-    event_id: str
-    owner: str  #: empty for the member itself, else the id of a member merged into it
-    received: int
-    operations: list[Operation]
 
 
 def apply_alone(book: Book, fact: Fact, first: Mapping[str, int]) -> None:

@@ -7,35 +7,10 @@ Units: points in thousandths; days as `YYYY-MM-DD`. Source: capillary.md 7.5 (10
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
+from capstream.capillary.records import Lot, Schedule, Taken
 from capstream.kernel.json import Json
 
 _REMEMBERED_REDEMPTIONS = 20
-
-
-class Lot(msgspec.Struct, array_like=True):
-    """Points that expire together."""
-
-    day: str
-    points: int
-    bill: str | None = None
-    promotion: str | None = None
-
-
-class Taken(msgspec.Struct, array_like=True):
-    """What one redemption took, in the order of taking."""
-
-    redemption: str
-    lots: list[Lot]
-
-
-class Schedule(msgspec.Struct, array_like=True):
-    """Lots in ascending order of day, what redemptions took from them, and whether a step had to guess."""
-
-    lots: list[Lot] = msgspec.field(default_factory=list)
-    taken: list[Taken] = msgspec.field(default_factory=list)
-    guessed: bool = False
 
 
 def order(lot: Lot) -> tuple[str, str, str]:

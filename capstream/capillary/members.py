@@ -1,38 +1,10 @@
 """Whom an event is about, and under which state a member is found after merges. Source: capillary.md 4, 7.4, 7.5 (9)."""
 
-from collections.abc import MutableMapping
-
-import msgspec
-
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.payloads.draft import section
-from capstream.capillary.state import MemberState
+from capstream.capillary.results import Key, Place, States, Subject
 from capstream.capillary.values import Unfit, decimal_id
 from capstream.kernel.json import Json
-
-Key = tuple[str, str]
-"""Org id, customer id."""
-
-States = MutableMapping[Key, MemberState]
-"""Member states by key. A lookup must find every stored state: a merged member leads to its survivor."""
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """One member an event speaks about. `about` is the event's data, or the one element of it that concerns the member."""
-
-    customer_id: str | None
-    identifiers: Json
-    about: dict[str, Json]
-    pointer: str  #: where the customer id stands
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a member's state is: under its own key, or under its survivor's, then `owner` is the member's own id."""
-
-    key: Key
-    state: MemberState | None
-    owner: str
-
 
 _OF_SEVERAL = frozenset({"CouponIssue", "updateRewardTransaction", "loyaltyCustomerMerge"})
 """Kinds that can name several members."""

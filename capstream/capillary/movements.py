@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from capstream.capillary import times
-from capstream.capillary.ledger import ADJUSTED, BALANCES, EXPIRED, LIFETIME, POINTS, PROMISED, REDEEMED, RETURNED, Op, Operation
+from capstream.capillary.ledger import ADJUSTED, BALANCES, EXPIRED, LIFETIME, POINTS, PROMISED, REDEEMED, RETURNED, Op
 from capstream.capillary.payloads.bills import RETURNS, bill_type, money
-from capstream.capillary.payloads.draft import Draft, objects, section
+from capstream.capillary.payloads.draft import objects, section
 from capstream.capillary.payloads.forms import last_day, sum_of
 from capstream.capillary.payloads.parts import tier_number
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.timing import registration_ms
+from capstream.capillary.records import Operation
 from capstream.capillary.values import Unfit, decimal_id, milli, opaque_id
 from capstream.kernel.json import Json
 

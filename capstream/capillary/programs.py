@@ -7,34 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from capstream.capillary.records import Program
 from capstream.capillary.values import Unfit, decimal_id, number, text, whole
 from capstream.kernel.json import Json
 
 _FIELDS = ("name", "is_default", "ratio", "tiers")
-
-
-class Program(msgspec.Struct, array_like=True):
-    """One programme. A tier list is complete; names learnt one by one stand beside it."""
-
-    id: str
-    name: str | None = None
-    is_default: bool | None = None
-    ratio: int | float | None = None
-    tiers: dict[int, str] = msgspec.field(default_factory=dict)
-    stamps: dict[str, int] = msgspec.field(default_factory=dict)
-    single_names: dict[int, tuple[int, str]] = msgspec.field(default_factory=dict)  #: tier -> (time of the answer, name)
-
-    def tier_name(self, tier: int) -> str | None:
-        """Return the name of a tier number."""
-        found = self.tiers.get(tier)
-        if found is None:
-            single = self.single_names.get(tier)
-            return None if single is None else single[1]
-        return found
-
-    def base_tier(self) -> int | None:
-        """Return the smallest tier number, None while the list is unknown."""
-        return min(self.tiers) if self.tiers else None
 
 
 _encoder = msgspec.msgpack.Encoder()

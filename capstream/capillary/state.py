@@ -14,7 +14,8 @@ from hashlib import blake2b
 
 import msgspec
 
-from capstream.capillary.ledger import Book, Fact, Ledger, apply_alone, apply_late, fold
+from capstream.capillary.ledger import apply_alone, apply_late, fold
+from capstream.capillary.records import Book, Entry, Fact, MemberState, Register
 from capstream.kernel.json import Json
 
 LOG_KEPT_MS = 30 * 86_400_000
@@ -23,53 +24,6 @@ _LOG_AFTER_TRIM = 384
 _FOLDED_LIMIT = 4096
 _FOLDED_BYTES = 16  #: time and digest of one folded fact
 _LIST_LIMIT = 50
-
-Register = tuple[Json, int, str]
-"""A value (None: stated to be absent), the time of the event that stated it, and that event's id."""
-
-
-class Entry(msgspec.Struct, array_like=True):
-    """A coupon or a badge. `at` is the newest time anything was said about it; facts are name, series, start, end, value."""
-
-    id: str
-    at: int
-    facts: dict[str, Register] = msgspec.field(default_factory=dict)
-    redeemed: bool = False
-
-
-class MemberState(msgspec.Struct, array_like=True):
-    """One member of one organisation. New fields go to the end, with a default: older and newer versions stay readable."""
-
-    format: int = 1
-    version: int = 0  #: number of accepted facts; grows with every one
-    as_of: int = 0  #: newest event or API answer in the snapshot
-    last_at: int = 0
-    last_name: str = ""
-    last_id: str = ""
-    identities: dict[str, Register] = msgspec.field(default_factory=dict)
-    attributes: dict[str, Register] = msgspec.field(default_factory=dict)
-    custom: dict[str, Register] = msgspec.field(default_factory=dict)
-    extended: dict[str, Register] = msgspec.field(default_factory=dict)
-    joined: int | None = None  #: earliest registration
-    first: dict[str, int] = msgspec.field(default_factory=dict)  #: owner -> time of its earliest event
-    book: Book = msgspec.field(default_factory=Book)
-    log: bytes = b""  #: facts as MessagePack, ascending by time
-    log_count: int = 0
-    log_at: int = 0  #: time of the last fact in the log
-    log_since: int = 0  #: arrival of its first fact
-    base: bytes = b""  #: the Book before the log's first fact; empty: nothing
-    base_at: int = -1  #: time of the last fact in it
-    merged_into: Register | None = None
-    merged: dict[str, dict[str, Register]] = msgspec.field(default_factory=dict)  #: absorbed member -> its identities
-    coupons: list[Entry] = msgspec.field(default_factory=list)
-    badges: list[Entry] = msgspec.field(default_factory=list)
-    folded: bytes = b""  #: time and digest of facts in the checkpoint, ascending: those that left the log for want of room
-    closed_at: int = -1  #: facts up to here are no longer told apart, so none is taken any more
-
-    @property
-    def ledger(self) -> Ledger:
-        """Return the member's own ledger."""
-        return self.book.own()
 
 
 _state_encoder = msgspec.msgpack.Encoder()

@@ -4,22 +4,34 @@ Everything that can fail is read before any state is changed: a refused event le
 States are changed in place. Source: capillary.md 7.
 """
 
-import msgspec
-
-from capstream.capillary.answers import Reading, read_answer
+from capstream.capillary.answers import read_answer
 from capstream.capillary.attributes import DELETED, Statement, read_statement, state_it, state_voucher
-from capstream.capillary.enrichment import BILLS, Answers, answer
+from capstream.capillary.enrichment import BILLS, answer
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.identities import Found, identity_map, read_identities
-from capstream.capillary.ledger import Fact, Operation
-from capstream.capillary.members import Key, Place, States, Subject, members_of, resolve, subjects_of, victim_of
+from capstream.capillary.members import members_of, resolve, subjects_of, victim_of
 from capstream.capillary.movements import code_of, operations_of
-from capstream.capillary.payloads.draft import Draft, draft_of, section
+from capstream.capillary.payloads.draft import draft_of, section
 from capstream.capillary.payloads.names import payload_id
 from capstream.capillary.payloads.profile import awaits_tier_list, profile_body
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.transaction import transaction_body
 from capstream.capillary.programs import Programs
-from capstream.capillary.state import MemberState, absorb, clear_ledger, meet, name_event, put, record, snapshot_of
+from capstream.capillary.records import Fact, MemberState, Operation
+from capstream.capillary.results import (
+    Answers,
+    Key,
+    Outcome,
+    Payload,
+    Place,
+    Reading,
+    Refused,
+    Skipped,
+    States,
+    Subject,
+    Translated,
+)
+from capstream.capillary.state import absorb, clear_ledger, meet, name_event, put, record, snapshot_of
 from capstream.capillary.touching import ALWAYS, is_remembered, shows_in_profile
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id
@@ -40,51 +52,27 @@ __all__ = [
 ]
 
 
-class Payload(msgspec.Struct, frozen=True):
-    """One record for the platform. `id` is its `_id`, `member` the customer id it belongs to."""
-
-    id: str
-    member: str
-    body: dict[str, Json]
-
-
-class Translated(msgspec.Struct, frozen=True):
-    """Payloads to send, and the members whose profile payload is due, in the order in which they must be sent."""
-
-    transactions: list[Payload]
-    touched: list[Key]
-    learned: str | None = None  #: programme whose tier list became known: members that wait for it are due too (awaits_tier_list)
-    deleted: list[Key] = []  #: members to enter in the privacy queue
-    notes: list[str] = []  #: answers that could not be read, by kind and reason
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The event is a dead letter of class `code`. `pointer` is the place in the event when one is known."""
-
-    code: str
-    reason: str
-    pointer: str = ""
-
-
-class Skipped(msgspec.Struct, frozen=True):
-    """The event stays in the journal and goes no further: UNMAPPED_EVENT, skipped_disabled, anonymous_bill."""
-
-    reason: str
-
-
-Outcome = Translated | Refused | Skipped
-
-
-class _Step(msgspec.Struct):
+class _Step:
     """What one event means for one member, read but not yet applied."""
 
-    place: Place
-    customer_id: str
-    draft: Draft
-    identities: Found
-    body: dict[str, Json] | None
-    operations: list[Operation]
-    statement: Statement | None
+    __slots__ = ("body", "customer_id", "draft", "identities", "operations", "place", "statement")
+
+    def __init__(
+        self,
+        place: Place,
+        draft: Draft,
+        identities: Found,
+        body: dict[str, Json] | None,
+        operations: list[Operation],
+        statement: Statement | None,
+    ) -> None:
+        self.place = place
+        self.customer_id = place.key[1]
+        self.draft = draft
+        self.identities = identities
+        self.body = body
+        self.operations = operations
+        self.statement = statement
 
 
 def translate(event: NormalisedEvent, states: States, programs: Programs, config: TranslationConfig, answers: Answers) -> Outcome:
@@ -169,7 +157,7 @@ def _read(
     if _has_transaction(event.event_name, config):
         body = transaction_body(draft, place.key[1], {}, subject.about)
     operations, statement = operations_of(draft), read_statement(draft, subject.about)
-    return _Step(place, place.key[1], draft, found, body, operations, statement)
+    return _Step(place, draft, found, body, operations, statement)
 
 
 def _bill(event: NormalisedEvent, config: TranslationConfig, answers: Answers) -> dict[str, Json] | None:

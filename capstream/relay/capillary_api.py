@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from capstream.capillary.enrichment import Answered
+from capstream.capillary.results import Answered
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json, JsonError, dumps, loads

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import httpx
 
-from capstream.capillary.enrichment import Answered, ApiCall, Failed
+from capstream.capillary.results import Answered, ApiCall, Failed
 from capstream.kernel.clock import Clock
 from capstream.relay.capillary_api import CapillaryClient, NotEver, NotNow, Reply
 from capstream.relay.sources import CapillaryApi, Sources

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from capstream.capillary.enrichment import ApiCall
+from capstream.capillary.results import ApiCall
 from capstream.kernel.clock import Clock
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.delivery import Timing

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from capstream.capillary.enrichment import ApiCall, Failed
+from capstream.capillary.results import ApiCall, Failed
 from capstream.relay.delivery import Timing
 from capstream.relay.draft import Arrival, Draft
 from capstream.relay.enrichment import Enrichment, Found

@@ -5,7 +5,8 @@ from hashlib import blake2b
 
 import msgspec
 
-from capstream.capillary.events import Unreadable, normalise
+from capstream.capillary.events import Unreadable
+from capstream.capillary.normalise import normalise
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import canonical

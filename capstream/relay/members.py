@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from capstream.capillary.state import MemberState, dump, load
+from capstream.capillary.records import MemberState
+from capstream.capillary.state import dump, load
 from capstream.relay.ledger import Ledger
 
 _MERGE_DEPTH = 8

@@ -7,7 +7,7 @@ answered 200; what it is worth is decided behind the journal. Source: capillary.
 import zlib
 from dataclasses import dataclass
 
-from capstream.capillary.events import peek, split
+from capstream.capillary.normalise import peek, split
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.relay.back_pressure import Gate

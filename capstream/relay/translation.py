@@ -3,20 +3,13 @@
 import asyncio
 from collections.abc import Container, Iterable, Sequence
 
-from capstream.capillary.enrichment import ApiCall, plan
-from capstream.capillary.events import NormalisedEvent, Peek, Unreadable, normalise
+from capstream.capillary.enrichment import plan
+from capstream.capillary.events import NormalisedEvent, Peek, Unreadable
 from capstream.capillary.members import resolve
+from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
-from capstream.capillary.translate import (
-    Outcome,
-    Refused,
-    Skipped,
-    Translated,
-    awaits_tier_list,
-    members_of,
-    profile_payload,
-    translate,
-)
+from capstream.capillary.results import ApiCall, Outcome, Refused, Skipped, Translated
+from capstream.capillary.translate import awaits_tier_list, members_of, profile_payload, translate
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import dumps

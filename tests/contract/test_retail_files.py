@@ -8,13 +8,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from capstream.capillary.events import NormalisedEvent, normalise
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.normalise import normalise
 from capstream.capillary.programme.engine import Engine
 from capstream.capillary.programme.events import SimEvent
 from capstream.capillary.programs import Programs
+from capstream.capillary.records import MemberState
+from capstream.capillary.results import Refused
 from capstream.capillary.retail import Bill, Reject, RetailFormat, bills_of, read_rows
-from capstream.capillary.state import MemberState
-from capstream.capillary.translate import Refused, TranslationConfig, profile_payload, translate
+from capstream.capillary.translate import TranslationConfig, profile_payload, translate
 from capstream.kernel.json import Json
 from capstream.relay.faults import Faults, Feed
 

@@ -7,10 +7,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capstream.capillary.events import NormalisedEvent, Unreadable, normalise, peek
+from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.normalise import normalise, peek
 from capstream.capillary.programs import Programs
-from capstream.capillary.state import MemberState, dump, load
-from capstream.capillary.translate import Refused, Skipped, Translated, TranslationConfig, profile_payload, translate
+from capstream.capillary.records import MemberState
+from capstream.capillary.results import Refused, Skipped, Translated
+from capstream.capillary.state import dump, load
+from capstream.capillary.translate import TranslationConfig, profile_payload, translate
 from capstream.capillary.vocabulary import MEMBERS, OPAQUE
 from capstream.kernel.json import dumps
 

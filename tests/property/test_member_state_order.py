@@ -7,10 +7,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capstream.capillary.events import NormalisedEvent, normalise
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
-from capstream.capillary.state import MemberState, dump, load
-from capstream.capillary.translate import Translated, TranslationConfig, profile_payload, translate
+from capstream.capillary.records import MemberState
+from capstream.capillary.results import Translated
+from capstream.capillary.state import dump, load
+from capstream.capillary.translate import TranslationConfig, profile_payload, translate
 from capstream.kernel.json import dumps
 
 _BODIES = Path(__file__).resolve().parents[2] / "cases" / "capillary-events"

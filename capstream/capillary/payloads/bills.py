@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP
 
-from capstream.capillary.payloads.draft import Draft, section
+from capstream.capillary.payloads.draft import section
 from capstream.capillary.payloads.forms import named_values, read_rows
 from capstream.capillary.payloads.names import payload_id
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.tables import FIELDS, TRANSACTION
 from capstream.capillary.payloads.timing import bill_ms
 from capstream.capillary.times import rfc3339

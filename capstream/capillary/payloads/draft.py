@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
-import msgspec
-
 from capstream.capillary.events import NormalisedEvent
-from capstream.capillary.payloads.forms import Scope
+from capstream.capillary.payloads.records import Draft, Scope
 from capstream.capillary.programs import Programs
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id, opaque_id, text
@@ -24,28 +22,6 @@ _TRIGGER_KEYS = (
 )
 _TRIGGER_KEY_OF = {key.lower(): key for key in _TRIGGER_KEYS}
 _EMPTY: Mapping[str, Json] = {}
-
-
-class Draft(msgspec.Struct):
-    """One event on its way to a payload."""
-
-    event: NormalisedEvent
-    data: dict[str, Json]  #: the event's own members
-    config: TranslationConfig
-    scope: Scope
-    programs: Programs
-    trigger_name: str | None
-    trigger: dict[str, str]  #: canonical identifier key -> value
-    entered_by: Mapping[str, Json]  #: the `enteredBy` that names store and till
-    program_id: str | None
-    program_name: str | None
-    bill: Mapping[str, Json] | None = None  #: body of the transaction call (C7)
-    flags: list[str] = []
-
-    def flag(self, name: str) -> None:
-        """Add a quality flag once."""
-        if name not in self.flags:
-            self.flags.append(name)
 
 
 def draft_of(event: NormalisedEvent, programs: Programs, config: TranslationConfig, bill: Mapping[str, Json] | None) -> Draft:

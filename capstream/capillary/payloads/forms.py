@@ -9,20 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 
-import msgspec
-
 from capstream.capillary import times, values
+from capstream.capillary.payloads.records import Scope
 from capstream.capillary.values import Unfit
 from capstream.kernel.json import Json
-
-
-class Scope(msgspec.Struct, frozen=True):
-    """What forms need to know beyond the value."""
-
-    org_id: str
-    zone: str  #: zone of the organisation's days
-    hashes_codes: bool
-
 
 _MAX_COUNT = 2**31 - 1
 

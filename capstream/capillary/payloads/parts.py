@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from capstream.capillary.payloads.draft import Draft, objects, section
+from capstream.capillary.payloads.draft import objects, section
 from capstream.capillary.payloads.forms import (
     Form,
     Row,
@@ -15,6 +15,7 @@ from capstream.capillary.payloads.forms import (
     read_rows,
     record,
 )
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.tables import (
     ISSUED_COUPON,
     MERGED_PROGRAM,

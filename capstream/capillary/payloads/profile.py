@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 from capstream.capillary import times
 from capstream.capillary.identities import EMAIL, PHONE, identity_map
-from capstream.capillary.ledger import Account, Ledger
-from capstream.capillary.lots import Schedule
 from capstream.capillary.payloads.names import payload_id
-from capstream.capillary.programs import Program, Programs, smallest
-from capstream.capillary.state import Entry, MemberState
+from capstream.capillary.programs import Programs, smallest
+from capstream.capillary.records import Account, Entry, Ledger, MemberState, Program, Schedule
 from capstream.capillary.times import rfc3339
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import from_milli

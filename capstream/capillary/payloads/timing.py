@@ -1,7 +1,8 @@
 """Which instant an event belongs to. Source: capillary.md 7.3."""
 
 from capstream.capillary import times
-from capstream.capillary.payloads.draft import Draft, section
+from capstream.capillary.payloads.draft import section
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.values import instant
 from capstream.kernel.json import Json
 

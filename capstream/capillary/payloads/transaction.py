@@ -6,10 +6,11 @@ Source: capillary.md 7.2, 7.6, 7.7.
 from collections.abc import Mapping
 
 from capstream.capillary.payloads.bills import RETURNS, bill_name, bill_type, needed_id, write_bill
-from capstream.capillary.payloads.draft import Draft, section
+from capstream.capillary.payloads.draft import section
 from capstream.capillary.payloads.forms import read_rows
 from capstream.capillary.payloads.names import MAX_ID, payload_id
 from capstream.capillary.payloads.parts import PARTS, issued_coupon, reward_update
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.tables import SECTIONS
 from capstream.capillary.payloads.timing import event_ms
 from capstream.capillary.times import rfc3339

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from capstream.capillary.enrichment import Answered, Failed
-from capstream.capillary.events import NormalisedEvent, normalise
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
-from capstream.capillary.state import MemberState, dump, load
-from capstream.capillary.translate import Outcome, TranslationConfig, profile_payload, translate
+from capstream.capillary.records import MemberState
+from capstream.capillary.results import Answered, Failed, Outcome
+from capstream.capillary.state import dump, load
+from capstream.capillary.translate import TranslationConfig, profile_payload, translate
 from capstream.kernel.json import dumps
 
 _BODIES = Path(__file__).resolve().parents[3] / "cases" / "capillary-events"

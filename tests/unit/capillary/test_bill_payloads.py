@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from capstream.capillary.enrichment import Answered, Failed
 from capstream.capillary.payloads.bills import payment_type
-from capstream.capillary.translate import Refused, Skipped, Translated
+from capstream.capillary.results import Answered, Failed, Refused, Skipped, Translated
 
 Published = Callable[..., dict[str, Any]]
 KEY = "C7:700123:880100001"

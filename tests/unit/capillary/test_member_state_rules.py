@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from capstream.capillary import lots
-from capstream.capillary.enrichment import Answered, Failed
-from capstream.capillary.ledger import Book, Fact, Op
-from capstream.capillary.lots import Lot, Schedule
-from capstream.capillary.state import LOG_KEPT_MS, LOG_LIMIT, MemberState, absorb, dump, load, meet, record
+from capstream.capillary.ledger import Op
+from capstream.capillary.records import Book, Fact, Lot, MemberState, Schedule
+from capstream.capillary.results import Answered, Failed
+from capstream.capillary.state import LOG_KEPT_MS, LOG_LIMIT, absorb, dump, load, meet, record
 
 Published = Callable[..., dict[str, Any]]
 AT = 1_730_000_000_000

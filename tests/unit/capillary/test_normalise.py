@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from capstream.capillary.events import NormalisedEvent, Unreadable, normalise, peek, split
+from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.normalise import normalise, peek, split
 
 Published = Callable[..., dict[str, Any]]
 RECEIVED = 1_750_000_000_000

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from capstream.capillary.translate import Translated, awaits_tier_list
+from capstream.capillary.results import Translated
+from capstream.capillary.translate import awaits_tier_list
 
 Published = Callable[..., dict[str, Any]]
 

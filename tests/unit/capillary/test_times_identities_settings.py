@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from capstream.capillary.enrichment import plan
-from capstream.capillary.events import NormalisedEvent, normalise
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
+from capstream.capillary.results import Translated
 from capstream.capillary.state import load
 from capstream.capillary.times import rfc3339
-from capstream.capillary.translate import Translated, TranslationConfig, members_of
+from capstream.capillary.translate import TranslationConfig, members_of
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import dumps
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from capstream.capillary.enrichment import Answered
-from capstream.capillary.events import NormalisedEvent, normalise
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
-from capstream.capillary.translate import Skipped, Translated, TranslationConfig, translate
+from capstream.capillary.results import Answered, Skipped, Translated
+from capstream.capillary.translate import TranslationConfig, translate
 
 CASES = Path(__file__).resolve().parents[3] / "cases"
 NAMES = sorted(path.stem for path in (CASES / "translation").glob("*.json"))

@@ -290,7 +290,7 @@ def test_an_unmapped_event_is_skipped(rig: Rig, make_event: Any) -> None:
 
 
 def test_a_repeat_that_got_past_the_receiver_is_dropped(rig: Rig, make_event: Any) -> None:
-    from capstream.capillary.events import peek
+    from capstream.capillary.normalise import peek
 
     seen = peek(make_event(1))
     assert seen

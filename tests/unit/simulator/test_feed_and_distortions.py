@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from capstream.capillary.events import NormalisedEvent, normalise
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.normalise import normalise
 from capstream.capillary.programme.distort import HUGE_BYTES, Envelope, Malformation, malform, wrap
 from capstream.capillary.programme.events import SimEvent
 from capstream.kernel.json import JsonError, dumps, loads
