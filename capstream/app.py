@@ -4,6 +4,7 @@ The heavy engines (Arrow, Delta) are imported by the roles that need them, so th
 """
 
 import asyncio
+import contextlib
 import secrets
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +19,7 @@ from capstream.aep.sandbox.model import Sandboxes
 from capstream.config import Settings
 from capstream.crash import crash_point
 from capstream.credentials import Credentials
+from capstream.kernel import log
 from capstream.kernel.errors import InputError
 from capstream.kernel.metrics import Metric, exposition
 from capstream.layout import Layout
@@ -30,6 +32,7 @@ RELAY = ("gateway-relay", "courier")
 PLATFORM = ("gateway-platform", "worker")
 TENANT = "capstream"
 SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
+_CHORES_EVERY_S = 5.0
 _ORGANISATION = "capstream"
 _ACCOUNT = "capstream technical account"
 
@@ -108,6 +111,7 @@ async def gateway(settings: Settings, stop: asyncio.Event, *, roles: tuple[str, 
     others = tuple(role for role in roles if not role.startswith("gateway"))
     mounts: list[tuple[str, AsgiApp]] = [("/health", own_api.asgi(own_api.health(settings.data / "run", others)))]
     readings: list[Callable[[], list[Metric]]] = []
+    chores: list[Callable[[], None]] = []
     if relay is not None:
         mounts += relay.mounts
         readings.append(lambda: of_relay(relay.status()))
@@ -117,16 +121,33 @@ async def gateway(settings: Settings, stop: asyncio.Event, *, roles: tuple[str, 
         platform = platform_side.build(settings, layout)
         mounts += platform.mounts
         readings.append(lambda: of_platform(platform.status()))
+        chores.append(platform.flush)
         app: AsgiApp = platform.gateway([*mounts, ("/metrics", _metrics(readings))])
     else:
         app = own_api.mounted([*mounts, ("/metrics", _metrics(readings))])
     webhooks = relay.receive if relay is not None else own_api.no_relay
     server = settings.server
+    keeping = asyncio.create_task(_repeated(chores, stop))
     await serve(
         app, webhooks, host=server.host, port=server.port, body_limit=settings.relay.body_limit, stop=stop, ready=lambda: None
     )
+    await keeping
     if relay is not None:
         relay.close()
+
+
+async def _repeated(chores: list[Callable[[], None]], stop: asyncio.Event) -> None:
+    """Do the chores every few seconds, in a thread, and once more at the end."""
+    while chores:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _CHORES_EVERY_S)
+        for chore in chores:
+            try:
+                await asyncio.to_thread(chore)
+            except Exception as error:  # noqa: BLE001 - body of a background loop: the next round tries again
+                log.error("chore failed", action="chore_failed", exc=error)
+        if stop.is_set():
+            return
 
 
 def _metrics(readings: list[Callable[[], list[Metric]]]) -> AsgiApp:

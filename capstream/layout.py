@@ -31,6 +31,11 @@ class Layout:
         return self.data / "platform" / "state.db"
 
     @property
+    def metrics(self) -> Path:
+        """What the inlets counted, by the minute. Writer: gateway."""
+        return self.data / "platform" / "metrics.db"
+
+    @property
     def lake(self) -> Path:
         """Delta tables. Writer: worker."""
         return self.data / "platform" / "lake"

@@ -28,6 +28,7 @@ from capstream.aep.ims import keys
 from capstream.aep.ims.api import ims_app
 from capstream.aep.ims.model import Clients, Organisations
 from capstream.aep.ims.tokens import Tokens
+from capstream.aep.observability_insights import api as observability_insights
 from capstream.aep.profile import api as profile
 from capstream.aep.profile.model import PROFILES
 from capstream.aep.query_service.model import QueryService
@@ -36,6 +37,7 @@ from capstream.aep.sandbox.model import Sandboxes
 from capstream.aep.schema_registry import api as schema_registry
 from capstream.aep.schema_registry.model import SchemaRegistry
 from capstream.aep.streaming_ingestion.api import Collection, CollectionApp
+from capstream.aep.streaming_ingestion.recording import InletRecorder
 from capstream.aep.streaming_ingestion.synchronous import SynchronousValidation
 from capstream.config import Settings
 from capstream.kernel.json import Json
@@ -56,6 +58,7 @@ class PlatformSide:
     gateway: Callable[[Sequence[tuple[str, AsgiApp]]], AsgiApp]  #: takes the other applications of the port
     mounts: list[tuple[str, AsgiApp]]
     status: Callable[[], Json]
+    flush: Callable[[], None]  #: writes down what the inlets counted; to be called every few seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class _Stores:
     control: SqliteDocuments
     state: SqliteDocuments
     inlet: SqliteLog
+    metrics: SqliteDocuments
 
     def pending(self) -> int:
         """Return how many accepted messages the pipeline has not processed."""
@@ -72,7 +76,12 @@ class _Stores:
 def build(settings: Settings, layout: Layout) -> PlatformSide:
     """Return the platform's services on the stores of a data folder."""
     clock = settings.clock()
-    stores = _Stores(SqliteDocuments(layout.control), SqliteDocuments(layout.state, readonly=True), SqliteLog(layout.inlet))
+    stores = _Stores(
+        SqliteDocuments(layout.control),
+        SqliteDocuments(layout.state, readonly=True),
+        SqliteLog(layout.inlet),
+        SqliteDocuments(layout.metrics),
+    )
     clients, organisations, sandboxes = Clients(stores.control), Organisations(stores.control), Sandboxes(stores.control)
     tokens = Tokens(stores.control, keys.load_or_create(layout.signing_key), ttl_s=settings.ims.token_ttl_s)
     registry = SchemaRegistry(stores.control, organisations.all()[0].tenant_id)
@@ -81,6 +90,8 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     vault = Vault.open(layout.platform_key)
     collection = _collection(settings, stores, tokens=tokens, datasets=datasets, registry=registry, vault=vault)
     handlers = _handlers(settings, layout, stores, registry=registry, datasets=datasets, rows=rows, clients=clients, vault=vault)
+    recorder = InletRecorder(stores.metrics, collection.metrics, lambda inlet_id: _sandbox_of(stores.control, inlet_id), clock)
+    handlers["observability_insights"] = observability_insights.handlers(stores.state, stores.metrics, flush=recorder.flush)
     handlers |= {"sandbox": sandbox.handlers(sandboxes), "access_control": access_control.handlers(Roles(stores.control))}
 
     def gateway(extra: Sequence[tuple[str, AsgiApp]]) -> AsgiApp:
@@ -102,7 +113,12 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         ("/data/foundation/import/collection", collection),
         ("/capstream", own_api.asgi(own)),
     ]
-    return PlatformSide(gateway, mounts, status)
+    return PlatformSide(gateway, mounts, status, recorder.flush)
+
+
+def _sandbox_of(control: SqliteDocuments, inlet_id: str) -> str | None:
+    inlet = Inlets(control).get(inlet_id)
+    return inlet.sandbox.id if inlet else None
 
 
 def _handlers(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from capstream.aep.observability_insights import catalogue, series
 from capstream.kernel.ids import new_ulid
 from capstream.kernel.json import Json
 from capstream.storage.ports import Documents, Reading, Transaction
@@ -77,6 +78,7 @@ class BatchRecord(msgspec.Struct, array_like=True):
     size: int = 0
     invalid: dict[str, int] = {}  #: Stage, `profile`, `identity` -> records
     errors: dict[str, tuple[str, int]] = {}  #: code -> (description of the first, records)
+    profiled: int = 0  #: rows that Profile took
 
 
 class Written(NamedTuple):
@@ -86,6 +88,7 @@ class Written(NamedTuple):
     size: int
     invalid_profile: int
     invalid_identity: int
+    profiled: int = 0
 
 
 class Refused(NamedTuple):
@@ -140,6 +143,7 @@ class Windows:
         if not window.failed_id:
             window.failed_id = new_ulid(now_ms)
             self._new_batch(change, source, window.failed_id, BatchStatus.FAILED, now_ms)
+            series.add(change, source.sandbox_id, series.dataset(source.dataset_id), now_ms, {catalogue.BATCHES_BAD: 1})
             change.put(WINDOWS, [(source.key, _pack(window))])
         return window.failed_id
 
@@ -148,6 +152,7 @@ class Windows:
         batch = _stored(change, source.sandbox_id, batch_id)
         batch.records += written.records
         batch.size += written.size
+        batch.profiled += written.profiled
         for stage, count in (("profile", written.invalid_profile), ("identity", written.invalid_identity)):
             if count:
                 batch.invalid[stage] = batch.invalid.get(stage, 0) + count
@@ -215,6 +220,8 @@ class Windows:
             batch.status = BatchStatus.SUCCESS
             batch.completed_ms = now_ms
             _save(change, batch, now_ms)
+            counts = {catalogue.BATCHES_GOOD: 1, catalogue.PROFILE_BATCHES: min(batch.profiled, 1)}
+            series.add(change, batch.sandbox_id, series.dataset(batch.dataset_id), now_ms, counts)
 
 
 class Batches:

@@ -28,6 +28,7 @@ class Found:
     primary: Identity | None
     problem: str = ""
     refusal: str = ""
+    unusable: tuple[str, ...] = ()  #: namespaces of the values that cannot be identities
 
 
 class Resolver:
@@ -85,31 +86,40 @@ def identities_of(record: dict[str, Json], fields: Sequence[IdentityField], reso
     found: dict[str, Identity] = {}
     primaries: list[Identity | str] = []
     described = False
+    unusable: list[str] = []
     for code, items in (record.get("identityMap") or {}).items():
         for item in items:
             value = item.get("id")
             identity = resolver.identity(code, value) if isinstance(value, str) else "the identity has no id"
             if identity == "ECID":
-                return Found((), None, refusal="UPLIB-101003-400 Invalid ECID")
+                return _bad_ecid(code)
             if item.get("primary"):
                 primaries.append(identity)
             if isinstance(identity, Identity):
                 found[identity.xid] = identity
+            else:
+                unusable.append(code)
     for field in fields:
         if field.primary and not described:
             described, primaries = True, []
         for value in values_at(record, field.path):
             identity = resolver.identity(field.namespace, str(value))
             if identity == "ECID":
-                return Found((), None, refusal="UPLIB-101003-400 Invalid ECID")
+                return _bad_ecid(field.namespace)
             if field.primary:
                 primaries.append(identity)
             if isinstance(identity, Identity):
                 found[identity.xid] = identity
+            else:
+                unusable.append(field.namespace)
     if len(found) > rules.RECORD_LIMIT:
         return Found((), None, refusal=f"the record has {len(found)} identities, the limit is {rules.RECORD_LIMIT}")
     primary, problem = _primary(primaries)
-    return Found(tuple(found.values()), primary, problem)
+    return Found(tuple(found.values()), primary, problem, unusable=tuple(unusable))
+
+
+def _bad_ecid(code: str) -> Found:
+    return Found((), None, refusal="UPLIB-101003-400 Invalid ECID", unusable=(code,))
 
 
 def values_at(record: Json, path: Sequence[str]) -> Iterator[Json]:

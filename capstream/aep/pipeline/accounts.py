@@ -8,6 +8,7 @@ from capstream.aep.data_access.rejected import Rejection
 from capstream.aep.flow_service import runs
 from capstream.aep.flow_service.model import Route
 from capstream.aep.flow_service.runs import HOUR_MS, Delta
+from capstream.aep.pipeline import counting
 from capstream.aep.pipeline.batch import Batch, Row
 from capstream.aep.profile.store import Operation
 from capstream.storage.ports import Transaction
@@ -22,6 +23,7 @@ def settle(change: Transaction, batch: Batch, windows: Windows, *, batch_ids: di
     taken = [row for _, row in batch.live()]
     written = [row for row in taken if row.operation is Operation.CREATE]
     failed_id = _keep(change, batch, refused, windows, now_ms)
+    counting.count(change, batch)
     batch_id = ""
     if source is not None and written:
         batch_id = batch_ids[source]
@@ -30,6 +32,7 @@ def settle(change: Transaction, batch: Batch, windows: Windows, *, batch_ids: di
             sum(len(row.entity) for row in written),
             sum(1 for row in written if row.profile_problem),
             sum(1 for row in written if row.identity_problem),
+            counting.profiled(batch, written),
         )
         windows.add_written(change, source, batch_id, counts, now_ms=now_ms)
     if route is not None:

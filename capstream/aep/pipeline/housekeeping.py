@@ -1,9 +1,13 @@
 """What time or the control plane asks of the pipeline between two batches."""
 
+from collections.abc import Iterable
+
 from capstream.aep.catalog.batches import BATCHES, BatchRecord, BatchStatus, Windows, read_batch
 from capstream.aep.data_access import rejected
 from capstream.aep.flow_service import runs
 from capstream.aep.flow_service.processing import Plans
+from capstream.aep.identity_service.graphs import GRAPHS, IDENTITIES
+from capstream.aep.observability_insights import catalogue, series
 from capstream.aep.profile import deletion
 from capstream.aep.profile.deletion import Deletion
 from capstream.kernel import log
@@ -11,6 +15,7 @@ from capstream.storage.ports import Documents
 
 _EVERY_MS = 1000
 _PURGE_EVERY_MS = 3_600_000
+_LEVELS_EVERY_MS = 300_000
 _KEEP_MS = 30 * 86_400_000  # diagnostics are kept 30 days: streaming-ingestion.md 11 (5)
 
 
@@ -27,6 +32,12 @@ class Housekeeping:
         self._deletions: list[Deletion] = []
         self._next_ms = 0
         self._next_purge_ms = 0
+        self._touched: set[str] = set()
+        self._next_levels_ms = 0
+
+    def touched(self, sandbox_ids: Iterable[str]) -> None:
+        """Note in which sandboxes something was written."""
+        self._touched.update(sandbox_ids)
 
     def limit(self, cursor: int, wanted: int) -> int:
         """Return how many records may be read: not across the offset at which a profile is to be deleted."""
@@ -54,6 +65,9 @@ class Housekeeping:
         if now_ms >= self._next_purge_ms:
             self._next_purge_ms = now_ms + _PURGE_EVERY_MS
             self._purge(now_ms)
+        if self._touched and now_ms >= self._next_levels_ms:
+            self._next_levels_ms = now_ms + _LEVELS_EVERY_MS
+            self._note_levels(now_ms)
 
     def _delete_due(self, cursor: int) -> None:
         due = [order for order in self._deletions if order.inlet_end <= cursor]
@@ -69,6 +83,15 @@ class Housekeeping:
             with self._state.transaction() as change:
                 self._windows.close_due(change, now_ms)
                 runs.close_due(change, now_ms, self._close_delay_ms)
+
+    def _note_levels(self, now_ms: int) -> None:
+        """Write down how many identities and graphs there are: counting them is too much for every batch."""
+        with self._state.transaction() as change:
+            for sandbox_id in self._touched:
+                counted = {catalogue.IDENTITIES: IDENTITIES, catalogue.GRAPHS: GRAPHS}
+                levels = {name: change.count(collection, prefix=f"{sandbox_id}/") for name, collection in counted.items()}
+                series.note(change, sandbox_id, series.GRAPH, now_ms, levels)
+        self._touched.clear()
 
     def _close_stopped(self, now_ms: int) -> None:
         flows = runs.open_flows(self._state)

@@ -199,6 +199,7 @@ class Pipeline:
             raise
         self._people.graphs.settle()
         self._checkpoint(Step.STATE_COMMITTED)
+        self._housekeeping.touched(group.plan.source.sandbox_id for group in work.groups)
         self._landing.tidy()
 
     def _shaped(self, entries: list[Entry], now_ms: int) -> _Work:

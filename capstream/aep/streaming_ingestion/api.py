@@ -103,16 +103,15 @@ class CollectionApp:
 
     async def _post(self, request: "_Request", receive: Receive) -> tuple[int, bytes]:
         now_ms = self._c.clock()
-        received = await wire.read_body(receive)
-        sender = Sender(inlet=request.inlet, authenticated=self._authenticated(request, now_ms), received_ms=now_ms)
-        wire.check_media_type(request.headers.get("content-type", ""))
-        self._check_signature(request, received)
-        if self._pressure.is_high(now_ms):
-            message = "Too many messages wait to be processed. Send the request again later."
-            raise refused(self._c.overload_status, message, retry_after_s=_RETRY_AFTER_S)
-        body = wire.decoded_body(received, request.headers.get("content-encoding", ""))
         counts = self._counters.of(request.inlet.id)
-        counts.received_bytes += len(received)
+        try:
+            received = await wire.read_body(receive)
+            counts.received_bytes += len(received)
+            sender, body = self._admitted(request, received, now_ms)
+        except Refused:  # nobody looked into the request: it counts as one message
+            counts.received += 1
+            counts.failure += 1
+            raise
         circumstances = self._circumstances(request, now_ms)
         if request.place.is_batch:
             return 207, await self._batch(body, circumstances, sender, counts)
@@ -124,6 +123,15 @@ class CollectionApp:
             raise
         counts.success += 1
         return 200, answer
+
+    def _admitted(self, request: "_Request", received: bytes, now_ms: int) -> tuple[Sender, bytes]:
+        sender = Sender(inlet=request.inlet, authenticated=self._authenticated(request, now_ms), received_ms=now_ms)
+        wire.check_media_type(request.headers.get("content-type", ""))
+        self._check_signature(request, received)
+        if self._pressure.is_high(now_ms):
+            message = "Too many messages wait to be processed. Send the request again later."
+            raise refused(self._c.overload_status, message, retry_after_s=_RETRY_AFTER_S)
+        return sender, wire.decoded_body(received, request.headers.get("content-encoding", ""))
 
     def _circumstances(self, request: "_Request", now_ms: int) -> Circumstances:
         return Circumstances(

@@ -1,0 +1,1 @@
+"""Observability Insights: what the platform counted, as time series."""
