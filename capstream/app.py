@@ -43,7 +43,7 @@ def prepare(settings: Settings) -> Credentials:
     Later starts keep everything and only bring the addresses up to date.
     """
     layout = Layout(settings.data)
-    for documents in (layout.state, layout.courier, layout.sources):
+    for documents in (layout.state, layout.courier, layout.sources, layout.alerts):
         SqliteDocuments(documents).close()
     for log_file in (layout.inlet, layout.journal):
         SqliteLog(log_file).close()
@@ -174,14 +174,40 @@ async def worker(settings: Settings, stop: asyncio.Event) -> None:
         stores,
         SchemaRegistry(control, TENANT),
         clock=settings.clock(),
-        settings=Pace(max_records=settings.platform.batch_records, linger_s=settings.platform.linger_ms / 1000),
+        settings=Pace(
+            max_records=settings.platform.batch_records,
+            linger_s=settings.platform.linger_ms / 1000,
+            close_delay_s=settings.runs.close_delay_s,
+        ),
         checkpoint=crash_point(settings, "worker"),
     )
     ended = threading.Event()
-    running = asyncio.create_task(asyncio.to_thread(pipeline.run, ended))
-    await stop.wait()
-    ended.set()
-    await running
+    running = [asyncio.create_task(asyncio.to_thread(pipeline.run, ended))]
+    with httpx.Client(follow_redirects=False) as http:
+        running.append(asyncio.create_task(asyncio.to_thread(_alerts(settings, layout, http), ended)))
+        await stop.wait()
+        ended.set()
+        await asyncio.gather(*running)
+
+
+def _alerts(settings: Settings, layout: Layout, http: httpx.Client) -> Callable[[threading.Event], None]:
+    """Return the alerts' part of the worker. It has connections of its own, for it runs in a thread of its own."""
+    from capstream.aep.alerts import engine, work  # noqa: PLC0415 - with the role
+    from capstream.aep.alerts.courier import Courier  # noqa: PLC0415
+    from capstream.aep.alerts.signing import Signer  # noqa: PLC0415
+    from capstream.aep.pipeline.loop import waiting_since  # noqa: PLC0415
+
+    control, state = SqliteDocuments(layout.control, readonly=True), SqliteDocuments(layout.state, readonly=True)
+    findings, inlet = SqliteDocuments(layout.alerts), SqliteLog(layout.inlet, readonly=True)
+
+    def pending() -> engine.Pending | None:
+        found = waiting_since(inlet, state)
+        return engine.Pending(*found) if found else None
+
+    stores = engine.Stores(control, state, findings)
+    judge = engine.Engine(stores, clock=settings.clock(), base_url=settings.base_url, pending=pending)
+    courier = Courier(control, findings, Signer(layout.event_keys), clock=settings.clock(), http=http)
+    return lambda ended: work.run(judge, courier, ended)
 
 
 async def courier(settings: Settings, stop: asyncio.Event) -> None:

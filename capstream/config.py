@@ -53,6 +53,20 @@ class Platform:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Dataflows of the embedded platform."""
+
+    activation_delay_s: int = setting(0, "Rehearse the pause between a new dataflow and its first data.", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Runs of streaming dataflows."""
+
+    close_delay_s: int = setting(300, "How long after its UTC hour a run is closed.", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """Capillary's side of the wire."""
 
@@ -71,6 +85,8 @@ class Settings:
     server: Server = field(default_factory=Server)
     ims: Ims = field(default_factory=Ims)
     platform: Platform = field(default_factory=Platform)
+    flow: Flow = field(default_factory=Flow)
+    runs: Runs = field(default_factory=Runs)
     relay: Relay = field(default_factory=Relay)
 
     def clock(self) -> Clock:

@@ -36,6 +36,16 @@ class Layout:
         return self.data / "platform" / "metrics.db"
 
     @property
+    def alerts(self) -> Path:
+        """Alerts, notifications, events to deliver. Writer: worker."""
+        return self.data / "platform" / "alerts.db"
+
+    @property
+    def event_keys(self) -> Path:
+        """Folder of the keys that sign events; 0600."""
+        return self.data / "platform" / "keys"
+
+    @property
     def lake(self) -> Path:
         """Delta tables. Writer: worker."""
         return self.data / "platform" / "lake"

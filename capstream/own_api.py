@@ -73,6 +73,16 @@ def metrics(read: Callable[[], bytes]) -> Endpoint:
     return endpoint
 
 
+def files(read: Callable[[str], bytes | None]) -> Endpoint:
+    """Answer the file that the last part of the path names, 404 when there is none."""
+
+    async def endpoint(request: Request) -> Response:
+        content = read(request.url.path.rpartition("/")[2])
+        return _refused(404, "no such file") if content is None else Response(content, media_type="application/x-pem-file")
+
+    return endpoint
+
+
 def platform_api(
     verify: Verify, sandbox_of: Callable[[Caller, str], Sandbox | None], status: Callable[[], Json], query: Query
 ) -> Endpoint:

@@ -3,9 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import httpx
+
 from capstream import own_api
 from capstream.aep.access_control import api as access_control
 from capstream.aep.access_control.model import Roles
+from capstream.aep.alerts import api as alerts
+from capstream.aep.alerts import registrations
+from capstream.aep.alerts.model import forget_flow
+from capstream.aep.alerts.signing import PUBLIC_PATH, Signer
 from capstream.aep.call import Caller, Handler, Sandbox
 from capstream.aep.catalog import api as catalog
 from capstream.aep.catalog.batches import Batches
@@ -17,7 +23,8 @@ from capstream.aep.data_prep.model import MappingSets, Usage
 from capstream.aep.dataset_service import api as dataset_service
 from capstream.aep.dataset_service.model import Labels
 from capstream.aep.flow_service import api as flow_service
-from capstream.aep.flow_service.entities import FlowService
+from capstream.aep.flow_service import monitoring
+from capstream.aep.flow_service.entities import FLOWS, FlowService
 from capstream.aep.flow_service.model import Flows, Inlets, State
 from capstream.aep.flow_service.runs import Runs
 from capstream.aep.flow_service.secrets import Vault
@@ -47,8 +54,8 @@ from capstream.storage.delta import DeltaLake
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
 _WAITING = ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetFileHeaders", "retrieveDatasetPreview")
-_SLOW = frozenset({("data_access", name) for name in _WAITING})
-"""Operations that wait for the query engine."""
+_SLOW = frozenset({("data_access", name) for name in _WAITING} | {("io_events", name) for name in registrations.CALLING})
+"""Operations that wait for the query engine or for somebody else's server."""
 
 
 @dataclass(slots=True)
@@ -90,6 +97,9 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     vault = Vault.open(layout.platform_key)
     collection = _collection(settings, stores, tokens=tokens, datasets=datasets, registry=registry, vault=vault)
     handlers = _handlers(settings, layout, stores, registry=registry, datasets=datasets, rows=rows, clients=clients, vault=vault)
+    signer = Signer(layout.event_keys)
+    findings = SqliteDocuments(layout.alerts, readonly=True)
+    handlers["io_events"] = registrations.handlers(SqliteDocuments(layout.control), findings, signer, httpx.Client())
     recorder = InletRecorder(stores.metrics, collection.metrics, lambda inlet_id: _sandbox_of(stores.control, inlet_id), clock)
     handlers["observability_insights"] = observability_insights.handlers(stores.state, stores.metrics, flush=recorder.flush)
     handlers |= {"sandbox": sandbox.handlers(sandboxes), "access_control": access_control.handlers(Roles(stores.control))}
@@ -111,7 +121,9 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         ("/ims", ims_app(organisations, clients, tokens=tokens, clock=settings.clock())),
         ("/collection", collection),
         ("/data/foundation/import/collection", collection),
-        ("/capstream", own_api.asgi(own)),
+        ("/capstream/status", own_api.asgi(own)),
+        ("/capstream/query", own_api.asgi(own)),
+        (PUBLIC_PATH, own_api.asgi(own_api.files(signer.public_key))),
     ]
     return PlatformSide(gateway, mounts, status, recorder.flush)
 
@@ -143,8 +155,16 @@ def _handlers(
         vault=vault,
         can_obtain_token=lambda client_id, secret: _accepts(clients, client_id, secret, settings.clock()()),
         public_url=settings.base_url,
+        activation_delay_ms=settings.flow.activation_delay_s * 1000,
+        forget_flow=forget_flow,
     )
     return {
+        "alerts": alerts.handlers(
+            control,
+            SqliteDocuments(layout.alerts, readonly=True),
+            flow_exists=lambda sandbox_id, flow_id: flow.of(FLOWS).get(sandbox_id, flow_id) is not None,
+        ),
+        "monitoring": monitoring.handlers(flow),
         "schema_registry": schema_registry.handlers(
             registry,
             in_use=lambda sandbox_id, uri: _is_in_use(datasets, batches, sandbox_id, uri),

@@ -22,9 +22,12 @@ from capstream.serving import AsgiApp
 _NOT_BUILT = 501
 _PARAMETER = re.compile(r"\{[^}]*\}")
 _TITLES = {
+    "alerts": "Alerts (capstream's own API)",
     "audit_query": "Audit Query",
     "catalog": "Catalog Service",
     "dataset_service": "Dataset Service",
+    "io_events": "I/O Events",
+    "monitoring": "Monitoring (capstream's own API)",
     "ims": "Identity management (IMS)",
     "profile": "Real-Time Customer Profile",
     "sandbox": "Sandbox",

@@ -125,6 +125,13 @@ class World:
         }
         self._put("datasets", f"{PROD.id}/{dataset_id}", dumps(body))
 
+    def change_dataset(self, dataset_id: str, members: dict[str, Json]) -> None:
+        """Add members to a stored dataset."""
+        key = f"{PROD.id}/{dataset_id}"
+        body = self.control.get("datasets", key)
+        assert body is not None
+        self._put("datasets", key, dumps(loads(body) | members))
+
     def delete_dataset(self, dataset_id: str) -> None:
         with self.control.transaction() as change:
             change.delete("datasets", [f"{PROD.id}/{dataset_id}"])

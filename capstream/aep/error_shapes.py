@@ -273,4 +273,7 @@ SHAPES: Mapping[str, Shape] = {
     "data_access": generic,
     "audit_query": generic,
     "streaming_ingestion": generic,
+    "alerts": generic,
+    "io_events": generic,
+    "monitoring": generic,
 }

@@ -92,3 +92,22 @@ def test_the_guide_to_the_relay_alone(server: Server, guide: Run, tmp_path: Path
     assert '"points": 198' in printed
     with server.client() as client:
         assert client.relay("GET", "/relay/status")["sources"] == {}  # it went through the other relay
+
+
+def test_the_guide_to_monitoring_and_alerts(server: Server, guide: Run, work: Path) -> None:
+    printed = guide("monitor-and-alert")
+    assert "delivered: HTTP 200 (attempt 1)" in printed
+    events = [each["event"] for each in lines_of(work / "events.jsonl")]
+    assert [each["header"]["_adobeio"]["eventCode"].removeprefix("sources_flow_run_") for each in events] == [
+        "start",
+        "start",
+        "success",
+    ]
+    assert [each.get("test", False) for each in events] == [True, False, False]
+    counted = events[-1]["metrics"]["recordSummary"]
+    assert (counted["inputRecordCount"], counted["outputRecordCount"], counted["failedRecordCount"]) == (2, 1, 1)
+    (alert,) = json.loads((work / "alerts.json").read_text())["alerts"]
+    assert (alert["state"], alert["values"]["errorRate"]) == ("triggered", 50.0)
+    reports = json.loads((work / "metrics.json").read_text())["metricResponses"]
+    assert [sum(sum(each["dps"].values()) for each in report["datapoints"]) for report in reports] == [1, 1, 1, 2]
+    assert server.run("alerts", "list", "--json")["webhooks"] == []

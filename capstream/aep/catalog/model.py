@@ -79,6 +79,10 @@ class Datasets:
             self._sandboxes[sandbox_id] = {key.removeprefix(prefix): loads(body) for key, body in items}
         return self._sandboxes[sandbox_id]
 
+    def sandboxes(self) -> list[str]:
+        """Return the ids of the sandboxes that have datasets."""
+        return sorted({key.partition("/")[0] for key, _ in self._documents.scan(_DATASETS)})
+
     def create(
         self, author: Author, body: Dataset, *, behaviour: str, title: str = "", store: bool = True
     ) -> tuple[str, Dataset]:

@@ -14,7 +14,7 @@ from capstream.aep.flow_service.specs import Specs, connection_specs, flow_specs
 from capstream.aep.resource import Resources
 from capstream.kernel.ids import new_etag, new_uuid
 from capstream.kernel.json import Json
-from capstream.storage.ports import Documents
+from capstream.storage.ports import Documents, Transaction
 
 
 class DatasetLookup(Protocol):
@@ -81,6 +81,7 @@ class FlowService:
     public_url: str = ""  #: where inlets are reached from outside; empty: the scheme and host of each request
     activation_delay_ms: int = 0  #: rehearses the live service's pause between creating a flow and first data
     strict: bool = False  #: gateway.md 12
+    forget_flow: Callable[[Transaction, str, str], None] = lambda *_: None  #: what else goes with a flow: (sandbox, flow)
 
     @property
     def connection_specs(self) -> Specs:

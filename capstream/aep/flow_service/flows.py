@@ -221,6 +221,7 @@ def _delete(service: FlowService, call: Call) -> Answer:
     inlet = service.inlets.get(route.inlet_id) if route else None
     with service.documents.transaction() as change:
         change.delete(FLOWS.collection, [f"{call.sandbox.id}/{flow['id']}"])
+        service.forget_flow(change, call.sandbox.id, flow["id"])
         if route is not None:
             remove_route(change, route)
         if inlet is not None and not inlet.connection_id:

@@ -104,14 +104,17 @@ class Flows:
         """Return the route of a flow in any state, or None when there is no such flow."""
         return self._routes.get(flow_id)
 
+    def all(self) -> list[Route]:
+        """Return every route of every sandbox, in any state."""
+        return [self._decoder.decode(body) for _, body in self._documents.scan(ROUTES)]
+
     def routes_of_inlet(self, inlet_id: str) -> list[Route]:
         """Return the routes whose flow takes its data from this inlet, in any state, in the order of flow ids."""
         return self._by_inlet.get(inlet_id)
 
     def using(self, sandbox_id: str, mapping_id: str) -> list[Route]:
         """Return the routes of a sandbox that apply a mapping set, in any state."""
-        routes = (self._decoder.decode(body) for _, body in self._documents.scan(ROUTES))
-        return [route for route in routes if route.mapping_id == mapping_id and route.sandbox.id == sandbox_id]
+        return [route for route in self.all() if route.mapping_id == mapping_id and route.sandbox.id == sandbox_id]
 
     def _read(self, flow_id: str) -> Route | None:
         body = self._documents.get(ROUTES, flow_id)

@@ -1,11 +1,12 @@
 """Runs of streaming dataflows: one for each flow and UTC hour. Source: flow-service.md 8, monitoring-alerts.md 2."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from capstream.aep.flow_service import run_signals
 from capstream.aep.flow_service.model import Route
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.ids import new_etag
@@ -98,7 +99,9 @@ def add(change: Transaction, route: Route, hour: int, delta: Delta, *, now_ms: i
     _count(run, delta)
     run.updated_ms, run.etag = now_ms, new_etag(now_ms)
     if run.completed_ms:
-        run.status = _outcome(run)
+        before, run.status = run.status, _outcome(run)
+        if run.status != before:
+            run_signals.give(change, run_signals.CLOSED, key, now_ms)
     change.put(RUNS, [(key, _pack(run))])
 
 
@@ -118,7 +121,7 @@ def close_due(change: Transaction, now_ms: int, close_delay_ms: int, *, stopped:
     ended = frozenset(stopped)
     if ended:
         due |= {key for key, _ in change.scan(OPEN_RUNS) if key.rsplit("/", 1)[1] in ended}
-    for open_key in due:
+    for open_key in sorted(due):
         hour, sandbox_id, flow_id = open_key.split("/")
         key = f"{sandbox_id}/{flow_id}/{hour}"
         body = change.get(RUNS, key)
@@ -127,6 +130,7 @@ def close_due(change: Transaction, now_ms: int, close_delay_ms: int, *, stopped:
             run.status, run.completed_ms = _outcome(run), now_ms
             run.updated_ms, run.etag = now_ms, new_etag(now_ms)
             change.put(RUNS, [(key, _pack(run))])
+            run_signals.give(change, run_signals.CLOSED, key, now_ms)
     change.delete(OPEN_RUNS, sorted(due))
     return len(due)
 
@@ -157,6 +161,7 @@ def _opened(change: Transaction, route: Route, hour: int, now_ms: int) -> RunRec
     )
     change.put(RUN_KEYS, [(f"{route.sandbox.id}/{run.id}", key.encode())])
     change.put(OPEN_RUNS, [(f"{hour:08}/{route.sandbox.id}/{route.flow_id}", b"")])
+    run_signals.give(change, run_signals.OPENED, key, now_ms)
     return run
 
 
@@ -203,6 +208,22 @@ class Runs:
         """Return the runs of one flow, or of all flows of the sandbox; each flow's oldest first."""
         prefix = f"{sandbox_id}/{flow_id}/" if flow_id else f"{sandbox_id}/"
         return [rendered(_read(body), self._base_url) for _, body in self._documents.scan(RUNS, prefix=prefix)]
+
+    def record(self, key: str) -> RunRecord | None:
+        """Return a run as it is stored, by {sandbox}/{flow}/{hour}."""
+        body = self._documents.get(RUNS, key)
+        return None if body is None else _read(body)
+
+    def newest(self, sandbox_id: str, flow_id: str) -> RunRecord | None:
+        """Return the flow's newest run as it is stored, or None."""
+        found = self._documents.scan(RUNS, prefix=f"{sandbox_id}/{flow_id}/", reverse=True, limit=1)
+        return _read(found[0][1]) if found else None
+
+    def unfinished(self) -> Iterator[RunRecord]:
+        """Yield the runs that are open, oldest hour first."""
+        keys = [key.split("/") for key, _ in self._documents.scan(OPEN_RUNS)]
+        found = (self.record(f"{sandbox_id}/{flow_id}/{hour}") for hour, sandbox_id, flow_id in keys)
+        yield from (run for run in found if run is not None)
 
     def get(self, sandbox_id: str, run_id: str) -> dict[str, Json] | None:
         """Return a run, or None."""

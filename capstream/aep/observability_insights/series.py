@@ -4,6 +4,7 @@ A subject is `dataset/{id}`, `inlet/{id}` or `graph`. A record is counted in the
 counts of a day and the runs of that day add up (monitoring-alerts.md 1). The metrics made of it: monitoring-alerts.md 6.3.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -79,6 +80,15 @@ def read(reading: Reading, sandbox_id: str, subject: str, start_ms: int, end_ms:
             at_ms = int(hour) * HOUR_MS + minute * MINUTE_MS
             if start_ms <= at_ms <= end_ms:
                 yield Point(f"{kind}/{name}", at_ms, counts)
+
+
+def hour(reading: Reading, sandbox_id: str, subject: str, number: int) -> Counts:
+    """Return what was counted for a subject in one hour (since 1970)."""
+    body = reading.get(SERIES, f"{sandbox_id}/{subject}/{number:08}")
+    counts: Counter[str] = Counter()
+    for minute in (_read(body) if body else {}).values():
+        counts.update(minute)
+    return counts
 
 
 def forget(change: Transaction, sandbox_id: str, subject: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from capstream.aep.catalog.batches import BATCHES, BatchRecord, BatchStatus, Windows, read_batch
 from capstream.aep.data_access import rejected
-from capstream.aep.flow_service import runs
+from capstream.aep.flow_service import run_signals, runs
 from capstream.aep.flow_service.processing import Plans
 from capstream.aep.identity_service.graphs import GRAPHS, IDENTITIES
 from capstream.aep.observability_insights import catalogue, series
@@ -101,6 +101,8 @@ class Housekeeping:
                 runs.close_due(change, now_ms, self._close_delay_ms, stopped=stopped)
 
     def _purge(self, now_ms: int) -> None:
+        with self._state.transaction() as change:
+            run_signals.forget(change, now_ms - _KEEP_MS)
         old = [batch for _, body in self._state.scan(BATCHES) if self._is_old(batch := read_batch(body), now_ms)]
         for batch in old:
             with self._state.transaction() as change:

@@ -18,10 +18,11 @@ from capstream.aep.pipeline.batch import Batch, batches_of
 from capstream.aep.pipeline.housekeeping import Housekeeping
 from capstream.aep.pipeline.landing import Group, Landing, groups_of, reject_all
 from capstream.aep.pipeline.people import People
+from capstream.aep.streaming_ingestion.messages import decode
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.errors import Permanent, Transient
-from capstream.storage.ports import Documents, Entry, Lake, Log, StorageUnavailable
+from capstream.storage.ports import Documents, Entry, Lake, Log, Reading, StorageUnavailable
 
 CURSORS = "cursors"
 _CURSOR = "inlet"
@@ -69,6 +70,15 @@ class Settings:
     close_delay_s: float = 300.0  #: how long after its hour a run is closed
     compact_after: int = 96  #: commits to a table
     lake_timeout_s: float = 30.0
+
+
+def waiting_since(inlet: Log, state: Reading) -> tuple[str, int] | None:
+    """Return (flow id, reception in milliseconds) of the oldest accepted message that is not processed, or None."""
+    entries = inlet.read(int(state.get(CURSORS, _CURSOR) or b"0"), 1)
+    if not entries:
+        return None
+    oldest = decode(entries[0][1])
+    return oldest.flow_id, oldest.received_ms
 
 
 class _DatasetBlocked(Exception):
