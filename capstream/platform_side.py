@@ -51,6 +51,7 @@ from capstream.kernel.json import Json
 from capstream.layout import Layout
 from capstream.serving import AsgiApp
 from capstream.storage.delta import DeltaLake
+from capstream.storage.ports import Documents
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
 _WAITING = ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetFileHeaders", "retrieveDatasetPreview")
@@ -170,7 +171,7 @@ def _handlers(
             in_use=lambda sandbox_id, uri: _is_in_use(datasets, batches, sandbox_id, uri),
             namespace_exists=lambda _, code: namespaces.table(org_id).find(code) is not None,
         ),
-        "catalog": catalog.handlers(datasets, registry, batches=batches),
+        "catalog": catalog.handlers(datasets, registry, documents=control, batches=batches, forget=_forget_labels),
         "dataset_service": dataset_service.handlers(Labels(control), datasets),
         "data_prep": data_prep.handlers(mapping_sets, registry, usage=lambda *which: _usage(Flows(control), *which)),
         "flow_service": flow_service.handlers(flow),
@@ -178,6 +179,10 @@ def _handlers(
         "profile": profile.handlers(control, state, stores.inlet.end),
         "data_access": data_access.handlers(control, state, rows, layout.data / "platform" / "exports"),
     }
+
+
+def _forget_labels(control: Documents, sandbox_id: str, dataset_id: str) -> None:
+    Labels(control).remove(sandbox_id, dataset_id)
 
 
 def _is_in_use(datasets: Datasets, batches: Batches, sandbox_id: str, schema_uri: str) -> bool:

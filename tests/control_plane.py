@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from capstream.aep.access_control import api as access_control_api
 from capstream.aep.access_control.model import Roles
 from capstream.aep.call import Handler
 from capstream.aep.catalog import api as catalog_api
-from capstream.aep.catalog.batches import BATCHES, Batches, BatchRecord
+from capstream.aep.catalog.batches import Batches, BatchRecord, store
 from capstream.aep.catalog.model import Datasets
 from capstream.aep.dataset_service import api as dataset_service_api
 from capstream.aep.dataset_service.model import Labels
@@ -77,13 +76,20 @@ class ControlPlane:
     def add_batches(self, *batches: BatchRecord) -> None:
         """Store batches as the pipeline does."""
         with self.state.transaction() as change:
-            change.put(BATCHES, [(f"{batch.sandbox_id}/{batch.id}", msgspec.msgpack.encode(batch)) for batch in batches])
+            for batch in batches:
+                store(change, batch)
 
     def _services(self) -> dict[str, dict[str, Handler]]:
         return {
             "sandbox": sandbox_api.handlers(self.sandboxes, erase=self.erased.append),
             "access_control": access_control_api.handlers(self.roles, enabled=True),
-            "catalog": catalog_api.handlers(self.datasets, self.schemas, batches=Batches(self.state)),
+            "catalog": catalog_api.handlers(
+                self.datasets,
+                self.schemas,
+                documents=self.documents,
+                batches=Batches(self.state),
+                forget=lambda documents, *which: Labels(documents).remove(*which) and None,
+            ),
             "dataset_service": dataset_service_api.handlers(Labels(self.documents), self.datasets),
         }
 

@@ -16,6 +16,7 @@ from capstream.storage.ports import Documents, Reading, Transaction
 
 BATCHES = "batches"  #: {sandbox}/{batch} -> BatchRecord
 WINDOWS = "windows"  #: {dataset}/{flow} -> Window
+LATEST = "latest_batches"  #: {sandbox}/{dataset} -> Latest
 
 SUMMARY_CODE = "INGEST-1212-400"
 MAPPER_CODE = "MAPPER-3700-400"
@@ -81,6 +82,19 @@ class BatchRecord(msgspec.Struct, array_like=True):
     profiled: int = 0  #: rows that Profile took
 
 
+class Latest(msgspec.Struct, array_like=True):
+    """The newest batches of a dataset, and what all of them brought."""
+
+    batch_id: str = ""
+    status: str = ""
+    success_id: str = ""
+    failed_id: str = ""
+    created_ms: int = 0
+    updated_ms: int = 0
+    rows: int = 0
+    size: int = 0
+
+
 class Written(NamedTuple):
     """What one micro-batch added to a success batch."""
 
@@ -103,6 +117,7 @@ _pack = msgspec.msgpack.Encoder().encode
 read_batch = msgspec.msgpack.Decoder(BatchRecord).decode
 """Return the BatchRecord of stored bytes."""
 
+_read_latest = msgspec.msgpack.Decoder(Latest).decode
 _read_window = msgspec.msgpack.Decoder(Window).decode
 
 
@@ -156,7 +171,7 @@ class Windows:
         for stage, count in (("profile", written.invalid_profile), ("identity", written.invalid_identity)):
             if count:
                 batch.invalid[stage] = batch.invalid.get(stage, 0) + count
-        _save(change, batch, now_ms)
+        _save(change, batch, now_ms, added=written)
         window = self._windows(change, [source])[source]
         if window.batch_id == batch_id:
             window.size += written.size
@@ -242,6 +257,11 @@ class Batches:
         batch = self.record(sandbox_id, batch_id)
         return None if batch is None else rendered(batch, self._base_url)
 
+    def latest(self, sandbox_id: str) -> dict[str, Latest]:
+        """Return the newest batches of each dataset that has any, by its id."""
+        found = self._documents.scan(LATEST, prefix=f"{sandbox_id}/")
+        return {key.partition("/")[2]: _read_latest(body) for key, body in found}
+
     def record(self, sandbox_id: str, batch_id: str) -> BatchRecord | None:
         """Return a batch as it is stored, or None."""
         body = self._documents.get(BATCHES, f"{sandbox_id}/{batch_id}")
@@ -323,7 +343,26 @@ def _stored(reading: Reading, sandbox_id: str, batch_id: str) -> BatchRecord:
     return read_batch(body)
 
 
-def _save(change: Transaction, batch: BatchRecord, now_ms: int) -> None:
+def _save(change: Transaction, batch: BatchRecord, now_ms: int, *, added: Written | None = None) -> None:
     batch.updated_ms = now_ms
     batch.revision += 1
+    store(change, batch, added=added)
+
+
+def store(change: Transaction, batch: BatchRecord, *, added: Written | None = None) -> None:
+    """Store a batch as it is, and what it means for the newest batches of its dataset."""
     change.put(BATCHES, [(f"{batch.sandbox_id}/{batch.id}", _pack(batch))])
+    key = f"{batch.sandbox_id}/{batch.dataset_id}"
+    body = change.get(LATEST, key)
+    latest = _read_latest(body) if body else Latest()
+    if batch.id >= latest.batch_id:
+        latest.batch_id, latest.status, latest.created_ms = batch.id, batch.status, batch.created_ms
+    latest.updated_ms = max(latest.updated_ms, batch.updated_ms)
+    if batch.status == BatchStatus.SUCCESS:
+        latest.success_id = max(latest.success_id, batch.id)
+    elif batch.status == BatchStatus.FAILED:
+        latest.failed_id = max(latest.failed_id, batch.id)
+    if added is not None:
+        latest.rows += added.records
+        latest.size += added.size
+    change.put(LATEST, [(key, _pack(latest))])

@@ -1,16 +1,22 @@
-"""The batch operations of the Catalog API that read; batches are written by the pipeline. Source: catalog.md 1, 6.1."""
+"""The batch operations of the Catalog API: the pipeline's batches are read, callers' own ones also written.
+
+Source: catalog.md 1, 6.1.
+"""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from capstream.aep.call import Answer, Call
-from capstream.aep.catalog.errors import refused
+from capstream.aep.catalog.batches import Latest
+from capstream.aep.catalog.errors import check_version, is_stored, refused
 from capstream.aep.catalog.listing import Condition, Kind, page, projected, wanted_members
-from capstream.aep.catalog.model import Datasets
+from capstream.aep.catalog.model import Author, Datasets
+from capstream.aep.catalog.own_batches import AllBatches, writable
 from capstream.aep.catalog.patching import Refused
 from capstream.kernel.json import Json
 
 Batch = dict[str, Json]
+
+_LOCATION = "/data/foundation/catalog/batches"
 
 _SIMPLE = "created updated createdClient createdUser version recordCount failedRecordCount size started completed externalId"
 _TIMES: Mapping[str, str] = {
@@ -22,18 +28,6 @@ _TIMES: Mapping[str, str] = {
     "endBefore": "completed",
 }
 _FAILED = frozenset({"failed", "failure"})  # two words for one state
-
-
-class BatchDirectory(Protocol):
-    """Knows the batches of a sandbox."""
-
-    def all(self, sandbox_id: str) -> Mapping[str, Batch]:
-        """Return every batch by id."""
-        ...
-
-    def get(self, sandbox_id: str, batch_id: str) -> Batch | None:
-        """Return one batch."""
-        ...
 
 
 def _status(value: str) -> Condition:
@@ -76,7 +70,7 @@ _LAST = Kind(
 class BatchService:
     """One method per operation."""
 
-    def __init__(self, datasets: Datasets, batches: BatchDirectory) -> None:
+    def __init__(self, datasets: Datasets, batches: AllBatches) -> None:
         self._datasets = datasets
         self._batches = batches
 
@@ -85,13 +79,53 @@ class BatchService:
         return _paged(call, self._batches.all(call.sandbox.id), _BATCHES)
 
     def get(self, call: Call) -> Answer:
-        """Return one batch under its id. There are no replays here, so `aggregate` has nothing to lift."""
+        """Return one batch under its id; `aggregate` lifts status, metrics and errors of the batch that replays it."""
         batch_id = call.params["BATCH_ID"]
-        batch = self._batches.get(call.sandbox.id, batch_id)
-        if batch is None:
-            raise refused(404, f"Batch {batch_id} was not found in this sandbox. List the batches for their ids.")
+        batch = self._existing(call)
+        if call.flag("aggregate") and (child := self._batches.successor(call.sandbox.id, batch_id)):
+            batch = batch | {name: child[name] for name in ("status", "metrics", "errors")}
         shown = projected(batch, wanted_members(call.arg("properties")))
         return Answer(body={batch_id: shown}, headers={"ETag": str(batch.get("version", "1.0.0"))})
+
+    def create(self, call: Call) -> Answer:
+        """Keep a batch for the caller, under an id of its own or the one in the path."""
+        wanted = call.params.get("BATCH_ID", "")
+        if wanted and self._batches.get(call.sandbox.id, wanted) is not None:
+            raise refused(400, f"Batch {wanted} exists already. Change it with PATCH.")
+        try:
+            batch_id = self._batches.own.create(Author.of(call), writable(call.json()), wanted, store=is_stored(call))
+        except Refused as error:
+            raise refused(400, str(error)) from error
+        return Answer(status=201, body=[f"@/batches/{batch_id}"], headers={"Location": f"{_LOCATION}/{batch_id}"})
+
+    def put(self, call: Call) -> Answer:
+        """Replace the writable members of a caller's batch."""
+        return self._changed(call, writable_body(call), whole=True)
+
+    def patch(self, call: Call) -> Answer:
+        """Change members of a caller's batch."""
+        return self._changed(call, writable_body(call), whole=False)
+
+    def delete(self, call: Call) -> Answer:
+        """Take a caller's batch out of use (deprecated by the service): it becomes inactive."""
+        return self._changed(call, {"status": "inactive"}, whole=False)
+
+    def _changed(self, call: Call, members: Batch, *, whole: bool) -> Answer:
+        batch = self._existing(call)
+        batch_id = call.params["BATCH_ID"]
+        if self._batches.own.get(call.sandbox.id, batch_id) is None:
+            raise refused(400, f"Batch {batch_id} belongs to the streaming pipeline, which alone changes it.")
+        check_version(call, str(batch["version"]), "batch")
+        if whole and "status" not in members:
+            raise refused(400, "status is required: the state of the batch, for example processing.")
+        changed = self._batches.own.change(Author.of(call), batch, members, whole=whole, store=is_stored(call))
+        return Answer(body=[f"@/batches/{batch_id}"], headers={"ETag": changed["version"]})
+
+    def _existing(self, call: Call) -> Batch:
+        batch = self._batches.get(call.sandbox.id, call.params["BATCH_ID"])
+        if batch is None:
+            raise refused(404, f"Batch {call.params['BATCH_ID']} was not found in this sandbox. List the batches for their ids.")
+        return batch
 
     def uniques(self, call: Call) -> Answer:
         """Return the distinct values of one top-level member as texts."""
@@ -101,7 +135,9 @@ class BatchService:
 
     def last(self, call: Call) -> Answer:
         """Return the newest batches of each dataset that has any."""
-        return _paged(call, self._last(call.sandbox.id), _LAST)
+        found = self._batches.latest(call.sandbox.id)
+        shown = {key: last_batches(each) | _owner(call, each) for key, each in sorted(found.items())}
+        return _paged(call, shown, _LAST)
 
     def tags(self, call: Call) -> Answer:
         """Return the distinct values of a tag over datasets and batches."""
@@ -112,30 +148,29 @@ class BatchService:
             raise refused(404, f"No dataset or batch of this sandbox has the tag {namespace}.")
         return Answer(body={namespace: sorted(values)})
 
-    def _last(self, sandbox_id: str) -> dict[str, Batch]:
-        found: dict[str, Batch] = {}
-        batches = sorted(self._batches.all(sandbox_id).items(), key=lambda item: (item[1].get("created", 0), item[0]))
-        for batch_id, batch in batches:
-            for related in batch.get("relatedObjects", ()):
-                if related.get("type") == "dataSet":
-                    entry = found.setdefault(related["id"], {"created": batch.get("created"), "sandboxId": sandbox_id})
-                    entry |= _as_last(batch_id, batch)
-        return found
+
+def writable_body(call: Call) -> Batch:
+    """Return the members of a batch that a body sets. Errors: 400."""
+    try:
+        return writable(call.json())
+    except Refused as error:
+        raise refused(400, str(error)) from error
 
 
-def _as_last(batch_id: str, batch: Batch) -> Batch:
-    status = batch.get("status")
-    entry: Batch = {
-        "lastBatchId": batch_id,
-        "lastBatchStatus": status,
-        "imsOrg": batch.get("imsOrg"),
-        "updated": batch.get("updated"),
+def last_batches(latest: Latest) -> Batch:
+    """Return the newest batches of a dataset as `lastBatches` shows them; what there is none of is left out."""
+    named = {
+        "lastBatchId": latest.batch_id,
+        "lastBatchStatus": latest.status,
+        "lastSuccessfulBatchId": latest.success_id,
+        "lastFailedBatchId": latest.failed_id,
     }
-    if status == "success":
-        entry["lastSuccessfulBatchId"] = batch_id
-    elif status in _FAILED:
-        entry["lastFailedBatchId"] = batch_id
-    return entry
+    return {name: value for name, value in named.items() if value}
+
+
+def _owner(call: Call, latest: Latest) -> Batch:
+    whose = {"imsOrg": call.caller.org_id, "sandboxId": call.sandbox.id}
+    return whose | {"created": latest.created_ms, "updated": latest.updated_ms}
 
 
 def _is_plain(value: Json) -> bool:

@@ -1,16 +1,20 @@
 """The dataset operations of the Catalog API. Source: catalog.md 1-5."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from capstream.aep.call import Answer, Call
 from capstream.aep.catalog import rules
-from capstream.aep.catalog.errors import no_dataset, refused
+from capstream.aep.catalog.batches import Latest
+from capstream.aep.catalog.errors import check_version, is_stored, no_dataset, refused
 from capstream.aep.catalog.listing import Kind, page, projected, wanted_members
 from capstream.aep.catalog.model import Author, Datasets
 from capstream.aep.catalog.patching import Refused, patched
 from capstream.aep.catalog.rules import Dataset
 from capstream.kernel.json import Json
+
+OnDelete = Callable[[str, str], None]
+"""Is told (sandbox, dataset) of a dataset that was deleted."""
 
 _SIMPLE = "name description version state created updated createdClient createdUser updatedUser enableErrorDiagnostics viewId"
 _TIMES: Mapping[str, str] = {
@@ -52,21 +56,29 @@ class Schemas(Protocol):
 class DatasetService:
     """One method per operation."""
 
-    def __init__(self, datasets: Datasets, schemas: Schemas) -> None:
+    def __init__(
+        self, datasets: Datasets, schemas: Schemas, newest: Callable[[str], Mapping[str, Latest]], on_delete: OnDelete
+    ) -> None:
+        """`newest` returns the newest batches of each dataset of a sandbox."""
         self._datasets = datasets
         self._schemas = schemas
+        self._newest = newest
+        self._on_delete = on_delete
 
     def list(self, call: Call) -> Answer:
         """Return one page of datasets by id."""
         try:
-            return Answer(body=page(self._datasets.all(call.sandbox.id), call.query, _DATASETS))
+            newest = self._newest(call.sandbox.id)
+            shown = {key: _with_batches(each, newest.get(key)) for key, each in self._datasets.all(call.sandbox.id).items()}
+            return Answer(body=page(shown, call.query, _DATASETS))
         except Refused as error:
             raise refused(400, str(error)) from error
 
     def get(self, call: Call) -> Answer:
         """Return one dataset under its id."""
         dataset_id, dataset = self._existing(call)
-        shown = projected(dataset, wanted_members(call.arg("properties")))
+        whole = _with_batches(dataset, self._newest(call.sandbox.id).get(dataset_id))
+        shown = projected(whole, wanted_members(call.arg("properties")))
         return Answer(body={dataset_id: shown}, headers={"ETag": dataset["version"]})
 
     def create(self, call: Call) -> Answer:
@@ -76,7 +88,7 @@ class DatasetService:
             body = rules.writable(call.json())
             shape = self._shape(call, rules.schema_reference(body)["id"])
             dataset_id, made = self._datasets.create(
-                author, body, behaviour=shape.behaviour, title=shape.title, store=_is_stored(call)
+                author, body, behaviour=shape.behaviour, title=shape.title, store=is_stored(call)
             )
         except Refused as error:
             raise refused(400, str(error)) from error
@@ -101,6 +113,7 @@ class DatasetService:
         if dataset["classification"].get("managedBy") == "SYSTEM":
             raise refused(400, f"Dataset {dataset_id} is a system dataset and cannot be deleted.")
         self._datasets.remove(Author.of(call), dataset_id)
+        self._on_delete(call.sandbox.id, dataset_id)
         return Answer(body=[f"@/dataSets/{dataset_id}"])
 
     def credentials(self, call: Call) -> Answer:
@@ -140,14 +153,14 @@ class DatasetService:
 
     def _write(self, call: Call, change: "_Change") -> Answer:
         dataset_id, dataset = self._existing(call)
-        _check_version(call, dataset["version"])
+        check_version(call, dataset["version"], "dataset")
         try:
             wanted = change(dataset, call.json())
             wanted["schemaRef"] = rules.schema_reference(wanted)
             if rules.schema_id(wanted) != rules.schema_id(dataset):
                 behaviour = self._shape(call, rules.schema_id(wanted)).behaviour
                 wanted["classification"] = dataset["classification"] | {"dataBehavior": behaviour}
-            changed = self._datasets.change(Author.of(call), dataset_id, wanted, store=_is_stored(call))
+            changed = self._datasets.change(Author.of(call), dataset_id, wanted, store=is_stored(call))
         except Refused as error:
             raise refused(400, str(error)) from error
         return Answer(body=[f"@/dataSets/{dataset_id}"], headers={"ETag": changed["version"]})
@@ -180,21 +193,26 @@ def _with_writable(dataset: Dataset, result: Dataset) -> Dataset:
     return fixed | rules.defaults(rules.schema_id(dataset), "") | rules.writable(result)
 
 
+def _with_batches(dataset: Dataset, latest: Latest | None) -> Dataset:
+    """Return the dataset with its newest batches and its size; without a batch the former are left out (catalog.md 2)."""
+    rows, size = (latest.rows, latest.size) if latest else (0, 0)
+    extensions = dict(dataset.get("extensions") or {})
+    lake = dict(extensions.get("adobe_lakeHouse") or {})
+    extensions["adobe_lakeHouse"] = lake | {"metrics": {"rowCount": rows, "storageSize": size}}
+    named = (
+        {
+            "lastBatchId": latest.batch_id,
+            "lastBatchStatus": latest.status,
+            "lastSuccessfulBatch": latest.success_id,
+            "lastFailedBatch": latest.failed_id,
+        }
+        if latest
+        else {}
+    )
+    return dataset | {"extensions": extensions} | {name: value for name, value in named.items() if value}
+
+
 def _view(dataset_id: str, dataset: Dataset) -> Dataset:
     """Return the default view. Its members beyond the ids are ASSUMPTION: no document shows a whole view."""
     copied = ("version", "imsOrg", "sandboxId", "created", "updated", "createdClient", "createdUser", "updatedUser", "state")
     return {name: dataset[name] for name in copied} | {"dataSetId": dataset_id, "isDefault": True, "files": dataset["files"]}
-
-
-def _check_version(call: Call, version: str) -> None:
-    """Refuse a write whose precondition does not hold. Source: gateway.md 7."""
-    wanted = call.headers.get("if-match", "")
-    if wanted and wanted.strip() != "*" and rules.bare_etag(wanted) != version:
-        raise refused(412, f"If-Match {wanted} is not the dataset's version {version}: read it again and repeat the change.")
-    unwanted = call.headers.get("if-none-match", "")
-    if unwanted and (unwanted.strip() == "*" or rules.bare_etag(unwanted) == version):
-        raise refused(412, f"If-None-Match {unwanted} is the dataset's version {version}.")
-
-
-def _is_stored(call: Call) -> bool:
-    return call.headers.get("pragma", "").strip().lower() != "validate-only"

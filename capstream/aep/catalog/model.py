@@ -131,10 +131,10 @@ class Datasets:
             change.delete(_DATASETS, [key])
             change.put(_DELETED, [(key, dumps(body))])
 
-    def deleted(self, sandbox_id: str) -> dict[str, Dataset]:
-        """Return the deleted datasets of the sandbox by id; their files may still exist."""
-        prefix = f"{sandbox_id}/"
-        return {key.removeprefix(prefix): loads(body) for key, body in self._documents.scan(_DELETED, prefix=prefix)}
+    def deleted(self) -> dict[tuple[str, str], Dataset]:
+        """Return the deleted datasets by (sandbox, id); their rows may still exist."""
+        found = ((key.partition("/"), body) for key, body in self._documents.scan(_DELETED))
+        return {(sandbox_id, dataset_id): loads(body) for (sandbox_id, _, dataset_id), body in found}
 
     def _tables(self, sandbox_id: str, *, without: str = "") -> frozenset[str]:
         others: Iterable[tuple[str, Dataset]] = self.all(sandbox_id).items()

@@ -1,6 +1,6 @@
 """What time or the control plane asks of the pipeline between two batches."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from capstream.aep.catalog.batches import BATCHES, BatchRecord, BatchStatus, Windows, read_batch
 from capstream.aep.data_access import rejected
@@ -8,6 +8,7 @@ from capstream.aep.flow_service import run_signals, runs
 from capstream.aep.flow_service.processing import Plans
 from capstream.aep.identity_service.graphs import GRAPHS, IDENTITIES
 from capstream.aep.observability_insights import catalogue, series
+from capstream.aep.pipeline.cleaning import Cleaning
 from capstream.aep.profile import deletion
 from capstream.aep.profile.deletion import Deletion
 from capstream.kernel import log
@@ -22,12 +23,23 @@ _KEEP_MS = 30 * 86_400_000  # diagnostics are kept 30 days: streaming-ingestion.
 class Housekeeping:
     """Closes windows and runs, deletes what is ordered or too old."""
 
-    def __init__(self, control: Documents, state: Documents, windows: Windows, plans: Plans, *, close_delay_ms: int) -> None:
+    def __init__(
+        self,
+        control: Documents,
+        state: Documents,
+        windows: Windows,
+        plans: Plans,
+        *,
+        close_delay_ms: int,
+        drop: Callable[[str], None],
+    ) -> None:
+        """`drop` deletes a table of the lake."""
         self._control = control
         self._state = state
         self._windows = windows
         self._plans = plans
         self._close_delay_ms = close_delay_ms
+        self._cleaning = Cleaning(control, state, drop)
         self._version = -1
         self._deletions: list[Deletion] = []
         self._next_ms = 0
@@ -51,6 +63,7 @@ class Housekeeping:
             self._version = version
             self._deletions = deletion.pending(self._control, self._state)
             self._close_stopped(now_ms)
+            self._cleaning.look()
         self._delete_due(cursor)
 
     def after(self, now_ms: int) -> None:
@@ -62,6 +75,7 @@ class Housekeeping:
         if now_ms >= self._next_ms:
             self._next_ms = now_ms + _EVERY_MS
             self._close_due(now_ms)
+            self._cleaning.step()
         if now_ms >= self._next_purge_ms:
             self._next_purge_ms = now_ms + _PURGE_EVERY_MS
             self._purge(now_ms)

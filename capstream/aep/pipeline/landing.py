@@ -123,6 +123,12 @@ class Landing:
                 self._commits[table] = 0
                 self._thread.submit(self._compact, table)
 
+    def drop(self, table: str) -> None:
+        """Delete a table, after what is under way."""
+        self._thread.submit(self._lake.drop, table).result()
+        self._committed.pop(table, None)
+        self._commits.pop(table, None)
+
     def close(self) -> None:
         """Let the thread finish what it does."""
         self._thread.shutdown(wait=True)

@@ -117,7 +117,12 @@ class Pipeline:
         self._landing = Landing(stores.lake, self._windows, compact_after=self._settings.compact_after)
         self._people = People(stores.control)
         self._housekeeping = Housekeeping(
-            stores.control, stores.state, self._windows, self._plans, close_delay_ms=int(self._settings.close_delay_s * 1000)
+            stores.control,
+            stores.state,
+            self._windows,
+            self._plans,
+            close_delay_ms=int(self._settings.close_delay_s * 1000),
+            drop=self._landing.drop,
         )
         self._limit = self._settings.max_records
         self._poison: dict[int, str] = {}

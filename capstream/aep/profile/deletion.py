@@ -62,6 +62,28 @@ def carry_out(change: Transaction, deletion: Deletion) -> int:
     return gone
 
 
+def remove_dataset(
+    change: Transaction, sandbox_id: str, dataset_id: str, *, after: tuple[str, str], limit: int
+) -> tuple[str, str] | None:
+    """Delete the fragments and events of a dataset, looking at up to `limit` of each kind beyond the keys `after`.
+
+    Return the keys to go on from, None when there is nothing left to look at. They are kept by identity, not by dataset, so
+    all of the sandbox's are looked through: in pieces, or everything else would wait.
+    """
+    fragments = change.scan(FRAGMENTS, prefix=f"{sandbox_id}/", after=after[0], limit=limit)
+    mine = [(key, body) for key, body in fragments if key.rpartition("/")[2] == dataset_id]
+    _uncount(change, sandbox_id, [_read_fragment(body) for _, body in mine])
+    change.delete(FRAGMENTS, [key for key, _ in mine])
+    for xid in {key.split("/")[1] for key, _ in mine}:
+        if not change.scan(FRAGMENTS, prefix=f"{sandbox_id}/{xid}/", limit=1):
+            change.delete(PROFILES, [f"{sandbox_id}/{xid}"])
+    events = change.scan(EVENTS, prefix=f"{sandbox_id}/", after=after[1], limit=limit)
+    change.delete(EVENTS, [key for key, _ in events if key.split("/", 3)[2] == dataset_id])
+    if len(fragments) < limit and len(events) < limit:
+        return None
+    return fragments[-1][0] if fragments else after[0], events[-1][0] if events else after[1]
+
+
 def _uncount(change: Transaction, sandbox_id: str, fragments: Sequence[StoredFragment]) -> None:
     steps: dict[str, int] = {}
     for fragment in fragments:

@@ -188,6 +188,3 @@ class TestBatches:
         flows = filled.call("GET", "/data/foundation/catalog/tags/flowId")
         assert flows.json() == {"flowId": ["flow-d1", "flow-d2"]}
         assert filled.call("GET", "/data/foundation/catalog/tags/none").status_code == 404
-
-    def test_writing_them_is_not_built(self, plane: ControlPlane) -> None:
-        assert plane.call("POST", "/data/foundation/catalog/batches", json={"status": "active"}).status_code == 501

@@ -238,7 +238,7 @@ def test_delete_answers_the_link_and_then_404(plane: ControlPlane) -> None:
         gone = plane.call(method, f"{BASE}/dataSets/{dataset_id}", **({} if method in {"GET", "DELETE"} else {"json": {}}))
         assert (gone.status_code, gone.json()["status"]) == (404, 404)
     assert plane.datasets.get(plane.prod.id, dataset_id) is None
-    assert plane.datasets.deleted(plane.prod.id).keys() == {dataset_id}
+    assert plane.datasets.deleted().keys() == {(plane.prod.id, dataset_id)}
 
 
 def test_views_and_credentials(plane: ControlPlane) -> None:
