@@ -16,7 +16,7 @@ from bench import load, rig
 from capstream.kernel.json import dumps, loads
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmarks.md"
-PARTS = ("mapping", "validation", "translation", "engine", "inlet", "courier", "pipeline")
+PARTS = ("mapping", "validation", "translation", "engine", "inlet", "courier", "pipeline", "control_plane")
 CONNECTIONS = 64
 BATCH = 500
 _PROBES_PER_S = 10

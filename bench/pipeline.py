@@ -5,6 +5,7 @@ One process; the lake's thread runs beside the main one. Half of the records are
 
 import gc
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,22 +40,53 @@ _KINDS = {
 
 def measure() -> dict[str, float]:
     """Return what the pipeline does. Units: records/s, microseconds of CPU a record over all threads."""
+    rate, cpu_us = run(RECORDS)
+    return {"pipeline records/s": rate, "pipeline CPU us/record": cpu_us}
+
+
+def run(
+    records: int,
+    *,
+    furnish: Callable[[SqliteDocuments], None] = lambda _: None,
+    between: Callable[[SqliteDocuments], None] = lambda _: None,
+) -> tuple[float, float]:
+    """Return (records/s, microseconds of CPU a record) of a pipeline behind a full inlet log.
+
+    `furnish` adds to the control plane before the start, `between` after each micro-batch.
+    """
     with TemporaryDirectory(prefix="capstream-bench-") as folder:
         stores = _stores(Path(folder))
+        assert isinstance(stores.control, SqliteDocuments)
+        furnish(stores.control)
         pipeline = Pipeline(stores, SchemaRegistry(stores.control, _TENANT), clock=lambda: _NOW_MS)
-        _fill(stores, RECORDS)
+        _fill(stores, records)
         warm = pipeline.run_once()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)  # as every process does
         wall, cpu, done = time.perf_counter(), time.process_time(), 0
         while count := pipeline.run_once():
             done += count
+            between(stores.control)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         pipeline.close()
         rows = sum(stores.lake.rows(f"prod/xdm/{kind[4]}") for kind in _KINDS.values())
-        if rows != RECORDS or warm + done != RECORDS:
-            raise AssertionError(f"{rows} rows of {RECORDS} records in the lake")
-    return {"pipeline records/s": done / wall, "pipeline CPU us/record": 1e6 * cpu / done}
+        if rows != records or warm + done != records:
+            raise AssertionError(f"{rows} rows of {records} records in the lake")
+    return done / wall, 1e6 * cpu / done
+
+
+def add_datasets(control: SqliteDocuments, count: int) -> None:
+    """Add datasets to the sandbox that the pipeline works in, each enabled for Profile and with a dataflow of its own."""
+    body, route = control.get("datasets", f"{_PROD.id}/{_KINDS['profile'][4]}"), control.get(ROUTES, "profile")
+    assert body is not None
+    assert route is not None
+    dataset, flow = loads(body), loads(route)
+    with control.transaction() as change:
+        for number in range(count):
+            dataset_id = f"66f0a1b2c3d4e5f6{number:08x}"
+            named = dataset | {"name": f"dataset {number}", "tags": dataset["tags"] | {"adobe/pqs/table": [f"dataset_{number}"]}}
+            change.put("datasets", [(f"{_PROD.id}/{dataset_id}", dumps(named))])
+            change.put(ROUTES, [(f"flow-{number}", dumps(flow | {"flow_id": f"flow-{number}", "dataset_id": dataset_id}))])
 
 
 def _stores(folder: Path) -> Stores:

@@ -54,30 +54,54 @@ class Author:
 
 
 class Datasets:
-    """The datasets of all sandboxes. Decoded objects are kept until the store changes: every batch looks one up.
+    """The datasets of all sandboxes. Decoded objects are kept: every batch looks one up, and a sandbox may have thousands.
 
-    What `get` and `all` return is shared: read it, never change it.
+    After a commit only those are decoded again whose bodies changed. What `get` and `all` return is shared: read it, never
+    change it.
     """
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._version = -1
-        self._sandboxes: dict[str, dict[str, Dataset]] = {}
+        self._whole: dict[str, dict[str, Dataset]] = {}
+        self._decoded: dict[str, tuple[bytes, Dataset]] = {}  # by key in the store
+        self._checked: set[str] = set()  # keys that were looked up since the store changed
 
     def get(self, sandbox_id: str, dataset_id: str) -> Dataset | None:
         """Return the dataset as Catalog shows it, or None."""
-        return self.all(sandbox_id).get(dataset_id)
+        self._catch_up()
+        key = f"{sandbox_id}/{dataset_id}"
+        if key not in self._checked:
+            body = self._documents.get(_DATASETS, key)
+            if body is None:
+                self._decoded.pop(key, None)
+            else:
+                self._decode(key, body)
+            self._checked.add(key)
+        found = self._decoded.get(key)
+        return found[1] if found else None
 
     def all(self, sandbox_id: str) -> dict[str, Dataset]:
         """Return every dataset of the sandbox by id, oldest first."""
-        version = self._documents.version()
-        if version != self._version:
-            self._sandboxes, self._version = {}, version
-        if sandbox_id not in self._sandboxes:
+        self._catch_up()
+        if sandbox_id not in self._whole:
             prefix = f"{sandbox_id}/"
             items = self._documents.scan(_DATASETS, prefix=prefix)
-            self._sandboxes[sandbox_id] = {key.removeprefix(prefix): loads(body) for key, body in items}
-        return self._sandboxes[sandbox_id]
+            self._whole[sandbox_id] = {key.removeprefix(prefix): self._decode(key, body) for key, body in items}
+        return self._whole[sandbox_id]
+
+    def _catch_up(self) -> None:
+        version = self._documents.version()
+        if version != self._version:
+            self._version = version
+            self._whole.clear()
+            self._checked.clear()
+
+    def _decode(self, key: str, body: bytes) -> Dataset:
+        known = self._decoded.get(key)
+        if known is None or known[0] != body:
+            known = self._decoded[key] = (body, loads(body))
+        return known[1]
 
     def sandboxes(self) -> list[str]:
         """Return the ids of the sandboxes that have datasets."""

@@ -27,10 +27,12 @@ from capstream.aep.flow_service.entities import (
     touched,
 )
 from capstream.aep.flow_service.errors import invalid, not_built, provider_refusal, refusal
+from capstream.aep.flow_service.internal import all_of
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.model import Inlet, State, remove_inlet, save_inlet
 from capstream.aep.flow_service.patching import Change
 from capstream.aep.flow_service.secrets import MASK, is_sealed, masked, sealed, sealed_text, secret_members
+from capstream.aep.flow_service.shelf import Entities
 from capstream.aep.flow_service.specs import HTTP_API, Spec, auth_spec, is_streaming_source
 from capstream.kernel.ids import new_inlet_id
 from capstream.kernel.json import Json, dumps
@@ -56,8 +58,8 @@ def handlers(service: FlowService) -> dict[str, Handler]:
     }
 
 
-def _all(service: FlowService, call: Call) -> list[Document]:
-    return service.of(CONNECTIONS).all(call.sandbox.id)
+def _all(service: FlowService, call: Call) -> Entities:
+    return service.shelf(CONNECTIONS).all(call.sandbox.id)
 
 
 def _existing(service: FlowService, call: Call) -> Document:
@@ -244,13 +246,10 @@ def _delete(service: FlowService, call: Call) -> Answer:
 def _user_of(service: FlowService, call: Call, connection_id: str) -> str:
     """Return the id of a flow that draws on this connection, empty when none does."""
     sources = {
-        source["id"]
-        for source in service.of(SOURCE_CONNECTIONS).where(
-            call.sandbox.id, lambda each: each.get("baseConnectionId") == connection_id
-        )
+        source["id"] for source in all_of(service, call, SOURCE_CONNECTIONS) if source.get("baseConnectionId") == connection_id
     }
-    users = service.of(FLOWS).where(call.sandbox.id, lambda flow: not sources.isdisjoint(flow["sourceConnectionIds"]))
-    return next((flow["id"] for flow in users), "")
+    flows = all_of(service, call, FLOWS)
+    return next((flow["id"] for flow in flows if not sources.isdisjoint(flow["sourceConnectionIds"])), "")
 
 
 def _act(service: FlowService, call: Call) -> Answer:

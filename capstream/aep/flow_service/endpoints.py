@@ -161,7 +161,7 @@ def _patch(service: FlowService, kind: Kind, members: Members, call: Call) -> An
 def _delete(service: FlowService, kind: Kind, call: Call) -> Answer:
     entity = changeable(service, call, kind)
     member = "sourceConnectionIds" if kind is SOURCE_CONNECTIONS else "targetConnectionIds"
-    user = next(service.of(FLOWS).where(call.sandbox.id, lambda flow: entity["id"] in flow[member]), None)
+    user = next((flow for flow in all_of(service, call, FLOWS) if entity["id"] in flow[member]), None)
     if user is not None:
         detail = f"{kind.name} {entity['id']} is used by flow {user['id']}. Delete the flow first."
         raise refusal(call, 1447, detail, id=entity["id"], type=kind.name)

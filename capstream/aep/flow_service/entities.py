@@ -1,15 +1,28 @@
 """What the handlers of all Flow Service entities share: where they are kept, their members, etags, lists."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from capstream.aep.call import Answer, Call, JsonError
 from capstream.aep.flow_service import patching, rules
 from capstream.aep.flow_service.errors import invalid, not_found, refusal
-from capstream.aep.flow_service.listing import BadQuery, Document, Listing, listing_of, matches, page, projected, search_of
+from capstream.aep.flow_service.listing import (
+    BadQuery,
+    Document,
+    Listing,
+    Ordered,
+    Sorted,
+    listing_of,
+    matches,
+    order_path,
+    page,
+    projected,
+    search_of,
+)
 from capstream.aep.flow_service.model import Flows, Inlets, State
 from capstream.aep.flow_service.secrets import Vault
+from capstream.aep.flow_service.shelf import Shelf
 from capstream.aep.flow_service.specs import Specs, connection_specs, flow_specs
 from capstream.aep.resource import Resources
 from capstream.kernel.ids import new_etag, new_uuid
@@ -59,12 +72,13 @@ class Kind:
 
     name: str
     collection: str
+    resolved: frozenset[str] = frozenset()  #: members that are looked up or changed when an entity is shown
 
 
-CONNECTIONS = Kind("connections", "connections")
+CONNECTIONS = Kind("connections", "connections", frozenset({"auth"}))
 SOURCE_CONNECTIONS = Kind("sourceConnections", "source_connections")
 TARGET_CONNECTIONS = Kind("targetConnections", "target_connections")
-FLOWS = Kind("flows", "flows")
+FLOWS = Kind("flows", "flows", frozenset({"options", "lastRunDetails"}))
 RUNS = Kind("runs", "runs")
 
 
@@ -82,6 +96,12 @@ class FlowService:
     activation_delay_ms: int = 0  #: rehearses the live service's pause between creating a flow and first data
     strict: bool = False  #: gateway.md 12
     forget_flow: Callable[[Transaction, str, str], None] = lambda *_: None  #: what else goes with a flow: (sandbox, flow)
+
+    shelves: dict[str, Shelf] = field(default_factory=dict)
+
+    def shelf(self, kind: Kind) -> Shelf:
+        """Return the entities of one kind for lists: decoded and in order."""
+        return self.shelves.setdefault(kind.collection, Shelf(self.documents, kind.collection))
 
     @property
     def connection_specs(self) -> Specs:
@@ -249,12 +269,12 @@ def apply_changes(call: Call, document: Document, changes: list[patching.Change]
 Shown = Callable[[Document], Document]
 
 
-def listed(call: Call, kind: Kind, documents: Iterable[Document], shown: Shown) -> Answer:
+def listed(call: Call, kind: Kind, documents: Ordered, shown: Shown) -> Answer:
     """Return the answer to `GET /<kind>`. `shown` adds what is resolved at read time, before filters look at it."""
     return list_answer(kind, documents, shown, listing_for(call, call.query))
 
 
-def searched(call: Call, kind: Kind, documents: Iterable[Document], shown: Shown) -> Answer:
+def searched(call: Call, kind: Kind, documents: Ordered, shown: Shown) -> Answer:
     """Return the answer to `POST /<kind>/search`."""
     return list_answer(kind, documents, shown, search_listing(call))
 
@@ -280,14 +300,28 @@ def bad_query(call: Call, error: BadQuery) -> NoReturn:
     raise refusal(call, error.code, error.reason) from error
 
 
-def list_answer(kind: Kind, documents: Iterable[Document], shown: Shown, listing: Listing) -> Answer:
-    """Return one page. `_links` is always there: aepp indexes it. Source: gateway.md 5.1 (1)."""
-    found = [each for each in map(shown, documents) if matches(each, listing.conditions)]
+def list_answer(kind: Kind, documents: Ordered, shown: Shown, listing: Listing) -> Answer:
+    """Return one page. `_links` is always there: aepp indexes it. Source: gateway.md 5.1 (1).
+
+    Documents are shown when they are on the page, or when a condition asks for what is resolved at read time.
+    """
+    if order_path(listing).split(".")[0] in kind.resolved:
+        documents, shown = Sorted(map(shown, documents)), _as_it_is
+    plain = [each for each in listing.conditions if each.path.split(".")[0] not in kind.resolved]
+    resolved = [each for each in listing.conditions if each not in plain]
+
+    def wanted(document: Document) -> bool:
+        return matches(document, plain) and (not resolved or matches(shown(document), resolved))
+
     if listing.count_only:
-        return Answer(body={"count": len(found)})
-    items, token = page(found, listing)
+        return Answer(body={"count": sum(wanted(each) for each in documents)})
+    items, token = page(documents, listing, wanted)
     links = {"next": {"href": f"/{kind.name}?continuationToken={token}"}} if token else {}
-    return Answer(body={"items": [projected(each, listing.members) for each in items], "_links": links})
+    return Answer(body={"items": [projected(shown(each), listing.members) for each in items], "_links": links})
+
+
+def _as_it_is(document: Document) -> Document:
+    return document
 
 
 def publishable(call: Call, entity: Document, kind: Kind) -> str:

@@ -12,21 +12,22 @@ from capstream.aep.flow_service.entities import FLOWS, SOURCE_CONNECTIONS, TARGE
 from capstream.aep.flow_service.errors import invalid, not_found
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.rules import schema_of_dataset
+from capstream.aep.flow_service.shelf import Entities
 from capstream.aep.flow_service.specs import DATA_LAKE, LAKE_TO_PROFILE, PROFILE_SERVICE
 
 _LAKE = {"id": DATA_LAKE, "version": "1.0"}
 _PROFILE = {"id": PROFILE_SERVICE, "version": "1.0"}
 
 
-def all_of(service: FlowService, call: Call, kind: Kind) -> list[Document]:
-    """Return the entities of one kind, the internal ones last."""
-    return service.of(kind).all(call.sandbox.id) + list(_internal(service, call, kind).values())
+def all_of(service: FlowService, call: Call, kind: Kind) -> Entities:
+    """Return the entities of one kind, the internal ones among them."""
+    return service.shelf(kind).all(call.sandbox.id, lambda: _internal(service, call, kind))
 
 
 def one_of(service: FlowService, call: Call, kind: Kind) -> Document:
     """Return the entity a path names, internal or not. Errors: 1439-404."""
     resource_id = call.params["id"]
-    found = service.of(kind).get(call.sandbox.id, resource_id) or _internal(service, call, kind).get(resource_id)
+    found = service.of(kind).get(call.sandbox.id, resource_id) or all_of(service, call, kind).derived(resource_id)
     if found is None:
         raise not_found(call, kind.name, resource_id)
     return found
@@ -34,9 +35,10 @@ def one_of(service: FlowService, call: Call, kind: Kind) -> Document:
 
 def changeable(service: FlowService, call: Call, kind: Kind) -> Document:
     """Return the entity a path names for a change. Errors: 1439-404, 1100 for internal ones."""
-    found = one_of(service, call, kind)
-    if found["id"] in _internal(service, call, kind):
-        raise invalid(call, f"{kind.name} {found['id']} is internal; it follows the Profile tag of its dataset")
+    found = service.of(kind).get(call.sandbox.id, call.params["id"])
+    if found is None:
+        one_of(service, call, kind)
+        raise invalid(call, f"{kind.name} {call.params['id']} is internal; it follows the Profile tag of its dataset")
     return found
 
 

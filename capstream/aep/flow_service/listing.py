@@ -3,13 +3,21 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from capstream.kernel.json import Json, JsonError, dumps, loads
 
 Document = dict[str, Json]
+SortKey = tuple[int, Json, str]
+"""Rank of the value's type, value, id: comparable whatever the values are."""
+Keyed = tuple[SortKey, Document]
+
+T = TypeVar("T")
 
 DEFAULT_LIMIT = 20  # ASSUMPTION: not documented
 MAX_LIMIT = 1000
@@ -50,7 +58,7 @@ class Listing:
     orderby: str = ""
     limit: int = DEFAULT_LIMIT
     count_only: bool = False
-    after: tuple[int, Json, str] | None = None  #: sort key of the last document of the page before
+    after: SortKey | None = None  #: sort key of the last document of the page before
 
     def value_of(self, path: str) -> str:
         """Return the single value that `path` must equal, empty when the request does not say so."""
@@ -161,9 +169,25 @@ def matches(document: Document, conditions: Sequence[Condition]) -> bool:
     return all(any(_holds(condition, value) for value in _found(document, condition.path)) for condition in conditions)
 
 
+@lru_cache(maxsize=256)
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.replace("[]", "").split("."))
+
+
 def _found(document: Json, path: str) -> list[Json]:
-    values = [document]
-    for step in path.replace("[]", "").split("."):
+    """Return every value the path leads to; arrays are looked through."""
+    value = document
+    for place, step in enumerate(_steps(path)):
+        if not isinstance(value, dict) or step not in value:
+            return []
+        value = value[step]
+        if isinstance(value, list):
+            return _within(value, _steps(path)[place + 1 :])
+    return [value]
+
+
+def _within(values: list[Json], steps: tuple[str, ...]) -> list[Json]:
+    for step in steps:
         values = [each[step] for each in values if isinstance(each, dict) and step in each]
         values = [inner for each in values for inner in (each if isinstance(each, list) else [each])]
     return values
@@ -201,10 +225,13 @@ def _number(value: Json) -> float | None:
         return None
 
 
-def sort_key(document: Document, path: str) -> tuple[int, Json, str]:
+def sort_key(document: Document, path: str) -> SortKey:
     """Return a key that orders documents by the value at `path` (absent, booleans, numbers, texts), then by id."""
-    value = next(iter(_found(document, path)), None)
-    identity = str(document.get("id", ""))
+    return value_key(next(iter(_found(document, path)), None), str(document.get("id", "")))
+
+
+def value_key(value: Json, identity: str) -> SortKey:
+    """Return the key of a document with a value and an id."""
     if value is None:
         return 0, 0, identity
     if isinstance(value, bool):
@@ -214,23 +241,75 @@ def sort_key(document: Document, path: str) -> tuple[int, Json, str]:
     return 3, value if isinstance(value, str) else str(value), identity
 
 
-def _order(orderby: str) -> tuple[str, bool]:
-    """Return (path, descending). Default: newest first (ASSUMPTION)."""
-    match = _ORDER.fullmatch(orderby)
-    return ("createdAt", True) if match is None else (match.group(2), match.group(1) == "-")
+def order_path(listing: Listing) -> str:
+    """Return the path by whose values a list is ordered. Default: newest first (ASSUMPTION)."""
+    match = _ORDER.fullmatch(listing.orderby)
+    return "createdAt" if match is None else match.group(2)
 
 
-def page(documents: Sequence[Document], listing: Listing) -> tuple[list[Document], str]:
-    """Return the documents of one page, in order, and the token of the next page (empty on the last)."""
-    path, descending = _order(listing.orderby)
+def _is_descending(listing: Listing) -> bool:
+    match = _ORDER.fullmatch(listing.orderby)
+    return match is None or match.group(1) == "-"
+
+
+class Ordered(Protocol):
+    """Documents that can be gone through in the order of a member's values."""
+
+    def __iter__(self) -> Iterator[Document]:
+        """Yield the documents in any order."""
+        ...
+
+    def ordered(self, path: str, *, descending: bool, after: SortKey | None) -> Iterator[Keyed]:
+        """Yield the documents by the value at `path`, those beyond the position `after`."""
+        ...
+
+
+class Sorted:
+    """Documents that are put in order when they are asked for."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = list(documents)
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._documents)
+
+    def ordered(self, path: str, *, descending: bool, after: SortKey | None) -> Iterator[Keyed]:
+        """Yield the documents by the value at `path`, those beyond the position `after`."""
+        return beyond(in_order(self._documents, path), descending=descending, after=after)
+
+
+def in_order(documents: Iterable[Document], path: str) -> list[Keyed]:
+    """Return the documents with their sort keys, ascending."""
     keyed = [(sort_key(document, path), document) for document in documents]
-    keyed.sort(key=lambda pair: pair[0], reverse=descending)
-    if listing.after is not None:
-        after = listing.after
-        keyed = [pair for pair in keyed if (pair[0] < after if descending else pair[0] > after)]
-    shown = keyed[: listing.limit]
-    token = _token(shown[-1][0], listing) if len(keyed) > len(shown) else ""
-    return [document for _, document in shown], token
+    keyed.sort(key=lambda pair: pair[0])
+    return keyed
+
+
+def beyond(keyed: Sequence[tuple[SortKey, T]], *, descending: bool, after: SortKey | None) -> Iterator[tuple[SortKey, T]]:
+    """Yield ordered documents in either direction, those beyond a position."""
+    if descending:
+        end = len(keyed) if after is None else bisect_left(keyed, after, key=lambda pair: pair[0])
+        yield from (keyed[index] for index in range(end - 1, -1, -1))
+    else:
+        start = 0 if after is None else bisect_right(keyed, after, key=lambda pair: pair[0])
+        yield from (keyed[index] for index in range(start, len(keyed)))
+
+
+def page(source: Ordered, listing: Listing, wanted: Callable[[Document], bool]) -> tuple[list[Document], str]:
+    """Return the documents of one page, in order, and the token of the next page (empty on the last).
+
+    Looks at no more documents than it takes to fill the page and to know whether there is another.
+    """
+    shown: list[Document] = []
+    last: SortKey = (0, 0, "")
+    for key, document in source.ordered(order_path(listing), descending=_is_descending(listing), after=listing.after):
+        if not wanted(document):
+            continue
+        if len(shown) == listing.limit:
+            return shown, _token(last, listing)
+        shown.append(document)
+        last = key
+    return shown, ""
 
 
 def projected(document: Document, members: Sequence[str]) -> Document:
@@ -240,12 +319,12 @@ def projected(document: Document, members: Sequence[str]) -> Document:
     return {name: value for name, value in document.items() if name in members or name == "id"}
 
 
-def _token(position: tuple[int, Json, str], listing: Listing) -> str:
+def _token(position: SortKey, listing: Listing) -> str:
     content = dumps([position, listing.properties, listing.orderby])
     return urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-def _remembered(token: str) -> tuple[tuple[int, Json, str] | None, tuple[str, ...], str]:
+def _remembered(token: str) -> tuple[SortKey | None, tuple[str, ...], str]:
     if not token:
         return None, (), ""
     try:

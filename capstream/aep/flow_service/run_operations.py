@@ -6,7 +6,7 @@ from functools import partial
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.flow_service.entities import FLOWS, RUNS, FlowService, list_answer, listing_for, object_of
 from capstream.aep.flow_service.errors import not_built, not_found, provider_refusal, refusal
-from capstream.aep.flow_service.listing import Document
+from capstream.aep.flow_service.listing import Document, Sorted
 from capstream.aep.flow_service.specs import is_streaming_flow
 
 
@@ -42,7 +42,7 @@ def _list_of_flow(service: FlowService, call: Call) -> Answer:
 def _runs(service: FlowService, call: Call, query: Sequence[tuple[str, str]]) -> Answer:
     listing = listing_for(call, query)
     runs = service.runs.list(call.sandbox.id, listing.value_of("flowId") or None)
-    return list_answer(RUNS, runs, lambda run: run, listing)
+    return list_answer(RUNS, Sorted(runs), lambda run: run, listing)
 
 
 def _create(service: FlowService, call: Call) -> Answer:

@@ -5,7 +5,7 @@ from functools import partial
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.flow_service.entities import FlowService, listing_for, named, object_of, search_listing
 from capstream.aep.flow_service.errors import not_built, not_found, provider_refusal
-from capstream.aep.flow_service.listing import Document, Listing, matches, page, projected
+from capstream.aep.flow_service.listing import Document, Listing, Sorted, matches, page, projected
 from capstream.aep.flow_service.specs import LANDING_ZONE, Spec, Specs
 from capstream.kernel.ids import new_uuid
 
@@ -55,7 +55,7 @@ def _search(specs: Specs, call: Call) -> Answer:
     found = _found(specs, listing)
     if listing.count_only:
         return Answer(body={"count": len(found)})
-    shown, token = page(found, listing)
+    shown, token = page(Sorted(found), listing, lambda _: True)
     links = {"next": {"href": f"/{specs.kind}?continuationToken={token}"}} if token else {}
     return Answer(body={"items": [projected(each, listing.members) for each in shown], "_links": links})
 

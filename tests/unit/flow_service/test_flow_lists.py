@@ -8,7 +8,7 @@ from flow_plane import GENERIC_FLOW, FlowPlane, code_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capstream.aep.flow_service.listing import BadQuery, Listing, listing_of, matches, page, projected, search_of
+from capstream.aep.flow_service.listing import BadQuery, Listing, Sorted, listing_of, matches, page, projected, search_of
 
 
 def paged_like_aepp(plane: FlowPlane, collection: str, query: str) -> list[dict[str, Any]]:
@@ -133,13 +133,13 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(-5, 5
 @given(values=st.lists(VALUES, max_size=12), limit=st.integers(1, 5), order=st.sampled_from(["v", "-v", "+v", " v", ""]))
 def test_pages_put_together_are_the_whole_list(values: list[Any], limit: int, order: str) -> None:
     documents = [{"id": f"{index:02}", "v": value, "createdAt": index % 3} for index, value in enumerate(values)]
-    whole, none = page(documents, listing_of([("orderby", order), ("limit", "1000")]))
+    whole, none = page(Sorted(documents), listing_of([("orderby", order), ("limit", "1000")]), bool)
     assert none == ""
     seen: list[Any] = []
     token = ""
     for _ in range(len(documents) + 1):
         query = [("limit", str(limit))] + ([("continuationToken", token)] if token else [("orderby", order)])
-        shown, token = page(documents, listing_of(query))
+        shown, token = page(Sorted(documents), listing_of(query), bool)
         assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
         seen += shown
         if not token:
@@ -189,3 +189,38 @@ def test_limits() -> None:
         search_of({"groupByProperty": "name"}, "")
     with pytest.raises(BadQuery, match="object"):
         search_of([], "")
+
+
+def test_a_list_follows_every_change(plane: FlowPlane) -> None:
+    """Lists are kept in order between commits: what changes, comes or goes must be seen at once, in every order."""
+
+    def names(query: str = "orderby=name") -> list[str]:
+        return [each["name"] for each in plane.flow("GET", f"/connections?{query}").json()["items"]]
+
+    first, second = plane.connection(name="b"), plane.connection(name="c")
+    assert names() == ["b", "c"]
+    etag = plane.item(f"/connections/{first}")["etag"]
+    changed = plane.flow("PATCH", f"/connections/{first}", json=[{"op": "replace", "path": "/name", "value": "d"}], if_match=etag)
+    assert changed.status_code == 200
+    assert names() == ["c", "d"]
+    assert names("orderby=-name") == ["d", "c"]
+    assert names("property=name==b") == []
+    plane.connection(name="a")
+    assert names() == ["a", "c", "d"]
+    assert plane.flow("DELETE", f"/connections/{second}").status_code == 204
+    assert names() == ["a", "d"]
+    assert plane.flow("GET", "/connections?count=true").json() == {"count": 2}
+
+
+def test_filters_and_orders_see_what_is_resolved_when_it_is_read(plane: FlowPlane) -> None:
+    base, flow_id = plane.whole_flow()
+    inlet = plane.item(f"/flows/{flow_id}")["options"]["inletUrl"]
+    for query in (
+        "property=options.errorDiagnosticsEnabled==false",
+        f"property=options.inletUrl=={quote(inlet, safe='')}",
+        "orderby=options.inletUrl",
+    ):
+        assert [each["id"] for each in plane.flow("GET", f"/flows?{query}").json()["items"]] == [flow_id]
+    assert plane.flow("GET", "/flows?property=options.errorDiagnosticsEnabled==true").json()["items"] == []
+    secret = plane.flow("GET", "/connections?property=auth.params.clientSecret==xxxx").json()["items"]
+    assert [each["id"] for each in secret] == [base]
