@@ -15,6 +15,7 @@ from bench import pipeline
 from capstream.aep.call import Call, Caller, Operation, Sandbox
 from capstream.aep.catalog.model import Datasets
 from capstream.aep.data_prep.model import MappingSets
+from capstream.aep.flow_service import sftp
 from capstream.aep.flow_service.api import handlers
 from capstream.aep.flow_service.entities import FlowService
 from capstream.aep.flow_service.runs import Runs
@@ -162,6 +163,7 @@ def _service(documents: SqliteDocuments, state: SqliteDocuments, folder: Path) -
         runs=Runs(state),
         vault=Vault.open(folder / "key"),
         can_obtain_token=lambda *_: True,
+        open_files=sftp.opened,
     )
 
 

@@ -23,7 +23,7 @@ from capstream.aep.data_prep.model import MappingSets, Usage
 from capstream.aep.dataset_service import api as dataset_service
 from capstream.aep.dataset_service.model import Labels
 from capstream.aep.flow_service import api as flow_service
-from capstream.aep.flow_service import monitoring
+from capstream.aep.flow_service import monitoring, sftp
 from capstream.aep.flow_service.entities import FLOWS, FlowService
 from capstream.aep.flow_service.model import Flows, Inlets, State
 from capstream.aep.flow_service.runs import Runs
@@ -55,7 +55,12 @@ from capstream.storage.ports import Documents
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
 _WAITING = ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetFileHeaders", "retrieveDatasetPreview")
-_SLOW = frozenset({("data_access", name) for name in _WAITING} | {("io_events", name) for name in registrations.CALLING})
+_CALLING = ("testConnection", "getByConnectionId")
+_SLOW = (
+    frozenset(("data_access", name) for name in _WAITING)
+    | frozenset(("io_events", name) for name in registrations.CALLING)
+    | frozenset(("flow_service", name) for name in _CALLING)
+)
 """Operations that wait for the query engine or for somebody else's server."""
 
 
@@ -155,6 +160,7 @@ def _handlers(
         runs=Runs(state, base_url=settings.base_url),
         vault=vault,
         can_obtain_token=lambda client_id, secret: _accepts(clients, client_id, secret, settings.clock()()),
+        open_files=sftp.opened,
         public_url=settings.base_url,
         activation_delay_ms=settings.flow.activation_delay_s * 1000,
         forget_flow=forget_flow,

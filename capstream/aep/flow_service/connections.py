@@ -26,7 +26,8 @@ from capstream.aep.flow_service.entities import (
     spec_reference,
     touched,
 )
-from capstream.aep.flow_service.errors import invalid, not_built, provider_refusal, refusal
+from capstream.aep.flow_service.errors import invalid, not_built, refusal
+from capstream.aep.flow_service.exploring import explore, holds_files, problem_of
 from capstream.aep.flow_service.internal import all_of
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.model import Inlet, State, remove_inlet, save_inlet
@@ -48,7 +49,7 @@ def handlers(service: FlowService) -> dict[str, Handler]:
         "listConnections": lambda call: listed(call, CONNECTIONS, _all(service, call), _shown(service, call)),
         "createConnection": lambda call: _create(service, call),
         "retrieveConnection": lambda call: Answer(body={"items": [_shown(service, call)(_existing(service, call))]}),
-        "testConnection": lambda call: Answer(body={"result": _is_usable(service, call)}),
+        "testConnection": lambda call: _test(service, call),
         "getByConnectionId": lambda call: _explore(service, call),
         "performAction": lambda call: _act(service, call),
         "deleteConnection": lambda call: _delete(service, call),
@@ -264,33 +265,24 @@ def _act(service: FlowService, call: Call) -> Answer:
     return receipt(published)
 
 
-def _is_usable(service: FlowService, call: Call) -> bool:
-    """Return whether the stored credentials can obtain a token; true for specs without OAuth credentials (ASSUMPTION)."""
+def _test(service: FlowService, call: Call) -> Answer:
+    """Say whether the stored credentials obtain a token or open a session; true for specs without any (ASSUMPTION)."""
     connection = _existing(service, call)
     spec = _spec(service, call, connection["connectionSpec"]["id"])
-    if not is_streaming_source(spec):
+    if not is_streaming_source(spec) and not holds_files(spec):
         raise not_built(call, f"The connection test of spec {spec['name']}")
+    if holds_files(spec):
+        problem = problem_of(service, connection)
+        return Answer(body={"result": not problem} | ({"message": problem} if problem else {}))
     params = (connection.get("auth") or {}).get("params") or {}
     client_id, secret = params.get("clientId"), sealed_text(params.get("clientSecret"))
-    if not client_id or not secret:
-        return True
-    return service.can_obtain_token(str(client_id), service.vault.unseal(secret))
+    usable = not client_id or not secret or service.can_obtain_token(str(client_id), service.vault.unseal(secret))
+    return Answer(body={"result": usable})
 
 
 def _explore(service: FlowService, call: Call) -> Answer:
     connection = _existing(service, call)
-    spec = _spec(service, call, connection["connectionSpec"]["id"])
-    object_type = call.arg("objectType").lower()
-    if (spec.get("exploreSpec") or {}).get("type") != "FileSystem":
-        message = f"Explore connection is not supported for connection spec ID: {spec['id']}."
-        raise provider_refusal(call, 1336, message, id=connection["id"], type="connections")
-    if object_type not in {"root", "folder", "file", "table", "rest"}:
-        raise provider_refusal(
-            call, 1358, f"objectType {call.arg('objectType')!r} is not one of root, folder, file, table, rest."
-        )
-    if object_type != "root" and not call.arg("object"):
-        raise provider_refusal(call, 1337, f"object is missing; name the path for objectType {object_type}.")
-    raise not_built(call, f"Exploring {spec['name']} connections")
+    return explore(service, call, connection, _spec(service, call, connection["connectionSpec"]["id"]))
 
 
 def _configs(service: FlowService, call: Call) -> Answer:

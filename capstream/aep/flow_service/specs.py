@@ -19,6 +19,8 @@ PASS_THROUGH = "d8a6f005-7eaf-4153-983e-e8574508b877"  # noqa: S105 - the id of 
 LAKE_TO_PROFILE = "5c2f6a0e-3b57-4d0c-9d8e-2f8b0f7f6a31"  # ASSUMPTION: not documented
 WITH_MAPPING = "c1a19761-d2c7-4702-b9fa-fe91f0613e81"
 
+SFTP_TYPE = "SFTP"
+
 _STREAMING = "streaming"
 
 

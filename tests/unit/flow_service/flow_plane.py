@@ -7,7 +7,7 @@ import httpx
 from control_plane import EVENT_SCHEMA, PROFILE_SCHEMA, ControlPlane
 
 from capstream.aep.call import Handler
-from capstream.aep.flow_service import api
+from capstream.aep.flow_service import api, sftp
 from capstream.aep.flow_service.entities import FlowService
 from capstream.aep.flow_service.model import Flows, Inlets
 from capstream.aep.flow_service.runs import Runs
@@ -71,6 +71,7 @@ class FlowPlane(ControlPlane):
             runs=self.runs,
             vault=self.vault,
             can_obtain_token=self._can_obtain_token,
+            open_files=sftp.opened,
             **self._service,
         )
         return super()._services() | {"flow_service": api.handlers(self.service)}

@@ -213,14 +213,12 @@ def test_explore_answers_by_spec(plane: FlowPlane) -> None:
     params = {"host": "files.example.com", "userName": "u", "password": "p"}
     auth = {"specName": "Basic Authentication for sftp", "params": params}
     sftp = plane.made("/connections", {"name": "sftp", "connectionSpec": {"id": SFTP}, "auth": auth})
-    for query, expected in (
-        ("objectType=disk", "CONNECTOR-1358-400"),
-        ("objectType=FILE", "CONNECTOR-1337-400"),
-        ("objectType=root", "not built"),
-    ):
+    for query, expected in (("objectType=disk", "CONNECTOR-1358-400"), ("objectType=FILE", "CONNECTOR-1337-400")):
         answer = plane.flow("GET", f"/connections/{sftp}/explore?{query}")
         assert expected in answer.json()["errorMessage"]
-    assert plane.flow("GET", f"/connections/{sftp}/test").status_code == 501
+    zone = plane.made("/connections", {"name": "zone", "connectionSpec": {"id": "26f526f2-58f4-4712-961d-e41bf1ccc0e8"}})
+    for path in ("explore?objectType=root", "test"):
+        assert plane.flow("GET", f"/connections/{zone}/{path}").status_code == 501
 
 
 def test_the_configs_of_a_streaming_connection_have_no_columns(plane: FlowPlane) -> None:
@@ -295,3 +293,38 @@ def test_ends_of_a_flow_are_patched_and_deleted_by_the_rules(plane: FlowPlane) -
         assert plane.flow("DELETE", path).status_code == 204
         assert code_of(plane.flow("GET", path)) == "1439-404"
     assert plane.item(f"/connections/{base}")["state"] == "enabled"
+
+
+def test_no_secret_lies_in_the_data_folder_or_in_an_answer(plane: FlowPlane, caplog: pytest.LogCaptureFixture) -> None:
+    """Grep the folder for every secret that went in, by each way there is."""
+    secrets = {
+        name: f"s3cret-{name}-value" for name in ("clientSecret", "accessToken", "password", "privateKeyContent", "passPhrase")
+    }
+    capillary = capillary_connection()
+    capillary["auth"]["params"] |= {name: secrets[name] for name in ("clientSecret", "accessToken")}
+    base = plane.made("/connections", capillary)
+    draft = plane.made("/connections?mode=draft", capillary)
+    for kind, names in (
+        ("Basic Authentication", ["password"]),
+        ("SSH PublicKey Authentication", ["privateKeyContent", "passPhrase"]),
+    ):
+        params = {"host": "files.example.com", "userName": "u"} | {name: secrets[name] for name in names}
+        auth = {"specName": f"{kind} for sftp", "params": params}
+        plane.made("/connections", {"name": kind, "connectionSpec": {"id": SFTP}, "auth": auth})
+    secrets["changed"] = "s3cret-changed-value"
+    change = [{"op": "replace", "path": "/auth/params", "value": {"clientSecret": secrets["changed"]}}]
+    etag = plane.item(f"/connections/{base}")["etag"]
+    patched = plane.flow("PATCH", f"/connections/{base}", json=change, if_match=etag)
+    answers = [patched, plane.flow("GET", "/connections"), plane.flow("GET", f"/connections/{draft}")]
+    answers.append(plane.flow("POST", "/connections/search", json={"queryString": ""}))
+    answers.append(plane.flow("GET", f"/connections?property=auth.params.clientSecret=={secrets['clientSecret']}"))
+    assert answers[-1].json()["items"] == []
+    assert [each.status_code for each in answers] == [200] * 5
+    with plane.documents.transaction():
+        pass  # the write-ahead log holds everything that was ever committed
+    kept = b"".join(file.read_bytes() for file in plane.folder.rglob("*") if file.is_file())
+    said = "".join(each.text for each in answers) + caplog.text
+    assert len(kept) > 10_000
+    for secret in secrets.values():
+        assert secret.encode() not in kept
+        assert secret not in said
