@@ -1,26 +1,9 @@
 """How records become requests: lanes that keep each member's order, and cuts by count and bytes. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
-
-import msgspec
 
 from capstream.relay.inlet import body_size
-
-Kind = Literal["event", "profile"]
-"""Which of a source's two dataflows a record belongs to."""
-
-
-class Record(msgspec.Struct, gc=False):
-    """One encoded payload on its way to a dataflow."""
-
-    id: str  #: the payload's `_id`
-    member: str  #: whose order it must keep
-    body: bytes  #: the payload as JSON
-    offset: int  #: the journal entry that caused it
-    attempts: int = 0  #: how often it was refused alone
-    first_ms: int = 0  #: when it was refused alone first
-    dead_id: str = ""  #: the dead letter it is a replay of
+from capstream.relay.records import Record
 
 
 def lanes(records: Sequence[Record], count: int, linked: Mapping[str, str]) -> list[list[Record]]:

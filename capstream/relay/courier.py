@@ -14,13 +14,13 @@ import httpx
 
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
-from capstream.relay.batching import Kind
 from capstream.relay.delivery import Health, Settled, Sleep, Timing
 from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Enrichment
 from capstream.relay.feed import Feed
 from capstream.relay.ledger import Ledger
 from capstream.relay.outlets import Outlets
+from capstream.relay.records import Kind
 from capstream.relay.settling import settle_verdicts
 from capstream.relay.sources import BatchLimits, Sources
 from capstream.storage.ports import Documents, Log

@@ -6,8 +6,8 @@ import msgspec
 
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.json import Json, JsonError, loads
-from capstream.relay.batching import Kind, Record
-from capstream.relay.verdicts import Rejected
+from capstream.relay.answers import Rejected
+from capstream.relay.records import Kind, Record
 from capstream.storage.ports import Reading
 
 COLLECTION = "dead"

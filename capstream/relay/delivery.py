@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
-from capstream.relay.batching import Kind, Record, lane_count, lanes, requests
+from capstream.relay.answers import Halve, Judged, Pause, Rejected, TryAgain, Unauthorised, Verdict
+from capstream.relay.batching import lane_count, lanes, requests
 from capstream.relay.inlet import Inlet
+from capstream.relay.records import Kind, Record
 from capstream.relay.retry import DELIVERY, Jitter, Policy, wait_s
 from capstream.relay.sources import BatchLimits
-from capstream.relay.verdicts import Halve, Judged, Pause, Rejected, TryAgain, Unauthorised, Verdict
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits some seconds; tests pass one that does not."""

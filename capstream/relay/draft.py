@@ -1,57 +1,40 @@
 """A batch in the making: what is to be posted, and what will be settled once it is."""
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
-
-import msgspec
 
 from capstream.capillary.events import NormalisedEvent
-from capstream.relay.batching import Kind, Record
 from capstream.relay.dead_letters import DeadLetter, letter_id
-from capstream.relay.ledger import Settlement, parked_key
+from capstream.relay.ledger import parked_key
 from capstream.relay.members import Key
+from capstream.relay.records import Arrival, Kind, Record
+from capstream.relay.settlement import Settlement
 
 
-@dataclass(slots=True)
 class Outbound:
     """What goes to the two dataflows of one source."""
 
-    events: list[Record] = field(default_factory=list)
-    profiles: list[Record] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.events: list[Record] = []
+        self.profiles: list[Record] = []
 
     def of(self, kind: Kind) -> list[Record]:
         """Return the records of one dataflow."""
         return self.events if kind == "event" else self.profiles
 
 
-class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """One webhook body on its way through the translation."""
-
-    offset: int
-    source_key: str
-    received_ms: int
-    body: bytes
-    dead_id: str = ""  #: the dead letter it is a replay of
-    attempts: int = 0
-    first_ms: int = 0  #: when it failed first
-    is_replay: bool = False  #: counted before
-    was_processed: bool = False  #: as `processed`, which a refusal takes back
-    only: tuple[Kind, Record] | None = None  #: of a dead payload: nothing else of this webhook is sent again
-
-
-@dataclass(slots=True)
 class Draft:
     """One batch. `touched` is ordered: a member comes after the members it was touched after."""
 
-    settlement: Settlement = field(default_factory=Settlement)
-    outbound: dict[str, Outbound] = field(default_factory=dict)
-    linked: dict[str, str] = field(default_factory=dict)  #: member -> the member whose lane it uses
-    touched: dict[str, dict[Key, int]] = field(default_factory=dict)  #: source -> member -> offset of the last cause
-    dirty: set[Key] = field(default_factory=set)  #: members whose state may have changed
-    created: list[tuple[str, int, int]] = field(default_factory=list)  #: (source, received, createdAt) for the lag
-    on_settled: list[Callable[[], None]] = field(default_factory=list)
-    is_full: bool = False  #: more waits in the journal: do not linger
-    is_complete: bool = False  #: it holds as many entries as it may: a backlog waits
+    def __init__(self) -> None:
+        self.settlement = Settlement()
+        self.outbound: dict[str, Outbound] = {}
+        self.linked: dict[str, str] = {}  #: member -> the member whose lane it uses
+        self.touched: dict[str, dict[Key, int]] = {}  #: source -> member -> offset of the last cause
+        self.dirty: set[Key] = set()  #: members whose state may have changed
+        self.created: list[tuple[str, int, int]] = []  #: (source, received, createdAt) for the lag
+        self.on_settled: list[Callable[[], None]] = []
+        self.is_full = False  #: more waits in the journal: do not linger
+        self.is_complete = False  #: it holds as many entries as it may: a backlog waits
 
     def out(self, source_key: str) -> Outbound:
         """Return what goes out for a source."""
@@ -62,7 +45,7 @@ class Draft:
 
     def is_empty(self) -> bool:
         """Return whether the batch changes and sends nothing."""
-        return not self.outbound and self.settlement == Settlement()
+        return not self.outbound and self.settlement.is_empty()
 
     def touch(self, source_key: str, members: Iterable[Key], offset: int) -> None:
         """Note that the snapshots of `members` are due, in this order."""

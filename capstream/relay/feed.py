@@ -6,18 +6,20 @@ from capstream.capillary.results import ApiCall
 from capstream.kernel.clock import Clock
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.delivery import Timing
-from capstream.relay.draft import Arrival, Draft
+from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Enrichment, Found
 from capstream.relay.holding import Holding
 from capstream.relay.jobs import Jobs, Wanted
 from capstream.relay.journal import Entry, Flag, decode, tallied
-from capstream.relay.ledger import Held, Ledger
+from capstream.relay.ledger import Ledger
+from capstream.relay.records import Arrival, Held
 from capstream.relay.sources import Sources
 from capstream.relay.translation import Ready, Translation
 from capstream.relay.waiting import Waiting
 from capstream.storage.ports import Log
 
 _FULL_SHARE = 4
+_NOTE = int(Flag.COMMAND | Flag.TALLY)  # an int: enumerations are slow to combine
 _PAGE = 256  # entries read at once
 _SLICE = 64  # entries decoded, translated and encoded before the next are decoded: their objects fit the processor's cache
 
@@ -33,7 +35,7 @@ class Feed:
         self._sources = sources
         self._enrichment = enrichment
         self._clock: Clock = timing.clock
-        self._translation = Translation(journal, ledger, sources, clock=timing.clock, member_states=member_states)
+        self._translation = Translation(ledger, sources, clock=timing.clock, member_states=member_states)
         self._holding = Holding(ledger, enrichment, timing)
         self._parked = Waiting(ledger.parked_due)
         self._jobs = Jobs(ledger, journal)
@@ -105,7 +107,7 @@ class Feed:
         count = draft.settlement.count
         for offset, record in entries:
             entry = decode(record)
-            if entry.flags & (Flag.COMMAND | Flag.TALLY):
+            if entry.flags & _NOTE:
                 self._take_note(draft, offset, entry)
                 continue
             count(entry.source_key, entry.received_ms)["journalled"] += 1

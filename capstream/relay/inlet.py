@@ -8,9 +8,10 @@ import httpx
 
 from capstream.kernel.clock import Clock
 from capstream.kernel.errors import Permanent, Transient
+from capstream.relay.answers import Answer, Pause, TryAgain, Unauthorised
 from capstream.relay.ims import Tokens
 from capstream.relay.retry import retry_after_s
-from capstream.relay.verdicts import Answer, Pause, TryAgain, Unauthorised, judge
+from capstream.relay.verdicts import judge
 
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _ENVELOPE = len(b'{"messages":[]}')

@@ -9,11 +9,11 @@ import msgspec
 from capstream.kernel import log
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import journal
-from capstream.relay.batching import Record
 from capstream.relay.dead_letters import DeadLetter, Filter
-from capstream.relay.draft import Arrival, Draft
+from capstream.relay.draft import Draft
 from capstream.relay.journal import Entry, Flag
-from capstream.relay.ledger import Job, Ledger
+from capstream.relay.ledger import Ledger
+from capstream.relay.records import Arrival, Job, Record
 from capstream.storage.ports import Log
 
 _SLICE = 200

@@ -2,88 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import dead_letters
-from capstream.relay.batching import Kind, Record
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.delivery import Health
+from capstream.relay.records import Held, Job, Kind, Parked
+from capstream.relay.settlement import CountKey, Settlement
 from capstream.storage.ports import Documents, Reading, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
 _AWAITING, _PRIVACY = "awaiting", "privacy"
-_DAY_MS = 86_400_000
-
-CountKey = tuple[str, int]
-"""(source key, day since 1970 UTC)"""
-
-
-class Parked(msgspec.Struct, frozen=True):
-    """A payload that waits alone because only it was refused for now."""
-
-    source_key: str
-    kind: Kind
-    due_ms: int
-    reason: str
-    record: Record
-
-
-Part = Literal["event", "transactions", "profile"]
-"""What of an event waits: all of it, its transaction payloads, or only a better profile."""
-
-
-class Held(msgspec.Struct, frozen=True):
-    """An event that waits for data of the Capillary API."""
-
-    source_key: str
-    offset: int
-    received_ms: int
-    body: bytes
-    what: Part
-    first_ms: int
-    due_ms: int
-    tries: int = 1
-
-
-class Job(msgspec.Struct, frozen=True):
-    """A command in progress."""
-
-    command: bytes  #: as it stands in the journal
-    asked_ms: int
-    position: str  #: how far it is: the last dead letter or offset that was dealt with
-
-
-@dataclass(slots=True)
-class Settlement:
-    """What one batch changes."""
-
-    cursor: int | None = None
-    states: list[tuple[str, bytes]] = field(default_factory=list)
-    programs: bytes | None = None
-    dead: dict[str, DeadLetter] = field(default_factory=dict)
-    revived: set[str] = field(default_factory=set)  #: dead letters that are none any more
-    parked: dict[str, Parked] = field(default_factory=dict)
-    unparked: set[str] = field(default_factory=set)
-    held: dict[str, Held] = field(default_factory=dict)
-    released: set[str] = field(default_factory=set)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    jobs_done: set[str] = field(default_factory=set)
-    awaiting: dict[str, bool] = field(default_factory=dict)  #: `source/org/customer` waits for a tier list, or no more
-    privacy: list[tuple[str, bytes]] = field(default_factory=list)  #: members whose data has to be deleted
-    counts: dict[CountKey, Counter[str]] = field(default_factory=dict)
-
-    def count(self, source_key: str, at_ms: int) -> Counter[str]:
-        """Return the counters of a source and the day of `at_ms`."""
-        key = (source_key, at_ms // _DAY_MS)
-        found = self.counts.get(key)
-        if found is None:
-            found = self.counts[key] = Counter()
-        return found
 
 
 _encode = msgspec.msgpack.Encoder().encode

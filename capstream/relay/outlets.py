@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import httpx
 
-from capstream.relay.batching import Kind
+from capstream.relay.answers import Pause, Rejected
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.delivery import FlowDelivery, Health, Timing
 from capstream.relay.ims import Credentials, Tokens
 from capstream.relay.inlet import FlowAddress, Inlet
+from capstream.relay.records import Kind
 from capstream.relay.sources import Ims, Source, Sources
-from capstream.relay.verdicts import Pause, Rejected
 
 Report = Callable[[str, Kind, Health], None]
 

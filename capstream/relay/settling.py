@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from capstream.relay.batching import Kind, Record
+from capstream.relay.answers import Delivered, Later, Rejected
 from capstream.relay.dead_letters import of_payload
 from capstream.relay.delivery import Settled
 from capstream.relay.draft import Draft
-from capstream.relay.ledger import Parked, parked_key
+from capstream.relay.ledger import parked_key
+from capstream.relay.records import Kind, Parked, Record
 from capstream.relay.retry import next_delivery
 from capstream.relay.status import lag_name
-from capstream.relay.verdicts import Delivered, Later, Rejected
 
 
 def settle_verdicts(

@@ -35,11 +35,10 @@ def _source(days: Mapping[str, Counter[str]], unwritten_repeats: int) -> dict[st
     total: Counter[str] = Counter()
     for counter in days.values():
         total.update(counter)
-    repeats = total["duplicates.receiver"] + unwritten_repeats
-    duplicates = repeats + total["duplicates.courier"]
-    settled = total["processed"] + total["skipped"] + total["dead_lettered"] + total["duplicates.courier"]
+    duplicates = total["duplicates.receiver"] + unwritten_repeats
+    settled = total["processed"] + total["skipped"] + total["dead_lettered"]
     return {
-        "received": total["journalled"] + repeats,
+        "received": total["journalled"] + duplicates,
         "duplicates": duplicates,
         "deadLettered": total["dead_lettered"],
         "skipped": total["skipped"],

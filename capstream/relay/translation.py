@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Container, Iterable, Sequence
 
 from capstream.capillary.enrichment import plan
-from capstream.capillary.events import NormalisedEvent, Peek, Unreadable
+from capstream.capillary.events import NormalisedEvent, Unreadable
 from capstream.capillary.members import resolve
 from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
@@ -13,15 +13,15 @@ from capstream.capillary.translate import awaits_tier_list, members_of, profile_
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import dumps
-from capstream.relay.batching import Kind, Record, link
+from capstream.relay.answers import Rejected
+from capstream.relay.batching import link
 from capstream.relay.dead_letters import DeadClass, of_payload
-from capstream.relay.draft import Arrival, Draft
+from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Found
 from capstream.relay.ledger import Ledger
 from capstream.relay.members import Key, Members, member_name
+from capstream.relay.records import Arrival, Kind, Record
 from capstream.relay.sources import Sources
-from capstream.relay.verdicts import Rejected
-from capstream.storage.ports import Log
 
 _YIELD_EVERY = 64
 _SIZE_LIMIT: dict[Kind, int] = {"event": 10 * 1024, "profile": 100 * 1024}
@@ -34,8 +34,7 @@ Ready = tuple[Arrival, NormalisedEvent, list[Key]]
 class Translation:
     """Translates arrivals with what is known about members and programmes."""
 
-    def __init__(self, journal: Log, ledger: Ledger, sources: Sources, *, clock: Clock, member_states: int) -> None:
-        self._journal = journal
+    def __init__(self, ledger: Ledger, sources: Sources, *, clock: Clock, member_states: int) -> None:
         self._ledger = ledger
         self._sources = sources
         self._clock = clock
@@ -51,8 +50,8 @@ class Translation:
         self._awaiting = self._ledger.awaiting()
 
     def readable(self, draft: Draft, arrivals: Iterable[Arrival]) -> list[Ready]:
-        """Return the events to translate; what is none, or was there before, is settled. Their members are in memory."""
-        found: list[tuple[Arrival, NormalisedEvent]] = []
+        """Return the events to translate; what is none is settled. Their members are in memory."""
+        ready: list[Ready] = []
         for arrival in arrivals:
             event = normalise(arrival.body, arrival.received_ms)
             if isinstance(event, Unreadable):
@@ -60,27 +59,9 @@ class Translation:
             elif arrival.source_key not in self._sources.table:
                 draft.dead(arrival, DeadClass.UNKNOWN_SOURCE, "its source does not exist any more", event=event)
             else:
-                found.append((arrival, event))
-        ready = [(arrival, event, members_of(event)) for arrival, event in self._without_repeats(draft, found)]
+                ready.append((arrival, event, members_of(event)))
         self.members.load(key for _, _, keys in ready for key in keys)
         return ready
-
-    def _without_repeats(
-        self, draft: Draft, found: Sequence[tuple[Arrival, NormalisedEvent]]
-    ) -> list[tuple[Arrival, NormalisedEvent]]:
-        """Return the events that no earlier entry of the journal carried: the receiver keeps repeats out, but not for ever."""
-        keys = [
-            b"" if arrival.is_replay else Peek(e.org_id, e.event_name, e.event_id, e.created_at_ms, e.event_id).dedupe_key()
-            for arrival, e in found
-        ]
-        first = self._journal.seen([key for key in keys if key])
-        kept = []
-        for (arrival, event), key in zip(found, keys, strict=True):
-            if key and first.get(key, arrival.offset) < arrival.offset:
-                draft.settlement.count(arrival.source_key, arrival.received_ms)["duplicates.courier"] += 1
-            else:
-                kept.append((arrival, event))
-        return kept
 
     def calls(self, arrival: Arrival, event: NormalisedEvent) -> list[ApiCall]:
         """Return the API calls an event would like to be answered first."""

@@ -5,8 +5,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capstream.relay.batching import Record, lanes, link, requests
+from capstream.relay.batching import lanes, link, requests
 from capstream.relay.inlet import body_size, request_body
+from capstream.relay.records import Record
 from capstream.relay.retry import DELIVERY, wait_s
 
 MEMBERS = st.sampled_from([f"700123/{number}" for number in range(12)])

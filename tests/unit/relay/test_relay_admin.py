@@ -11,7 +11,8 @@ import pytest
 from capstream.relay.admin import Admin
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.journal import Flag, decode
-from capstream.relay.ledger import Ledger, Settlement
+from capstream.relay.ledger import Ledger
+from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
@@ -56,7 +57,9 @@ def letter(number: int, **facts: Any) -> DeadLetter:
 def letters(courier_db: SqliteDocuments) -> list[DeadLetter]:
     found = [letter(number, customer_id=str(number % 2)) for number in range(1, 6)]
     found.append(letter(6, class_="PLATFORM_REJECTED", flow="event", payload=b"not json", last_status=400, last_body="{}"))
-    Ledger(courier_db).settle(Settlement(dead={each.id: each for each in found}))
+    settlement = Settlement()
+    settlement.dead = {each.id: each for each in found}
+    Ledger(courier_db).settle(settlement)
     return found
 
 

@@ -289,20 +289,6 @@ def test_an_unmapped_event_is_skipped(rig: Rig, make_event: Any) -> None:
     assert rig.status()["sources"]["nw"]["skippedByReason"] == {"UNMAPPED_EVENT": 1}
 
 
-def test_a_repeat_that_got_past_the_receiver_is_dropped(rig: Rig, make_event: Any) -> None:
-    from capstream.capillary.normalise import peek
-
-    seen = peek(make_event(1))
-    assert seen
-    for _ in range(2):
-        record = encode(Entry("nw", rig.clock(), 0, b"", make_event(1)))
-        rig.journal.append([record], keys=[seen.dedupe_key()])
-    rig.drain()
-    assert len(rig.edge.accepted[EVENT]) == 1
-    assert rig.status()["sources"]["nw"]["duplicates"] == 1
-    assert rig.status()["balanced"]
-
-
 def test_events_of_a_removed_source_are_kept(rig: Rig, make_event: Any) -> None:
     rig.receive(make_event(1), source="gone")
     rig.receive(make_event(2))

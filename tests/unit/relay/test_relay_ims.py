@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from capstream.kernel.errors import Permanent, Transient
+from capstream.relay.answers import Judged, Pause, TryAgain, Unauthorised
 from capstream.relay.ims import Credentials, Tokens, token_of
 from capstream.relay.inlet import FlowAddress, Inlet
-from capstream.relay.verdicts import Judged, Pause, TryAgain, Unauthorised
 
 NOW = 1_732_000_000_000
 CREDENTIALS = Credentials(

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from capstream.relay.answers import DELIVERED, Halve, Judged, Later, Pause, Rejected, TryAgain, Unauthorised
 from capstream.relay.inlet import batch_url, body_size, request_body
-from capstream.relay.verdicts import DELIVERED, Halve, Judged, Later, Pause, Rejected, TryAgain, Unauthorised, judge
+from capstream.relay.verdicts import judge
 
 OK = {"xactionId": "u-0"}
 

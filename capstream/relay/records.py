@@ -1,0 +1,70 @@
+"""What the courier works on: webhooks on their way in, payloads on their way out, and what waits for its time."""
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["event", "profile"]
+"""Which of a source's two dataflows a record belongs to."""
+
+
+class Record(msgspec.Struct, gc=False):
+    """One encoded payload on its way to a dataflow."""
+
+    id: str  #: the payload's `_id`
+    member: str  #: whose order it must keep
+    body: bytes  #: the payload as JSON
+    offset: int  #: the journal entry that caused it
+    attempts: int = 0  #: how often it was refused alone
+    first_ms: int = 0  #: when it was refused alone first
+    dead_id: str = ""  #: the dead letter it is a replay of
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """One webhook body on its way through the translation."""
+
+    offset: int
+    source_key: str
+    received_ms: int
+    body: bytes
+    dead_id: str = ""  #: the dead letter it is a replay of
+    attempts: int = 0
+    first_ms: int = 0  #: when it failed first
+    is_replay: bool = False  #: counted before
+    was_processed: bool = False  #: as `processed`, which a refusal takes back
+    only: tuple[Kind, Record] | None = None  #: of a dead payload: nothing else of this webhook is sent again
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A payload that waits alone because only it was refused for now."""
+
+    source_key: str
+    kind: Kind
+    due_ms: int
+    reason: str
+    record: Record
+
+
+Part = Literal["event", "transactions", "profile"]
+"""What of an event waits: all of it, its transaction payloads, or only a better profile."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """An event that waits for data of the Capillary API."""
+
+    source_key: str
+    offset: int
+    received_ms: int
+    body: bytes
+    what: Part
+    first_ms: int
+    due_ms: int
+    tries: int = 1
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A command in progress."""
+
+    command: bytes  #: as it stands in the journal
+    asked_ms: int
+    position: str  #: how far it is: the last dead letter or offset that was dealt with

@@ -1,0 +1,45 @@
+"""What one batch of the courier changes in the ledger, all at once."""
+
+from collections import Counter
+
+from capstream.relay.dead_letters import DeadLetter
+from capstream.relay.records import Held, Job, Parked
+
+_DAY_MS = 86_400_000
+
+CountKey = tuple[str, int]
+"""(source key, day since 1970 UTC)"""
+
+
+class Settlement:
+    """What one batch changes."""
+
+    def __init__(self) -> None:
+        self.cursor: int | None = None
+        self.states: list[tuple[str, bytes]] = []
+        self.programs: bytes | None = None
+        self.dead: dict[str, DeadLetter] = {}
+        self.revived: set[str] = set()  #: dead letters that are none any more
+        self.parked: dict[str, Parked] = {}
+        self.unparked: set[str] = set()
+        self.held: dict[str, Held] = {}
+        self.released: set[str] = set()
+        self.jobs: dict[str, Job] = {}
+        self.jobs_done: set[str] = set()
+        self.awaiting: dict[str, bool] = {}  #: `source/org/customer` waits for a tier list, or no more
+        self.privacy: list[tuple[str, bytes]] = []  #: members whose data has to be deleted
+        self.counts: dict[CountKey, Counter[str]] = {}
+
+    def is_empty(self) -> bool:
+        """Return whether the batch changes nothing."""
+        changes = (self.states, self.dead, self.revived, self.parked, self.unparked, self.held, self.released, self.jobs)
+        more = (self.jobs_done, self.awaiting, self.privacy, self.counts)
+        return self.cursor is None and self.programs is None and not any(changes) and not any(more)
+
+    def count(self, source_key: str, at_ms: int) -> Counter[str]:
+        """Return the counters of a source and the day of `at_ms`."""
+        key = (source_key, at_ms // _DAY_MS)
+        found = self.counts.get(key)
+        if found is None:
+            found = self.counts[key] = Counter()
+        return found
