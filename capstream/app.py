@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
 
-from capstream import credentials, own_api
+from capstream import credentials, own_api, upgrades
 from capstream.aep.access_control.model import Roles, Subject
 from capstream.aep.ims import keys
 from capstream.aep.ims.model import Client, Clients, Organisation, Organisations
@@ -43,7 +43,8 @@ def prepare(settings: Settings) -> Credentials:
     Later starts keep everything and only bring the addresses up to date.
     """
     layout = Layout(settings.data)
-    for documents in (layout.state, layout.courier, layout.sources, layout.alerts):
+    upgrades.bring_up_to_date(layout)
+    for documents in (layout.state, layout.courier, layout.sources, layout.alerts, layout.relay_admin):
         SqliteDocuments(documents).close()
     for log_file in (layout.inlet, layout.journal):
         SqliteLog(log_file).close()
@@ -127,11 +128,13 @@ async def gateway(settings: Settings, stop: asyncio.Event, *, roles: tuple[str, 
         app = own_api.mounted([*mounts, ("/metrics", _metrics(readings))])
     webhooks = relay.receive if relay is not None else own_api.no_relay
     server = settings.server
-    keeping = asyncio.create_task(_repeated(chores, stop))
-    await serve(
-        app, webhooks, host=server.host, port=server.port, body_limit=settings.relay.body_limit, stop=stop, ready=lambda: None
-    )
-    await keeping
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_repeated(chores, stop))
+        if relay is not None:
+            group.create_task(relay.maintain(stop))
+        await serve(
+            app, webhooks, host=server.host, port=server.port, body_limit=settings.relay.body_limit, stop=stop, ready=lambda: None
+        )
     if relay is not None:
         relay.close()
 

@@ -17,9 +17,9 @@ from capstream.kernel.errors import InputError
 DEFAULT_DATA = ".capstream"
 
 
-def setting(default: Any, doc: str, unit: str = "") -> Any:
+def setting(default: Any, doc: str, unit: str = "", *, least: float | None = None) -> Any:
     """Return a dataclass field with its documentation; the reference page is generated from it."""
-    return field(default=default, metadata={"doc": doc, "unit": unit})
+    return field(default=default, metadata={"doc": doc, "unit": unit, "least": least})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,9 @@ class Relay:
     min_free_bytes: int = setting(268_435_456, "Free disk space below which webhooks get 429.", "bytes")
     batch_events: int = setting(2000, "Most journal entries translated at once; up to four times that in a backlog.", "events")
     linger_ms: int = setting(20, "How long the courier waits for more events before it posts.", "milliseconds")
+    journal_days: float = setting(30, "How long the journal keeps webhooks that were dealt with, for replays.", "days", least=0)
+    journal_bytes: int = setting(0, "Size of the journal above which such webhooks go before their time; 0: no bound.", "bytes")
+    dedupe_days: float = setting(30, "How long repeats are told; Capillary repeats for at least 7 days.", "days", least=8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +155,12 @@ def _build(kind: type, section: str, values: Mapping[str, Any]) -> Any:
     for key in values:
         if key not in types:
             raise InputError(f"{section}.{key}", "unknown setting", f"known: {', '.join(types)}")
-    return kind(**{key: _cast(f"{section}.{key}", value, types[key]) for key, value in values.items()})
+    built = kind(**{key: _cast(f"{section}.{key}", value, types[key]) for key, value in values.items()})
+    for each in fields(kind):
+        least = each.metadata.get("least")
+        if least is not None and getattr(built, each.name) < least:
+            raise InputError(f"{section}.{each.name}", f"{getattr(built, each.name)} is too little", f"at least {least}")
+    return built
 
 
 def _cast(path: str, value: Any, kind: type) -> Any:

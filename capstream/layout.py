@@ -79,3 +79,13 @@ class Layout:
     def relay_key(self) -> Path:
         """The key that seals the relay's secrets; 0600."""
         return self.data / "relay" / "vault.key"
+
+    @property
+    def relay_admin(self) -> Path:
+        """Who administered what, and how far the journal was when. Writer: gateway."""
+        return self.data / "relay" / "admin.db"
+
+    @property
+    def format(self) -> Path:
+        """Which form the stores have."""
+        return self.data / "format.json"

@@ -1,8 +1,9 @@
 """Builds Capillary's side of the wire from its stores: the receiver and the relay's own API, and the courier."""
 
+import asyncio
 import hmac
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 import httpx
@@ -17,6 +18,7 @@ from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.ledger import read_cursor
 from capstream.relay.receiver import Receiver, ReceiverLimits
+from capstream.relay.retention import Kept, Retention
 from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
 from capstream.relay.vault import Vault, load_key
@@ -31,6 +33,7 @@ class RelaySide:
     receive: ThinHandler
     mounts: list[tuple[str, AsgiApp]]
     status: Callable[[], Json]
+    maintain: Callable[[asyncio.Event], Coroutine[None, None, None]]  #: keeps the journal within bounds until the event
     close: Callable[[], None]  #: journals what is only counted yet
 
 
@@ -42,7 +45,7 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
     limits = settings.relay
     gate = Gate(
         backlog=lambda: journal.end() - read_cursor(courier),
-        free_bytes=lambda: shutil.disk_usage(layout.data).free,
+        free_bytes=lambda: shutil.disk_usage(layout.data).free + journal.free_bytes(),
         mark=HighWater(backlog=limits.backlog_limit, free_bytes=limits.min_free_bytes),
     )
     receiver = Receiver(journal, sources, clock=settings.clock(), gate=gate, limits=ReceiverLimits(body_bytes=limits.body_limit))
@@ -58,7 +61,16 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
         ("/relay", admin.app()),
         ("/webhooks", asgi_webhooks(receiver.handle, limits.body_limit)),
     ]
-    return RelaySide(receiver.handle, mounts, lambda: status_of(courier, journal, receiver.unwritten_repeats()), receiver.flush)
+    kept = Kept(journal_days=limits.journal_days, dedupe_days=limits.dedupe_days, journal_bytes=limits.journal_bytes)
+    office = SqliteDocuments(layout.relay_admin)
+    retention = Retention(journal, courier, office, clock=settings.clock(), kept=lambda: kept)
+    return RelaySide(
+        receiver.handle,
+        mounts,
+        status=lambda: status_of(courier, journal, receiver.unwritten_repeats()),
+        maintain=retention.run,
+        close=receiver.flush,
+    )
 
 
 def _verifier(layout: Layout) -> Callable[[str, str], bool]:

@@ -1,5 +1,6 @@
 """What could not be delivered and why, kept until a person replays or discards it. Source: capillary.md 7.8."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -8,9 +9,10 @@ from capstream.kernel.clock import rfc3339
 from capstream.kernel.json import Json, JsonError, loads
 from capstream.relay.answers import Rejected
 from capstream.relay.records import Kind, Record
-from capstream.storage.ports import Reading
+from capstream.storage.ports import Reading, Transaction
 
 COLLECTION = "dead"
+_BY_OFFSET = "dead_at"  # `offset/id`, so that the letters of a webhook are found
 
 
 class DeadClass(StrEnum):
@@ -161,6 +163,48 @@ def find(store: Reading, wanted: Filter, *, after: str = "", limit: int = 100) -
         after = items[-1][0]
         found += [letter for _, body in items if wanted.matches(letter := decode(body))]
     return found[:limit]
+
+
+def keep(transaction: Transaction, letters: Iterable[DeadLetter]) -> None:
+    """Store letters; one that was there before is replaced."""
+    listed = list(letters)
+    if listed:
+        transaction.put(COLLECTION, [(letter.id, encode(letter)) for letter in listed])
+        transaction.put(_BY_OFFSET, [(_place(letter.id), b"") for letter in listed])
+
+
+def drop(transaction: Transaction, keys: Iterable[str]) -> None:
+    """Forget letters."""
+    listed = list(keys)
+    if listed:
+        transaction.delete(COLLECTION, listed)
+        transaction.delete(_BY_OFFSET, [_place(key) for key in listed])
+
+
+def index_all(transaction: Transaction) -> None:
+    """Make the index by offset anew, for stores that were made without one."""
+    after = ""
+    while items := transaction.scan(COLLECTION, after=after, limit=1000):
+        after = items[-1][0]
+        transaction.put(_BY_OFFSET, [(_place(key), b"") for key, _ in items])
+
+
+def _place(key: str) -> str:
+    return f"{int(key.split('-')[1]):016d}/{key}"
+
+
+def between(store: Reading, first: int, last: int) -> dict[int, list[str]]:
+    """Return the ids of letters by the offset of their webhook, for offsets from `first` to `last`."""
+    found: dict[int, list[str]] = {}
+    after = f"{first:016d}"
+    while items := store.scan(_BY_OFFSET, after=after, limit=1000):
+        for place, _ in items:
+            offset, _, key = place.partition("/")
+            if int(offset) > last:
+                return found
+            found.setdefault(int(offset), []).append(key)
+        after = items[-1][0]
+    return found
 
 
 def get(store: Reading, key: str) -> DeadLetter | None:

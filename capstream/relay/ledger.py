@@ -70,7 +70,7 @@ class Ledger:
 
     def jobs(self) -> dict[str, Job]:
         """Return the jobs in progress, oldest first."""
-        return {key: _job(body) for key, body in self._documents.scan(_JOBS)}
+        return read_jobs(self._documents)
 
     def awaiting(self) -> set[str]:
         """Return the members (`source/org/customer`) whose tier waits for a tier list."""
@@ -90,8 +90,8 @@ class Ledger:
             _drop(transaction, _HELD, settlement.released - settlement.held.keys())
             _put(transaction, _JOBS, ((key, _encode(value)) for key, value in settlement.jobs.items()))
             _drop(transaction, _JOBS, settlement.jobs_done)
-            _put(transaction, dead_letters.COLLECTION, ((key, dead_letters.encode(x)) for key, x in settlement.dead.items()))
-            _drop(transaction, dead_letters.COLLECTION, settlement.revived - settlement.dead.keys())
+            dead_letters.keep(transaction, settlement.dead.values())
+            dead_letters.drop(transaction, settlement.revived - settlement.dead.keys())
             _put(transaction, _AWAITING, ((key, b"") for key, waits in settlement.awaiting.items() if waits))
             _drop(transaction, _AWAITING, [key for key, waits in settlement.awaiting.items() if not waits])
             _put(transaction, _PRIVACY, settlement.privacy)
@@ -147,6 +147,11 @@ def read_counters(store: Reading) -> dict[str, dict[str, Counter[str]]]:
 def read_health(store: Reading) -> dict[str, Json]:
     """Return how the dataflows are doing, under `source/flow`."""
     return {key: loads(body) for key, body in store.scan(_HEALTH)}
+
+
+def read_jobs(store: Reading) -> dict[str, Job]:
+    """Return the jobs in progress, oldest first; for any process that reads `courier.db`."""
+    return {key: _job(body) for key, body in store.scan(_JOBS)}
 
 
 def read_privacy(store: Reading, *, after: str = "", limit: int = 100) -> list[Json]:

@@ -4,7 +4,7 @@ All three are synchronous: an embedded engine is, and a loop that works in batch
 them through `storage.group_commit`. One process writes a given store; any number may read it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Entry = tuple[int, bytes]
 """(offset, record) of a Log; offsets start at 1 and have no gaps."""
+
+Needed = Callable[[int, int], Iterable[int]]
+"""Returns those offsets between two (both included) whose records must stay."""
 
 Item = tuple[str, bytes]
 """(key, body) of Documents; keys sort by code point."""
@@ -49,8 +52,25 @@ class Log(Protocol):
         """Return the space the store occupies on disk."""
         ...
 
-    def trim(self, through: int) -> int:
-        """Forget whole segments whose records all have offsets up to `through`; return how many records went."""
+    def free_bytes(self) -> int:
+        """Return how much of that space is free for new records: what `trim` left is used again, never given back."""
+        ...
+
+    def trim(self, through: int, needed: Needed = ..., *, after: int = 0, segments: int = 1000) -> tuple[int, int]:
+        """Forget the records of whole segments behind `after` up to `through`, all but those `needed` names.
+
+        At most `segments` are looked at, in one commit: a large log is trimmed in slices, so that appends never wait long.
+        Returns how many records went, and the offset up to which this slice came: the next one's `after`, or `after` itself
+        when nothing is left to trim. Errors: StorageUnavailable.
+        """
+        ...
+
+    def forget_keys(self, through: int, *, after: bytes = b"", limit: int = 5000) -> tuple[int, bytes]:
+        """Forget keys of records up to `through`; `seen` does not know them any more.
+
+        At most `limit` keys behind `after` are looked at. Returns how many went, and the key to go on after (empty: all done).
+        Errors: StorageUnavailable.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from capstream.storage.ports import Entry, Item, StorageUnavailable
+from capstream.storage.ports import Entry, Item, Needed, StorageUnavailable
 
 _LENGTHS = struct.Struct("<I")
 _INDEX_AT = 4096  # keys
@@ -54,6 +54,10 @@ def _unpack(first: int, count: int, body: bytes) -> list[Entry]:
     lengths = struct.unpack_from(f"<{count}I", body)
     ends = list(accumulate(lengths, initial=head))
     return [(first + i, body[ends[i] : ends[i + 1]]) for i in range(count)]
+
+
+def _none_needed(_first: int, _last: int) -> Iterable[int]:
+    return ()
 
 
 class SqliteLog:
@@ -166,15 +170,59 @@ class SqliteLog:
         return int(last)
 
     def size_bytes(self) -> int:
-        pages, size = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-        return int(pages * size)
+        return self._pragma("page_count") * self._pragma("page_size")
 
-    def trim(self, through: int) -> int:
+    def free_bytes(self) -> int:
+        return self._pragma("freelist_count") * self._pragma("page_size")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def trim(self, through: int, needed: Needed = _none_needed, *, after: int = 0, segments: int = 1000) -> tuple[int, int]:
         self._index()
         with _translated():
-            query = "DELETE FROM segments WHERE last <= min(?, (SELECT indexed FROM ends)) RETURNING count"
-            rows = self._db.execute(query, (through,)).fetchall()
-        return sum(count for (count,) in rows)
+            query = "SELECT last, count FROM segments WHERE last > ? AND last <= min(?, (SELECT indexed FROM ends)) ORDER BY last"
+            found = self._db.execute(f"{query} LIMIT ?", (after, through, segments)).fetchall()
+            if not found:
+                return 0, after
+            first = found[0][0] - found[0][1] + 1
+            kept = set(needed(first, found[-1][0]))
+            removed = 0
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for last, count in found:
+                    removed += self._thin(last, count, kept)
+                self._db.execute("UPDATE ends SET last = ?", (self._last,))  # the trigger took older segments for new ones
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        return removed, found[-1][0]
+
+    def _thin(self, last: int, count: int, kept: set[int]) -> int:
+        """Put a segment of its own in place of each record of a segment that is needed; return how many records went."""
+        needed = kept.intersection(range(last - count + 1, last + 1))
+        if len(needed) == count == 1:
+            return 0
+        if not needed:
+            self._db.execute("DELETE FROM segments WHERE last = ?", (last,))
+            return count
+        (body,) = self._db.execute("SELECT body FROM segments WHERE last = ?", (last,)).fetchone()
+        stay = [(offset, record) for offset, record in _unpack(last - count + 1, count, body) if offset in needed]
+        self._db.execute("DELETE FROM segments WHERE last = ?", (last,))
+        rows = [(offset, 1, None, _pack([record])) for offset, record in stay]
+        self._db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", rows)
+        return count - len(stay)
+
+    def forget_keys(self, through: int, *, after: bytes = b"", limit: int = 5000) -> tuple[int, bytes]:
+        with _translated():
+            rows = self._db.execute("SELECT key, offset FROM seen WHERE key > ? ORDER BY key LIMIT ?", (after, limit)).fetchall()
+            old = [(key,) for key, offset in rows if offset <= through]
+            if old:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("DELETE FROM seen WHERE key = ?", old)
+                self._db.execute("COMMIT")
+        return len(old), rows[-1][0] if len(rows) == limit else b""
 
     def close(self) -> None:
         self._db.close()

@@ -62,6 +62,11 @@ def courier_db(tmp_path: Path) -> Iterator[SqliteDocuments]:
 
 
 @pytest.fixture
+def vault() -> Vault:
+    return Vault(KEY)
+
+
+@pytest.fixture
 def sources(sources_db: SqliteDocuments) -> Sources:
     found = Sources(sources_db, Vault(KEY))
     found.put("nw", SOURCE)

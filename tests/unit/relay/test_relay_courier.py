@@ -9,66 +9,18 @@ from typing import Any
 import httpx
 import pytest
 from fake_edge import FakeEdge, failing, refusing
+from relay_rig import Rig
 
-from capstream.relay import dead_letters
-from capstream.relay.courier import Courier, CourierSettings, World
-from capstream.relay.dead_letters import Filter
+from capstream.relay.courier import Courier, World
 from capstream.relay.journal import NO_KEY, Entry, Flag, command, encode, tally
 from capstream.relay.ledger import read_cursor, read_health, read_privacy, read_waiting
-from capstream.relay.retention import expired_through, trim
 from capstream.relay.sources import Sources
-from capstream.relay.status import status_of
-from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
 PROFILE, EVENT = "flow-profile", "flow-event"
 
 
 class Crash(BaseException):
     """The process dies here."""
-
-
-class Rig:
-    """A journal, a ledger, a source and the far side; couriers come and go."""
-
-    def __init__(self, folder: Path, sources: Sources, clock: Any) -> None:
-        self.journal = SqliteLog(folder / "journal.db")
-        self.documents = SqliteDocuments(folder / "courier.db")
-        self.sources = sources
-        self.clock = clock
-        self.edge = FakeEdge()
-        self.waits: list[float] = []
-        self.on_wait: Callable[[float], None] = lambda _: None
-
-    def receive(self, *bodies: bytes, flags: int = 0, source: str = "nw") -> None:
-        now = self.clock()
-        self.journal.append([encode(Entry(source, now, flags, b"", body)) for body in bodies])
-
-    def drain(self, *, checkpoint: Callable[[str], None] = lambda _: None, **settings: Any) -> None:
-        """Let a new courier work until nothing is left to do."""
-
-        async def sleep(seconds: float) -> None:
-            self.waits.append(seconds)
-            self.on_wait(seconds)
-            self.clock.advance(seconds)
-            await asyncio.sleep(0)
-
-        async def main() -> None:
-            async with httpx.AsyncClient(transport=httpx.MockTransport(self.edge)) as client:
-                world = World(client=client, clock=self.clock, sleep=sleep, jitter=lambda: 0.0, checkpoint=checkpoint)
-                courier = Courier(self.journal, self.documents, self.sources, world=world, settings=CourierSettings(**settings))
-                await courier.drain()
-
-        asyncio.run(main())
-
-    def letters(self) -> list[dead_letters.DeadLetter]:
-        return dead_letters.find(self.documents, Filter())
-
-    def status(self) -> Any:
-        return status_of(self.documents, self.journal, {})
-
-    def close(self) -> None:
-        self.journal.close()
-        self.documents.close()
 
 
 @pytest.fixture
@@ -573,17 +525,3 @@ def test_a_deleted_member_enters_the_privacy_queue(rig: Rig, make_event: Any) ->
     (request,) = read_privacy(rig.documents)
     assert (request["customerId"], request["sourceKey"]) == ("900000101", "nw")
     assert request["identities"]
-
-
-def test_old_settled_entries_are_trimmed_by_whole_segments(rig: Rig, make_event: Any) -> None:
-    for number in range(1, 11):
-        rig.receive(make_event(number))
-        rig.clock.advance(86_400)
-    now, kept_ms = rig.clock(), 3 * 86_400_000
-    rig.drain()
-    settled = read_cursor(rig.documents)
-    assert expired_through(rig.journal, settled, now - kept_ms) == 7
-    assert expired_through(rig.journal, 5, now - kept_ms) == 5
-    assert trim(rig.journal, settled, now, kept_ms=kept_ms) == 7
-    assert trim(rig.journal, settled, now, kept_ms=kept_ms) == 0
-    assert [offset for offset, _ in rig.journal.read(0, 100)] == [8, 9, 10]

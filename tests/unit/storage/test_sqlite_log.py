@@ -69,12 +69,72 @@ def test_trim_forgets_whole_segments_and_keeps_offsets(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "log.db")
     log.append([b"a", b"b"])
     log.append([b"c", b"d"])
-    assert log.trim(3) == 2
+    assert log.trim(3) == (2, 2)
+    assert log.trim(3, after=2) == (0, 2)
     assert log.read(0, 10) == [(3, b"c"), (4, b"d")]
     assert log.append([b"e"]) == 5
     log.trim(5)
     log.close()
     assert SqliteLog(tmp_path / "log.db").append([b"f"]) == 6
+
+
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=12),
+    through=st.integers(0, 60),
+    needed=st.sets(st.integers(1, 60)),
+    at_once=st.integers(1, 4),
+)
+def test_trimming_in_slices_keeps_what_is_needed_and_what_is_new(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], through: int, needed: set[int], at_once: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log.db"
+    log = SqliteLog(path)
+    segment_of: dict[int, int] = {}
+    for size in sizes:
+        first = log.append([b"r%d" % (len(segment_of) + i + 1) for i in range(size)])
+        segment_of |= {first + i: first + size - 1 for i in range(size)}
+    after, removed, moved = 0, 0, True
+    while moved:
+        gone, position = log.trim(through, lambda a, b: {n for n in needed if a <= n <= b}, after=after, segments=at_once)
+        removed, moved, after = removed + gone, position != after, position
+    expected = [n for n, last in segment_of.items() if last > through or n in needed]
+    assert removed == len(segment_of) - len(expected)
+    log.close()
+    again = SqliteLog(path)
+    assert again.read(0, 100) == [(n, b"r%d" % n) for n in expected]
+    assert again.end() == len(segment_of)
+    assert [n for n in segment_of if again.get(n) is not None] == expected
+    assert again.append([b"new"]) == len(segment_of) + 1
+    again.close()
+
+
+def test_what_was_trimmed_is_free_for_new_records(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    for _ in range(50):
+        log.append([b"x" * 20_000])
+    assert log.free_bytes() == 0
+    log.trim(50)
+    free, size = log.free_bytes(), log.size_bytes()
+    assert free > 50 * 20_000
+    for _ in range(40):
+        log.append([b"y" * 20_000])
+    assert log.size_bytes() == size
+    assert log.free_bytes() < free
+    log.close()
+
+
+def test_keys_of_old_records_are_forgotten_in_slices(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    keys = [b"k%03d" % (i * 37 % 100) for i in range(100)]
+    log.append([b"x"] * 100, keys=keys)
+    log._index()
+    gone, after, rounds = 0, b"", 0
+    while after or not rounds:
+        count, after = log.forget_keys(60, after=after, limit=7)
+        gone, rounds = gone + count, rounds + 1
+    assert (gone, rounds) == (60, 15)
+    assert log.seen(keys) == {key: offset for offset, key in enumerate(keys, 1) if offset > 60}
+    log.close()
 
 
 def test_a_failed_append_stores_nothing_and_the_next_one_works(tmp_path: Path) -> None:

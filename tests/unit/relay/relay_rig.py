@@ -1,0 +1,61 @@
+"""A relay without HTTP in front: what is received goes straight into the journal."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fake_edge import FakeEdge
+
+from capstream.relay import dead_letters
+from capstream.relay.courier import Courier, CourierSettings, World
+from capstream.relay.dead_letters import Filter
+from capstream.relay.journal import Entry, encode
+from capstream.relay.sources import Sources
+from capstream.relay.status import status_of
+from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+
+
+class Rig:
+    """A journal, a ledger, a source and the far side; couriers come and go."""
+
+    def __init__(self, folder: Path, sources: Sources, clock: Any) -> None:
+        self.journal = SqliteLog(folder / "journal.db")
+        self.documents = SqliteDocuments(folder / "courier.db")
+        self.sources = sources
+        self.clock = clock
+        self.edge = FakeEdge()
+        self.waits: list[float] = []
+        self.on_wait: Callable[[float], None] = lambda _: None
+
+    def receive(self, *bodies: bytes, flags: int = 0, source: str = "nw") -> None:
+        now = self.clock()
+        self.journal.append([encode(Entry(source, now, flags, b"", body)) for body in bodies])
+
+    def drain(self, *, checkpoint: Callable[[str], None] = lambda _: None, **settings: Any) -> None:
+        """Let a new courier work until nothing is left to do."""
+
+        async def sleep(seconds: float) -> None:
+            self.waits.append(seconds)
+            self.on_wait(seconds)
+            self.clock.advance(seconds)
+            await asyncio.sleep(0)
+
+        async def main() -> None:
+            async with httpx.AsyncClient(transport=httpx.MockTransport(self.edge)) as client:
+                world = World(client=client, clock=self.clock, sleep=sleep, jitter=lambda: 0.0, checkpoint=checkpoint)
+                courier = Courier(self.journal, self.documents, self.sources, world=world, settings=CourierSettings(**settings))
+                await courier.drain()
+
+        asyncio.run(main())
+
+    def letters(self) -> list[dead_letters.DeadLetter]:
+        return dead_letters.find(self.documents, Filter())
+
+    def status(self) -> Any:
+        return status_of(self.documents, self.journal, {})
+
+    def close(self) -> None:
+        self.journal.close()
+        self.documents.close()
