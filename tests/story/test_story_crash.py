@@ -126,6 +126,7 @@ def test_kill_minus_nine_at_any_moment(role: str, server: Server) -> None:
         while not done.wait(0.7):
             server.kill(role)
             crashes += 1
+            eventually(server.is_ready, what="the server")
 
     killer = threading.Thread(target=crash)
     killer.start()

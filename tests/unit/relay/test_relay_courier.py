@@ -12,7 +12,7 @@ from fake_edge import FakeEdge, failing, refusing
 from relay_rig import Rig
 
 from capstream.relay.courier import Courier, World
-from capstream.relay.journal import NO_KEY, Entry, Flag, command, encode, tally
+from capstream.relay.journal import NO_KEY, Flag, command, tally
 from capstream.relay.ledger import read_cursor, read_health, read_privacy, read_waiting
 from capstream.relay.sources import Sources
 
