@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 _SHARED = Path(os.environ.get("CAPSTREAM_SHARED", Path(__file__).parents[2].parent / "shared"))
 

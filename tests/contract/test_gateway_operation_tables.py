@@ -14,6 +14,8 @@ TABLES = [
     ("audit_query", "audit-query.yaml", "/data/foundation"),
     ("batch_ingestion", "batch-ingestion.yaml", "/data/foundation/import"),
     ("catalog", "catalog.yaml", "/data/foundation/catalog"),
+    ("data_access", "data-access.yaml", "/data/foundation/export"),
+    ("flow_service", "flow-service.yaml", "/data/foundation/flowservice"),
     ("data_hygiene", "data-hygiene.yaml", "/data/core/hygiene"),
     ("dataset_service", "dataset-service.yaml", "/data/foundation/dataset"),
     ("observability_insights", "observability-insights.yaml", "/data/infrastructure/observability/insights"),

@@ -88,6 +88,9 @@ def writable(body: Json) -> Dataset:
             raise Refused(f"{name} must be of type {_JSON_NAMES[_WRITABLE[name]]}.")
     if "tags" in kept:
         kept["tags"] = clean_tags(kept["tags"])
+    for name, value in kept.get("extensions", {}).items():
+        if not isinstance(value, dict):
+            raise Refused(f"extensions.{name} must be of type object.")
     if "fileDescription" in kept:
         kept["fileDescription"] = _file_description(kept["fileDescription"])
     return kept

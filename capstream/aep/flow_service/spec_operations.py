@@ -4,8 +4,9 @@ from functools import partial
 
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.flow_service.entities import FlowService, listing_for, named, object_of, search_listing
-from capstream.aep.flow_service.errors import not_built, not_found, provider_refusal
+from capstream.aep.flow_service.errors import invalid, not_built, not_found, provider_refusal
 from capstream.aep.flow_service.listing import Document, Listing, Sorted, matches, page, projected
+from capstream.aep.flow_service.spec_rules import spec_problem
 from capstream.aep.flow_service.specs import LANDING_ZONE, Spec, Specs
 from capstream.kernel.ids import new_uuid
 
@@ -82,6 +83,8 @@ def _stored(specs: Specs, call: Call, body: Document, spec_id: str) -> Spec:
             spec["transformationSpecs"] = body[spelling]
             break
     spec |= {"id": spec_id, "name": named(call, body), "version": str(body.get("version") or "1.0")}
+    if problem := spec_problem(spec):
+        raise invalid(call, problem)
     specs.save(spec)
     return spec
 

@@ -208,6 +208,16 @@ class TestPut:
         assert table_name(dataset) == "capillary_profiles"
 
 
+@pytest.mark.parametrize("extensions", [[1], {"adobe_lakeHouse": [1]}, {"adobe_lakeHouse": "x"}])
+def test_extensions_are_objects(plane: ControlPlane, extensions: Any) -> None:
+    dataset_id = create(plane)
+    for path in ("", "/v2"):
+        answer = patch(plane, dataset_id, {"extensions": extensions}, path=path)
+        assert answer.status_code == 400
+        assert "extensions" in answer.json()["detail"]
+    assert get(plane, dataset_id)["extensions"]["adobe_lakeHouse"]["metrics"] == {"rowCount": 0, "storageSize": 0}
+
+
 @pytest.mark.parametrize(
     ("header", "value", "status"),
     [

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from flow_plane import CAPILLARY, GENERIC_FLOW, LAKE, FlowPlane, capillary_connection, code_of
 
 from capstream.aep import operations
@@ -97,3 +98,27 @@ def test_a_shipped_spec_can_be_overridden_but_stays_shipped(plane: FlowPlane) ->
     plane.flow("PUT", f"/connectionSpecs/{CAPILLARY}", json=spec | {"authSpec": []})
     without_auth = {key: value for key, value in capillary_connection().items() if key != "auth"}
     assert plane.flow("POST", "/connections", json=without_auth).status_code == 201
+
+
+BROKEN = [
+    ({"targetConnectionSpecIds": [[1]]}, "targetConnectionSpecIds must be"),
+    ({"attributes": []}, "attributes must be an object"),
+    ({"attributes": {"uiAttributes": 1}}, "attributes.uiAttributes"),
+    ({"type": 5}, "type must be a string"),
+    ({"authSpec": {"name": "x"}}, "authSpec must be"),
+    ({"authSpec": [{"name": 5}]}, "authSpec must be"),
+    ({"authSpec": [{"name": "x", "spec": {"required": "y"}}]}, "authSpec x: spec must be"),
+    ({"authSpec": [{"name": "x", "spec": {"properties": {"y": 1}}}]}, "authSpec x: every property"),
+    ({"sourceSpec": {"attributes": "x"}}, "sourceSpec.attributes must be"),
+    ({"sourceSpec": {"attributes": {"uiAttributes": {"frequency": {"key": []}}}}}, "frequency must be"),
+    ({"exploreSpec": {"columns": ["x"]}}, "exploreSpec.columns"),
+    ({"scheduleSpec": "daily"}, "scheduleSpec must be"),
+]
+
+
+@pytest.mark.parametrize(("members", "words"), BROKEN, ids=[row[1] for row in BROKEN])
+def test_a_spec_nobody_could_work_with_is_refused(plane: FlowPlane, members: dict[str, Any], words: str) -> None:
+    for collection in ("connectionSpecs", "flowSpecs"):
+        answer = plane.flow("POST", f"/{collection}", json={"name": "broken"} | members)
+        assert code_of(answer) == "1100-400"
+        assert words in answer.json()["errorMessage"]
