@@ -73,7 +73,9 @@ class Relay:
     body_limit: int = setting(10_485_760, "Largest webhook body.", "bytes")
     backlog_limit: int = setting(20_000_000, "Journaled events waiting for delivery above which webhooks get 429.", "events")
     min_free_bytes: int = setting(268_435_456, "Free disk space below which webhooks get 429.", "bytes")
-    batch_events: int = setting(2000, "Most journal entries translated at once; up to four times that in a backlog.", "events")
+    batch_events: int = setting(
+        2000, "Most journal entries translated and posted together; a backlog is settled by eight times as many.", "events"
+    )
     linger_ms: int = setting(20, "How long the courier waits for more events before it posts.", "milliseconds")
     journal_days: float = setting(30, "How long the journal keeps webhooks that were dealt with, for replays.", "days", least=0)
     journal_bytes: int = setting(0, "Size of the journal above which such webhooks go before their time; 0: no bound.", "bytes")

@@ -84,5 +84,5 @@ def courier(settings: Settings, layout: Layout, client: httpx.AsyncClient) -> Co
     """Return the delivery loop on the stores of a data folder."""
     sources = Sources(SqliteDocuments(layout.sources, readonly=True), Vault(load_key(layout.relay_key)))
     world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"))
-    pace = CourierSettings(read_ahead=settings.relay.batch_events, linger_s=settings.relay.linger_ms / 1000)
+    pace = CourierSettings(portion=settings.relay.batch_events, linger_s=settings.relay.linger_ms / 1000)
     return Courier(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier), sources, world=world, settings=pace)

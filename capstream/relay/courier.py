@@ -1,13 +1,15 @@
 """The courier: reads the journal, translates, posts, settles.
 
-While one batch is being posted the next is read and translated; batches are settled strictly in order, each in one
-transaction with its cursor. A crash at any point repeats what was not settled: translation is deterministic and payloads
-carry their ids, so a repetition has no effect. An endpoint that is down settles nobody: the batch waits and is sent again.
+Entries are translated and posted in portions; while one is being posted the next is translated. One portion, or several while
+a backlog waits, make a batch: when its last event is translated each member touched gets one snapshot, and when that is delivered
+the batch is settled in one transaction with its cursor. A crash at any point repeats what was not settled: translation is
+deterministic and payloads carry their ids, so a repetition has no effect. An endpoint that is down settles nobody: the portion
+waits and is sent again.
 """
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -15,13 +17,13 @@ import httpx
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.relay.delivery import Health, Settled, Sleep, Timing
-from capstream.relay.draft import Draft
+from capstream.relay.draft import Draft, Outbound
 from capstream.relay.enrichment import Enrichment
 from capstream.relay.feed import Feed
 from capstream.relay.ledger import Ledger
 from capstream.relay.outlets import Outlets
 from capstream.relay.records import Kind
-from capstream.relay.settling import settle_verdicts
+from capstream.relay.settling import count_lags, settle_verdicts
 from capstream.relay.sources import BatchLimits, Sources
 from capstream.storage.ports import Documents, Log
 
@@ -31,14 +33,15 @@ Checkpoint = Callable[[str], None]
 Verdicts = dict[tuple[str, Kind], list[Settled]]
 
 _RESTART_WAIT_S = 1.0
-_BACKLOG_DOUBLINGS = 2  # of the usual batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CourierSettings:
     """How the loop works. Units in the names."""
 
-    read_ahead: int = 2000  #: journal entries in a batch; up to four times as many while a backlog waits
+    portion: int = 2000  #: journal entries translated and posted together
+    portions: int = 8  #: in a batch, while a backlog waits
+    members: int = 8000  #: a batch that touched as many takes no further portion
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     member_states: int = 50_000  #: kept in memory
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
@@ -57,10 +60,11 @@ class World:
 
 @dataclass(slots=True)
 class _Flight:
-    """A translated batch on its way."""
+    """A translated portion on its way; with the last one of a batch the batch can be settled."""
 
     draft: Draft
     posting: asyncio.Task[Verdicts]
+    is_last: bool
 
 
 class Courier:
@@ -80,8 +84,6 @@ class Courier:
             journal, self._ledger, sources, enrichment=enrichment, timing=timing, member_states=self._settings.member_states
         )
         self._flight: _Flight | None = None
-        self._reach = self._settings.read_ahead
-        self._complete_in_a_row = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is on its way then is left for the next start."""
@@ -103,68 +105,72 @@ class Courier:
 
     async def _until(self, stop: asyncio.Event, *, is_idle_enough: bool) -> None:
         while not stop.is_set():
-            draft = await self._feed.next(self._reach)
-            self._adapt(draft)
-            if draft is not None:
-                self._world.checkpoint("translated")
-            flown = self._flight
-            verdicts = await self._landed(flown, stop) if flown else {}
-            if verdicts is None:
-                return
-            self._flight = self._start(draft) if draft is not None and not stop.is_set() else None
-            if flown is not None:
-                await asyncio.sleep(0)  # lets the next batch's requests leave before this one's commit
-                self._settle(flown.draft, verdicts)
-            if draft is None and flown is None:
+            draft = await self._feed.open()
+            is_last = False
+            while not is_last:
+                is_last = await self._take(draft)
+                flown = self._flight
+                if flown is not None and not await self._land(flown, stop):
+                    return
+                has_work = not draft.is_empty()
+                self._flight = self._start(draft, is_last) if has_work and not stop.is_set() else None
+                if flown is not None and flown.is_last:
+                    await asyncio.sleep(0)  # lets the next portion's requests leave before this commit
+                    self._settle(flown.draft, draft)
+            if not has_work and flown is None:
                 if is_idle_enough and not self._feed.is_asking():
                     return
                 await self._world.sleep(self._settings.linger_s)
-            elif draft is not None and not draft.is_full:
+            elif has_work and not draft.is_full:
                 await self._world.sleep(self._settings.linger_s)
 
-    def _adapt(self, draft: Draft | None) -> None:
-        """Take larger batches while they come out full: a member's snapshots fall together and each commit settles more."""
-        is_complete = draft is not None and draft.is_complete
-        self._complete_in_a_row = self._complete_in_a_row + 1 if is_complete else 0
-        doublings = min(
-            max(self._complete_in_a_row - 1, 0), _BACKLOG_DOUBLINGS
-        )  # one full batch is a burst, the second a backlog
-        self._reach = self._settings.read_ahead << doublings
+    async def _take(self, draft: Draft) -> bool:
+        """Translate the next portion of a batch; return whether it is the last one."""
+        settings = self._settings
+        await self._feed.take(draft, settings.portion)
+        is_last = (
+            not draft.is_complete or draft.entries >= settings.portion * settings.portions or len(draft.dirty) >= settings.members
+        )
+        if is_last:
+            self._feed.close(draft)
+        if not draft.is_empty():
+            self._world.checkpoint("translated")
+        return is_last
 
-    def _start(self, draft: Draft) -> _Flight:
-        return _Flight(draft, asyncio.create_task(self._post(draft)))
+    def _start(self, draft: Draft, is_last: bool) -> _Flight:
+        return _Flight(draft, asyncio.create_task(self._post(draft.ship(), draft.linked)), is_last)
 
-    async def _landed(self, flight: _Flight, stop: asyncio.Event) -> Verdicts | None:
-        """Return the verdicts of a batch once every record has one; None when the courier has to stop before."""
+    async def _land(self, flight: _Flight, stop: asyncio.Event) -> bool:
+        """Note the verdicts of a portion once every record has one; False when the courier has to stop before."""
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({flight.posting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
         if not flight.posting.done():
-            return None
+            return False
         verdicts = flight.posting.result()
         self._world.checkpoint("posted")
-        return verdicts
+        settle_verdicts(flight.draft, verdicts, now_ms=self._world.clock(), jitter=self._world.jitter)
+        return True
 
-    async def _post(self, draft: Draft) -> Verdicts:
-        """Deliver everything of a batch, the two dataflows of each source at the same time."""
+    async def _post(self, outbound: Mapping[str, Outbound], linked: Mapping[str, str]) -> Verdicts:
+        """Deliver everything of a portion, the two dataflows of each source at the same time."""
         tasks: dict[tuple[str, Kind], asyncio.Task[list[Settled]]] = {}
         async with asyncio.TaskGroup() as group:
-            for source_key, outbound in draft.outbound.items():
+            for source_key, records_of in outbound.items():
                 source = self._sources.table.get(source_key)
                 limits = source.limits if source else BatchLimits()
                 for kind in ("event", "profile"):
-                    if records := outbound.of(kind):
+                    if records := records_of.of(kind):
                         delivery = self._outlets.delivery(source_key, kind)
-                        tasks[(source_key, kind)] = group.create_task(delivery.deliver(records, limits, draft.linked))
+                        tasks[(source_key, kind)] = group.create_task(delivery.deliver(records, limits, linked))
         return {key: task.result() for key, task in tasks.items()}
 
-    def _settle(self, draft: Draft, verdicts: Verdicts) -> None:
-        now = self._world.clock()
-        settle_verdicts(draft, verdicts, now_ms=now, jitter=self._world.jitter)
+    def _settle(self, draft: Draft, following: Draft) -> None:
+        count_lags(draft, self._world.clock())
         self._ledger.settle(draft.settlement)
-        self._feed.settled(draft, self._flight.draft if self._flight else None)
+        self._feed.settled(draft, following)
         self._world.checkpoint("settled")
 
     async def _start_over(self) -> None:

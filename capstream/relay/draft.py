@@ -33,8 +33,9 @@ class Draft:
         self.dirty: set[Key] = set()  #: members whose state may have changed
         self.created: list[tuple[str, int, int]] = []  #: (source, received, createdAt) for the lag
         self.on_settled: list[Callable[[], None]] = []
+        self.entries = 0  #: of the journal
         self.is_full = False  #: more waits in the journal: do not linger
-        self.is_complete = False  #: it holds as many entries as it may: a backlog waits
+        self.is_complete = False  #: its last portion held as many entries as it may: a backlog waits
 
     def out(self, source_key: str) -> Outbound:
         """Return what goes out for a source."""
@@ -42,6 +43,11 @@ class Draft:
         if found is None:
             found = self.outbound[source_key] = Outbound()
         return found
+
+    def ship(self) -> dict[str, Outbound]:
+        """Return what is to be posted now; it is out of the batch then."""
+        shipped, self.outbound = self.outbound, {}
+        return shipped
 
     def is_empty(self) -> bool:
         """Return whether the batch changes and sends nothing."""

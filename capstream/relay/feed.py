@@ -41,8 +41,8 @@ class Feed:
         self._jobs = Jobs(ledger, journal)
         self._position = ledger.cursor()
 
-    async def next(self, read_ahead: int) -> Draft | None:
-        """Return the next batch, translated; None when there is nothing to do."""
+    async def open(self) -> Draft:
+        """Begin a batch with what was waiting: parked payloads, held events, jobs."""
         self._sources.refresh()
         draft = Draft()
         self._take_parked(draft)
@@ -52,22 +52,43 @@ class Feed:
             wanted = {arrival.offset: what for arrival, what in work}
             ready = self._translation.readable(draft, [arrival for arrival, _ in work])
             await self._translate(draft, [item for item in ready if _is_wanted(item, wanted[item[0].offset])])
-        await self._take_pages(draft, read_ahead)
+        return draft
+
+    async def take(self, draft: Draft, portion: int) -> None:
+        """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice."""
+        start = self._position
+        end = start + portion
+        page, size = (portion, portion) if self._enrichment.serves_any() else (_PAGE, _SLICE)
+        while self._position < end:
+            entries = self._journal.read(self._position, min(page, end - self._position))
+            if not entries:
+                break
+            draft.settlement.cursor = self._position = entries[-1][0]
+            for first in range(0, len(entries), size):
+                arrivals = self._arrivals(draft, entries[first : first + size])
+                if arrivals:
+                    await self._translate(draft, self._translation.readable(draft, arrivals))
+        taken = self._position - start
+        draft.entries += taken
+        draft.is_full = taken * _FULL_SHARE >= portion
+        draft.is_complete = taken >= portion
+
+    def close(self, draft: Draft) -> None:
+        """End a batch: every member it touched gets one snapshot."""
         self._translation.snapshots(draft, self._parked)
-        return None if draft.is_empty() else draft
 
     def is_asking(self) -> bool:
         """Return whether answers for held events are on their way."""
         return self._holding.is_asking()
 
-    def settled(self, draft: Draft, following: Draft | None) -> None:
-        """Note that a batch is settled; `following` is the one on its way."""
+    def settled(self, draft: Draft, following: Draft) -> None:
+        """Note that a batch is settled; `following` is the one in the making."""
         for act in draft.on_settled:
             act()
         for key in draft.settlement.unparked:
             self._parked.due.pop(key, None)
         self._parked.due.update({key: parked.due_ms for key, parked in draft.settlement.parked.items()})
-        self._translation.members.shrink(following.dirty if following else ())
+        self._translation.members.shrink(following.dirty)
 
     async def start_over(self) -> None:
         """Forget what is not settled and go back to the cursor."""
@@ -83,23 +104,6 @@ class Feed:
         for key, parked in (self._ledger.parked(keys) if keys else {}).items():
             draft.out(parked.source_key).of(parked.kind).append(parked.record)
             draft.settlement.unparked.add(key)
-
-    async def _take_pages(self, draft: Draft, read_ahead: int) -> None:
-        """Translate up to `read_ahead` entries behind the position, in slices; calls of the Capillary API want one slice."""
-        start = self._position
-        end = start + read_ahead
-        page, size = (read_ahead, read_ahead) if self._enrichment.serves_any() else (_PAGE, _SLICE)
-        while self._position < end:
-            entries = self._journal.read(self._position, min(page, end - self._position))
-            if not entries:
-                break
-            draft.settlement.cursor = self._position = entries[-1][0]
-            for first in range(0, len(entries), size):
-                arrivals = self._arrivals(draft, entries[first : first + size])
-                if arrivals:
-                    await self._translate(draft, self._translation.readable(draft, arrivals))
-        draft.is_full = (self._position - start) * _FULL_SHARE >= read_ahead
-        draft.is_complete = self._position >= end
 
     def _arrivals(self, draft: Draft, entries: Sequence[tuple[int, bytes]]) -> list[Arrival]:
         """Return the webhooks among the entries; what needs no translation is settled in the batch."""

@@ -17,7 +17,7 @@ from capstream.relay.status import lag_name
 def settle_verdicts(
     draft: Draft, verdicts: Mapping[tuple[str, Kind], Sequence[Settled]], *, now_ms: int, jitter: Callable[[], float]
 ) -> None:
-    """Add to the batch's settlement what its verdicts mean."""
+    """Add to the batch's settlement what the verdicts on one of its portions mean."""
     for (source_key, kind), settled in verdicts.items():
         counter = draft.settlement.count(source_key, now_ms)
         delivered = 0
@@ -37,6 +37,10 @@ def settle_verdicts(
                 draft.settlement.parked[parked_key(source_key, kind, record.id)] = parked
                 counter[f"parked.{kind}"] += 1
         counter[f"delivered.{kind}"] += delivered
+
+
+def count_lags(draft: Draft, now_ms: int) -> None:
+    """Count how long each event took from its `createdAt` to the delivery of its batch."""
     for source_key, received_ms, created_ms in draft.created:
         draft.settlement.count(source_key, received_ms)[lag_name(now_ms - created_ms)] += 1
 

@@ -56,17 +56,23 @@ def test_every_request_carries_at_most_five_hundred_records(rig: Rig, make_event
     assert len(rig.edge.events()) == len(rig.edge.profiles()) == 1200
 
 
-def test_batches_grow_while_they_come_out_full_and_no_further(rig: Rig, make_event: Any) -> None:
+def test_a_backlog_is_settled_in_batches_of_several_portions_with_one_snapshot_each(rig: Rig, make_event: Any) -> None:
     rig.receive(*(make_event(number) for number in range(1, 121)))
-    rig.drain(read_ahead=10)
+    rig.drain(portion=10, portions=8)
     sizes = [len(messages) for flow, messages in rig.edge.requests if flow == EVENT]
-    assert sizes == [10, 10, 20, 40, 40]
-    assert len(rig.edge.accepted[PROFILE]) == 5, "one snapshot of the member in each batch"
+    assert sizes == [10] * 12
+    assert len(rig.edge.accepted[PROFILE]) == 2
+
+
+def test_a_batch_ends_when_it_touched_enough_members(rig: Rig, make_event: Any) -> None:
+    rig.receive(*(make_event(number, customer=900 + number) for number in range(1, 41)))
+    rig.drain(portion=10, portions=8, members=20)
+    assert [len(messages) for flow, messages in rig.edge.requests if flow == PROFILE] == [20, 20]
 
 
 def test_small_batches_give_the_same_result_as_large_ones(rig: Rig, make_event: Any) -> None:
     rig.receive(*(make_event(number, customer=900 + number % 7) for number in range(1, 101)))
-    rig.drain(read_ahead=9)
+    rig.drain(portion=9)
     assert points(rig.edge) == {str(900 + rest): 10 * max(n for n in range(1, 101) if n % 7 == rest) for rest in range(7)}
     assert len(rig.edge.events()) == 100
 
@@ -379,9 +385,9 @@ def crash_at(name: str, occurrence: int) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("point", ["translated", "posted", "settled"])
-@pytest.mark.parametrize("occurrence", [1, 2, 4])
+@pytest.mark.parametrize(("occurrence", "portions"), [(1, 1), (2, 1), (4, 1), (1, 3), (2, 3)])
 def test_after_a_crash_the_far_side_holds_the_same(
-    tmp_path: Path, sources: Sources, clock: Any, make_event: Any, point: str, occurrence: int
+    tmp_path: Path, sources: Sources, clock: Any, make_event: Any, point: str, occurrence: int, portions: int
 ) -> None:
     held = []
     for crashes in (False, True):
@@ -394,9 +400,9 @@ def test_after_a_crash_the_far_side_holds_the_same(
         rig.edge.script(refusing(lambda message: message["_id"].endswith("event-17")))
         if crashes:
             with pytest.raises(Crash):
-                rig.drain(checkpoint=crash_at(point, occurrence), read_ahead=10)
+                rig.drain(checkpoint=crash_at(point, occurrence), portion=10, portions=portions)
             rig.edge.script(refusing(lambda message: message["_id"].endswith("event-17")))
-        rig.drain(read_ahead=10)
+        rig.drain(portion=10)
         profiles = rig.edge.profiles()
         events = {key: value for key, value in rig.edge.events().items() if not key.endswith("event-17")}
         letters = [(letter.class_, letter.event_id) for letter in rig.letters() if letter.event_id != "event-17"]
@@ -410,7 +416,7 @@ def test_after_a_crash_the_far_side_holds_the_same(
 def test_profiles_of_a_member_never_go_back_in_version(rig: Rig, make_event: Any) -> None:
     rig.receive(*(make_event(number, customer=900 + number % 5) for number in range(1, 201)))
     rig.edge.script(failing(PROFILE, httpx.Response(503, json={})), failing(PROFILE, httpx.ReadError("reset")))
-    rig.drain(read_ahead=10)
+    rig.drain(portion=10)
     for customer in range(900, 905):
         versions = [
             message["capillary"]["stateVersion"]
