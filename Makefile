@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 ARGS ?=
+COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py)
 
 .PHONY: demo test setup check bench lock clean
 
@@ -23,14 +24,16 @@ bench: $(VENV)/.dev  ## measure, and write docs/reference/benchmarks.md
 lock:  ## lock requirements with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/run.in -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/dev.in -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("capstream needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing capstream into $(VENV) (once) ..."
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml setup.py $(COMPILED) | $(VENV)/bin/python
+	@echo "Installing capstream into $(VENV) (once; compiles its hot modules where there is a C compiler) ..."
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -40,4 +43,5 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build *.egg-info *.so .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find capstream -name "*.so" -delete

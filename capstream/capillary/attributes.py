@@ -11,7 +11,7 @@ from capstream.capillary.payloads.parts import read
 from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.timing import registration_ms
 from capstream.capillary.records import MemberState, Register
-from capstream.capillary.state import put, put_badge, put_coupon
+from capstream.capillary.state import put, put_all, put_badge, put_coupon
 from capstream.kernel.json import Json
 
 _word, _name, _note = text(64), text(255), text(1024)
@@ -49,12 +49,9 @@ def read_statement(draft: Draft, subject: dict[str, Json]) -> Statement | None:
 
 def state_it(state: MemberState, statement: Statement, at: int, event_id: str) -> bool:
     """Put a statement into a member's state; True when something became different."""
-    changed = False
-    for name, value in statement.attributes.items():
-        changed = put(state.attributes, name, value, at, event_id) or changed
-    for registers, stated in ((state.custom, statement.custom), (state.extended, statement.extended)):
-        for name, value in stated.items():
-            changed = put(registers, name, value, at, event_id) or changed
+    changed = put_all(state.attributes, statement.attributes, at, event_id)
+    changed = put_all(state.custom, statement.custom, at, event_id) or changed
+    changed = put_all(state.extended, statement.extended, at, event_id) or changed
     if statement.joined is not None and (state.joined is None or statement.joined < state.joined):
         state.joined, changed = statement.joined, True
     changed = state_voucher(state, statement, at) or changed

@@ -80,6 +80,14 @@ def put(registers: dict[str, Register], key: str, value: Json, at: int, event_id
     return held is None or held[0] != value
 
 
+def put_all(registers: dict[str, Register], stated: Mapping[str, Json], at: int, event_id: str) -> bool:
+    """Set every register of `stated`; True when one value changed."""
+    changed = False
+    for key, value in stated.items():
+        changed = put(registers, key, value, at, event_id) or changed
+    return changed
+
+
 def put_coupon(state: MemberState, code: str, at: int, facts: Mapping[str, Register], *, redeemed: bool) -> bool:
     """Merge what one event says about a coupon: each fact keeps its newest statement, and redeemed beats issued.
 

@@ -31,7 +31,7 @@ from capstream.capillary.results import (
     Subject,
     Translated,
 )
-from capstream.capillary.state import absorb, clear_ledger, meet, name_event, put, record, snapshot_of
+from capstream.capillary.state import absorb, clear_ledger, meet, name_event, put, put_all, record, snapshot_of
 from capstream.capillary.touching import ALWAYS, is_remembered, shows_in_profile
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id
@@ -266,15 +266,10 @@ def _apply_reading(state: MemberState, reading: Reading, kind: str, stamps: tupl
     event_id = f"api:{kind}:{as_of}"
     if reading.operations:
         record(state, Fact(as_of, None, event_id, "", received, sorted(reading.operations, key=code_of)))
-    for name, value in reading.identities.items():
-        put(state.identities, name, value, as_of, event_id)
-    for registers, stated in (
-        (state.attributes, reading.attributes),
-        (state.custom, reading.custom),
-        (state.extended, reading.extended),
-    ):
-        for name, value in stated.items():
-            put(registers, name, value, as_of, event_id)
+    put_all(state.identities, reading.identities, as_of, event_id)
+    put_all(state.attributes, reading.attributes, as_of, event_id)
+    put_all(state.custom, reading.custom, as_of, event_id)
+    put_all(state.extended, reading.extended, as_of, event_id)
     if reading.joined is not None and (state.joined is None or reading.joined < state.joined):
         state.joined = reading.joined
     state.as_of = max(state.as_of, as_of)

@@ -132,16 +132,15 @@ class Feed:
     async def _translate(self, draft: Draft, ready: Sequence[Ready]) -> None:
         """Enrich what can be enriched at once, hold the rest, translate."""
         served = {key for key in {item[0].source_key for item in ready} if self._enrichment.serves(key)}
-        asking = [item for item in ready if item[0].source_key in served and item[0].only is None] if served else []
-        if not asking:
+        if not served:
             await self._translation.translate(draft, ready, {})
             return
-        wanted = {id(item): calls for item in asking if (calls := self._calls(item))}
-        answers = await self._ask(asking, wanted)
+        wanted = [self._calls(item) if item[0].source_key in served and item[0].only is None else [] for item in ready]
+        answers = await self._ask(ready, wanted)
         left_out: set[int] = set()
         now: list[Ready] = []
-        for item in ready:
-            missing = [call for call in wanted.get(id(item), ()) if call.key not in answers]
+        for item, calls in zip(ready, wanted, strict=True):
+            missing = [call for call in calls if call.key not in answers]
             if missing:
                 self._holding.hold(draft, item[0], missing)
                 if any(call.required for call in missing):
@@ -157,14 +156,14 @@ class Feed:
         calls = self._translation.calls(item[0], item[1])
         return [call for call in calls if call.required or not self._enrichment.is_fresh(call)]
 
-    async def _ask(self, asking: Sequence[Ready], wanted: dict[int, list[ApiCall]]) -> Found:
+    async def _ask(self, ready: Sequence[Ready], wanted: Sequence[list[ApiCall]]) -> Found:
         by_source: dict[str, dict[str, ApiCall]] = {}
-        for item in asking:
-            for call in wanted.get(id(item), ()):
+        for item, calls in zip(ready, wanted, strict=True):
+            for call in calls:
                 by_source.setdefault(item[0].source_key, {})[call.key] = call
         answers: Found = {}
-        for source_key, calls in by_source.items():
-            answers |= await self._enrichment.ask(source_key, list(calls.values()))
+        for source_key, asked in by_source.items():
+            answers |= await self._enrichment.ask(source_key, list(asked.values()))
         return answers
 
     async def _take_held(self, draft: Draft) -> None:

@@ -1,0 +1,46 @@
+"""Compiles the modules every event passes with mypyc, where a C compiler is at hand; without one they run as plain Python.
+
+The same source either way (docs/adr/0004). `CAPSTREAM_PURE=1` leaves everything plain.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+try:
+    from mypyc.build import mypycify
+except ImportError:
+    mypycify = None
+
+PLAIN = {
+    "capstream/capillary/events.py",  # records: mypyc does not know msgspec's metaclass
+    "capstream/capillary/records.py",
+    "capstream/capillary/results.py",
+    "capstream/capillary/payloads/records.py",
+    "capstream/capillary/translation_config.py",
+    "capstream/capillary/retail.py",  # the simulator's
+}
+RELAY = ("batching", "draft", "feed", "members", "settlement", "settling", "translation", "verdicts")
+
+
+def compiled_modules() -> list[str]:
+    """Return the files to compile."""
+    folders = (Path("capstream/capillary"), Path("capstream/capillary/payloads"))
+    found = [path.as_posix() for folder in folders for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+    return [path for path in found if path not in PLAIN] + [f"capstream/relay/{name}.py" for name in RELAY]
+
+
+def extensions() -> list[Extension]:
+    """Return the extension modules; none where mypyc is missing or unwanted. One that cannot be built is left out."""
+    if mypycify is None or os.environ.get("CAPSTREAM_PURE"):
+        return []
+    made = mypycify(
+        ["--config-file", "pyproject.toml", *compiled_modules()], opt_level="1", debug_level="0", group_name="capstream"
+    )
+    for extension in made:
+        extension.optional = True
+    return made
+
+
+setup(ext_modules=extensions())
