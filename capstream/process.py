@@ -47,7 +47,9 @@ class _WithoutUnused(MetaPathFinder):
 def _note_pid(settings: config.Settings, role: str) -> None:
     file = settings.data / "run" / f"{role}.pid"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"{os.getpid()}\n")
+    written = file.with_suffix(".new")
+    written.write_text(f"{os.getpid()}\n")
+    written.replace(file)  # whoever reads it finds the old process or the new one, never an empty file
 
 
 def _runner() -> Callable[[Awaitable[None]], None]:

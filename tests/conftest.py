@@ -1,6 +1,19 @@
-"""What holds for every test: a slow machine is no failure, so properties have no deadline."""
+"""What holds for every test: a slow machine is no failure, and compiled modules are those of the source beside them."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("capstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("capstream")
+
+_PACKAGE = Path(__file__).parents[1] / "capstream"
+
+
+def pytest_configure() -> None:
+    """Refuse to test anything but the source as it stands."""
+    for compiled in _PACKAGE.rglob("*.so"):
+        source = compiled.with_name(f"{compiled.name.partition('.')[0]}.py")
+        if not source.exists() or source.stat().st_mtime > compiled.stat().st_mtime:
+            pytest.exit(f"{compiled.name} is older than its source: run `make setup`", returncode=4)
