@@ -5,6 +5,7 @@ The heavy engines (Arrow, Delta) are imported by the roles that need them, so th
 
 import asyncio
 import contextlib
+import os
 import secrets
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,13 +25,16 @@ from capstream.kernel.errors import InputError
 from capstream.kernel.metrics import Metric, exposition
 from capstream.layout import Layout
 from capstream.measures import of_platform, of_relay
+from capstream.relay.event_index import FACETS
 from capstream.serving import AsgiApp, serve
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite_index import SqliteIndex
 
 WHOLE = ("gateway", "worker", "courier")
 RELAY = ("gateway-relay", "courier")
 PLATFORM = ("gateway-platform", "worker")
 TENANT = "capstream"
+_CLERK_NICE = 10
 SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
 _CHORES_EVERY_S = 5.0
 _ORGANISATION = "capstream"
@@ -48,6 +52,7 @@ def prepare(settings: Settings) -> Credentials:
         SqliteDocuments(documents).close()
     for log_file in (layout.inlet, layout.journal):
         SqliteLog(log_file).close()
+    SqliteIndex(layout.event_index, FACETS).close()
     keys.load_or_create(layout.signing_key)
     control = SqliteDocuments(layout.control)
     try:
@@ -221,6 +226,14 @@ async def courier(settings: Settings, stop: asyncio.Event) -> None:
         await relay_side.courier(settings, Layout(settings.data), client).run(stop)
 
 
+async def clerk(settings: Settings, stop: asyncio.Event) -> None:
+    """Keep the index of received webhooks, at low priority."""
+    from capstream import relay_side  # noqa: PLC0415 - with the role
+
+    os.nice(_CLERK_NICE)
+    await relay_side.clerk(settings, Layout(settings.data), stop)
+
+
 Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
@@ -238,5 +251,6 @@ ROLES: Mapping[str, Role] = {
     "gateway-platform": _gateway_platform,
     "worker": worker,
     "courier": courier,
+    "clerk": clerk,
 }
 """What a process can be. Source: docs/architecture.md (processes)."""

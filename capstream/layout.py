@@ -86,6 +86,11 @@ class Layout:
         return self.data / "relay" / "admin.db"
 
     @property
+    def event_index(self) -> Path:
+        """Webhooks by id, kind and member; it can be removed while the server is stopped, and is made again. Writer: clerk."""
+        return self.data / "relay" / "events.db"
+
+    @property
     def format(self) -> Path:
         """Which form the stores have."""
         return self.data / "format.json"

@@ -1,6 +1,7 @@
 """Builds Capillary's side of the wire from its stores: the receiver and the relay's own API, and the courier."""
 
 import asyncio
+import contextlib
 import hmac
 import shutil
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,7 @@ from capstream.layout import Layout
 from capstream.relay.admin import Admin
 from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.courier import Courier, CourierSettings, World
+from capstream.relay.event_index import FACETS, EventBrowser, follow
 from capstream.relay.ledger import read_cursor
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
@@ -24,6 +26,9 @@ from capstream.relay.status import status_of
 from capstream.relay.vault import Vault, load_key
 from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite_index import SqliteIndex
+
+_CLERK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
         verify=_verifier(layout),
         clock=settings.clock(),
         unwritten_repeats=receiver.unwritten_repeats,
+        browser=_browser(layout),
     )
     mounts: list[tuple[str, AsgiApp]] = [
         ("/relay", admin.app()),
@@ -71,6 +77,27 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
         maintain=retention.run,
         close=receiver.flush,
     )
+
+
+def _browser(layout: Layout) -> EventBrowser:
+    """Return the reader of received webhooks, on connections of its own: it is asked in a thread."""
+    return EventBrowser(
+        SqliteLog(layout.journal, readonly=True),
+        SqliteDocuments(layout.courier, readonly=True),
+        SqliteIndex(layout.event_index, FACETS, readonly=True),
+    )
+
+
+async def clerk(settings: Settings, layout: Layout, stop: asyncio.Event) -> None:
+    """Follow the journal with the index of received webhooks until `stop` is set."""
+    journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), settings.clock()
+    while not stop.is_set():
+        if await asyncio.to_thread(follow, journal, index):
+            continue
+        index.forget(clock() - int(settings.relay.journal_days * 86_400_000))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _CLERK_EVERY_S)
+    index.close()
 
 
 def _verifier(layout: Layout) -> Callable[[str, str], bool]:

@@ -16,12 +16,12 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on. Default: 1
 
 def up(data: Data = None, port: Port = None, host: Host = None) -> None:
     """Start the embedded platform and the relay on one port and one folder."""
-    _serve(["gateway", "worker", "courier"], data, port, host)
+    _serve(["gateway", "worker", "courier", "clerk"], data, port, host)
 
 
 def relay(data: Data = None, port: Port = None, host: Host = None) -> None:
     """Start the relay alone, to stream into Adobe's real platform."""
-    _serve(["gateway-relay", "courier"], data, port, host)
+    _serve(["gateway-relay", "courier", "clerk"], data, port, host)
 
 
 def platform(data: Data = None, port: Port = None, host: Host = None) -> None:

@@ -4,6 +4,7 @@ It runs beside the receiver and never writes `courier.db`: what the courier has 
 so that it survives a crash and happens once.
 """
 
+import asyncio
 import base64
 import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +22,7 @@ from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.relay import dead_letters, journal
 from capstream.relay.dead_letters import Filter
+from capstream.relay.event_index import EventBrowser, EventQuery
 from capstream.relay.jobs import Range
 from capstream.relay.ledger import read_privacy
 from capstream.relay.sources import Sources, masked
@@ -47,6 +49,7 @@ class Admin:
     verify: Verifier
     clock: Clock
     unwritten_repeats: Callable[[], dict[str, int]]
+    browser: EventBrowser
 
     def app(self) -> Starlette:
         """Return the ASGI application; its routes carry the full path."""
@@ -58,6 +61,8 @@ class Admin:
             ("/relay/sources/{key}", ["PUT"], self.put_source),
             ("/relay/sources/{key}", ["DELETE"], self.delete_source),
             ("/relay/replay", ["POST"], self.replay_range),
+            ("/relay/events", ["GET"], self.list_events),
+            ("/relay/events/{offset:int}", ["GET"], self.get_event),
             ("/relay/privacy-requests", ["GET"], self.list_privacy),
             (letters, ["GET"], self.list_letters),
             (f"{letters}/export", ["GET"], self.export_letters),
@@ -126,6 +131,17 @@ class Admin:
         found = read_privacy(self.courier, after=request.query_params.get("after", ""), limit=_PAGE)
         return JSONResponse({"privacyRequests": found, **({"next": found[-1]["id"]} if len(found) == _PAGE else {})})
 
+    async def list_events(self, request: Request) -> Response:
+        """Received webhooks, newest first, by id, kind, member, time and outcome; `next` is the next page's `before`."""
+        wanted = _converted(_numbers(request, "sinceMs", "untilMs", "before", "limit"), EventQuery)
+        return JSONResponse(await asyncio.to_thread(self.browser.find, wanted))
+
+    async def get_event(self, request: Request) -> Response:
+        """One received webhook as it came, with what became of it."""
+        offset = request.path_params["offset"]
+        found = await asyncio.to_thread(self.browser.show, offset)
+        return JSONResponse(found) if found else _missing("event in the journal", str(offset))
+
     async def list_letters(self, request: Request) -> Response:
         """Dead letters, oldest first; `after` is the id the last page ended with."""
         wanted, after, limit = _query(request)
@@ -191,13 +207,15 @@ class Admin:
 
 
 def _query(request: Request) -> tuple[Filter, str, int]:
+    given = _numbers(request, "sinceMs", "untilMs", "limit")
+    after, limit = str(given.pop("after", "")), int(given.pop("limit", _PAGE))
+    return _converted(given, Filter), after, max(1, min(limit, _MAX_PAGE))
+
+
+def _numbers(request: Request, *names: str) -> dict[str, Json]:
+    """Return the query with the values of `names` as numbers."""
     given: dict[str, Json] = dict(request.query_params)
-    after = str(given.pop("after", ""))
-    limit = str(given.pop("limit", _PAGE))
-    for name in ("sinceMs", "untilMs"):
-        if name in given:
-            given[name] = _whole(name, given[name])
-    return _converted(given, Filter), after, max(1, min(_whole("limit", limit), _MAX_PAGE))
+    return given | {name: _whole(name, given[name]) for name in names if name in given}
 
 
 def _whole(name: str, value: str) -> int:

@@ -12,6 +12,7 @@ from capstream.relay.records import Kind, Record
 from capstream.storage.ports import Reading, Transaction
 
 COLLECTION = "dead"
+_DISCARDED = "discarded"  # `offset/id`, with who gave the letter up and why
 _BY_OFFSET = "dead_at"  # `offset/id`, so that the letters of a webhook are found
 
 
@@ -193,11 +194,12 @@ def _place(key: str) -> str:
     return f"{int(key.split('-')[1]):016d}/{key}"
 
 
-def between(store: Reading, first: int, last: int) -> dict[int, list[str]]:
-    """Return the ids of letters by the offset of their webhook, for offsets from `first` to `last`."""
+def between(store: Reading, first: int, last: int, *, discarded: bool = False) -> dict[int, list[str]]:
+    """Return the ids of letters by the offset of their webhook, for offsets from `first` to `last`; or of discarded ones."""
+    collection = _DISCARDED if discarded else _BY_OFFSET
     found: dict[int, list[str]] = {}
     after = f"{first:016d}"
-    while items := store.scan(_BY_OFFSET, after=after, limit=1000):
+    while items := store.scan(collection, after=after, limit=1000):
         for place, _ in items:
             offset, _, key = place.partition("/")
             if int(offset) > last:

@@ -154,6 +154,16 @@ def read_jobs(store: Reading) -> dict[str, Job]:
     return {key: _job(body) for key, body in store.scan(_JOBS)}
 
 
+def read_held_offsets(store: Reading) -> set[int]:
+    """Return the journal offsets of the events that are held."""
+    return {int(key) for key, _ in store.scan(_HELD)}
+
+
+def read_parked_offsets(store: Reading) -> set[int]:
+    """Return the journal offsets of the events a payload of which is parked."""
+    return {_parked(body).record.offset for _, body in store.scan(_PARKED)}
+
+
 def read_privacy(store: Reading, *, after: str = "", limit: int = 100) -> list[Json]:
     """Return members whose data has to be deleted, for a privacy work order. Source: capillary.md 7.8."""
     return [{"id": key, **loads(body)} for key, body in store.scan(_PRIVACY, after=after, limit=limit)]

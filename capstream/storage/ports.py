@@ -1,11 +1,12 @@
-"""The three storage ports. They know bytes, keys and offsets; a rule about members, flows or datasets is in the wrong place here.
+"""The storage ports. They know bytes, keys and offsets; a rule about members, flows or datasets is in the wrong place here.
 
-All three are synchronous: an embedded engine is, and a loop that works in batches wants to be. The asyncio side reaches
+All are synchronous: an embedded engine is, and a loop that works in batches wants to be. The asyncio side reaches
 them through `storage.group_commit`. One process writes a given store; any number may read it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -121,6 +122,47 @@ class Documents(Reading, Protocol):
 
     def version(self) -> int:
         """Return a number that changes whenever anybody (this process or another) has committed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What an Index knows of one record: a value for each facet, None where it has none."""
+
+    offset: int
+    at_ms: int
+    facets: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which rows are meant; offsets and times lie between the bounds, `since_ms` included."""
+
+    facets: Mapping[str, str] = field(default_factory=dict)
+    after: int = 0
+    before: int = 2**62
+    since_ms: int | None = None
+    until_ms: int | None = None
+    newest_first: bool = True
+
+
+class Index(Protocol):
+    """Rows of a few text facets, addressed by the offset of the record they describe. It can always be made again."""
+
+    def add(self, rows: Sequence[Row], through: int) -> None:
+        """Store rows in one commit, and that everything up to the offset `through` was seen. Errors: StorageUnavailable."""
+        ...
+
+    def through(self) -> int:
+        """Return the offset up to which records were seen."""
+        ...
+
+    def find(self, wanted: Search, limit: int) -> list[Row]:
+        """Return up to `limit` rows. Errors: TimeoutError when too many would have to be looked at; ValueError for a facet."""
+        ...
+
+    def forget(self, before_ms: int, limit: int = 5000) -> int:
+        """Forget some of the oldest rows that are older than a time; return how many went."""
         ...
 
 

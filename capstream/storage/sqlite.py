@@ -38,7 +38,8 @@ def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
 
 
 @contextmanager
-def _translated() -> Generator[None]:
+def translated() -> Generator[None]:
+    """Turn SQLite's failures into StorageUnavailable."""
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
@@ -95,7 +96,7 @@ class SqliteLog:
             return first
         last = self._last + len(records)
         packed = msgspec.msgpack.encode(keys) if keys else None
-        with _translated():
+        with translated():
             self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", (last, len(records), packed, _pack(records)))
         self._last = self._through = last
         self._note(keys, first)
@@ -180,7 +181,7 @@ class SqliteLog:
 
     def trim(self, through: int, needed: Needed = _none_needed, *, after: int = 0, segments: int = 1000) -> tuple[int, int]:
         self._index()
-        with _translated():
+        with translated():
             query = "SELECT last, count FROM segments WHERE last > ? AND last <= min(?, (SELECT indexed FROM ends)) ORDER BY last"
             found = self._db.execute(f"{query} LIMIT ?", (after, through, segments)).fetchall()
             if not found:
@@ -215,7 +216,7 @@ class SqliteLog:
         return count - len(stay)
 
     def forget_keys(self, through: int, *, after: bytes = b"", limit: int = 5000) -> tuple[int, bytes]:
-        with _translated():
+        with translated():
             rows = self._db.execute("SELECT key, offset FROM seen WHERE key > ? ORDER BY key LIMIT ?", (after, limit)).fetchall()
             old = [(key,) for key, offset in rows if offset <= through]
             if old:
@@ -315,10 +316,10 @@ class SqliteDocuments(SqliteTransaction):
         if self._readonly:
             raise StorageUnavailable("opened read-only")
         tables = set(self._tables)
-        with _translated():
+        with translated():
             self._db.execute("BEGIN IMMEDIATE")
         try:
-            with _translated():
+            with translated():
                 yield SqliteTransaction(self._db, tables, writing=True)
                 self._db.execute("COMMIT")
         except BaseException:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from capstream.relay.event_index import FACETS
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite_index import SqliteIndex
 
 KEY = b"qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo="
 SOURCE: dict[str, Any] = {
@@ -59,6 +61,13 @@ def courier_db(tmp_path: Path) -> Iterator[SqliteDocuments]:
     documents = SqliteDocuments(tmp_path / "courier.db")
     yield documents
     documents.close()
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[SqliteIndex]:
+    found = SqliteIndex(tmp_path / "events.db", FACETS)
+    yield found
+    found.close()
 
 
 @pytest.fixture

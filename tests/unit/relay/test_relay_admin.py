@@ -10,18 +10,22 @@ import pytest
 
 from capstream.relay.admin import Admin
 from capstream.relay.dead_letters import DeadLetter
+from capstream.relay.event_index import EventBrowser
 from capstream.relay.journal import Flag, decode
 from capstream.relay.ledger import Ledger
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite_index import SqliteIndex
 
 AUTH = ("client-1", "ims-secret")
 NOW = 1_732_000_000_000
 
 
 @pytest.fixture
-def call(journal: SqliteLog, courier_db: SqliteDocuments, sources: Sources, clock: Any) -> Callable[..., httpx.Response]:
+def call(
+    journal: SqliteLog, courier_db: SqliteDocuments, sources: Sources, clock: Any, index: SqliteIndex
+) -> Callable[..., httpx.Response]:
     app = Admin(
         journal=journal,
         courier=courier_db,
@@ -29,6 +33,7 @@ def call(journal: SqliteLog, courier_db: SqliteDocuments, sources: Sources, cloc
         verify=lambda *given: given == AUTH,
         clock=clock,
         unwritten_repeats=dict,
+        browser=EventBrowser(journal, courier_db, index),
     ).app()
 
     def send(method: str, path: str, *, auth: tuple[str, str] | None = AUTH, **options: Any) -> httpx.Response:
