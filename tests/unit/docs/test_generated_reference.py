@@ -12,9 +12,11 @@ import pytest
 from capstream.credentials import Credentials
 from capstream.relay.admin import Admin
 from capstream.relay.dead_letters import DeadClass
+from capstream.relay.event_index import FACETS, EventBrowser
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault, load_key
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite_index import SqliteIndex
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -45,7 +47,15 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
     courier, documents = (SqliteDocuments(tmp_path / name) for name in ("courier.db", "sources.db"))
     log = SqliteLog(tmp_path / "journal.db")
     sources = Sources(documents, Vault(load_key(tmp_path / "vault.key")))
-    yield Admin(journal=log, courier=courier, sources=sources, verify=lambda *_: True, clock=lambda: 0, unwritten_repeats=dict)
+    yield Admin(
+        journal=log,
+        courier=courier,
+        sources=sources,
+        verify=lambda *_: True,
+        clock=lambda: 0,
+        unwritten_repeats=dict,
+        browser=EventBrowser(log, courier, SqliteIndex(tmp_path / "events.db", FACETS)),
+    )
     courier.close()
     documents.close()
     log.close()
