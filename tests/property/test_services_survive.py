@@ -25,8 +25,24 @@ ATOMS = st.sampled_from([None, True, 0, -1, 1.5, 10**20, "", "x", "enabled", "é
 NAMES = st.sampled_from(["id", "name", "op", "path", "value", "type", "params", "tags"])
 VALUES = st.recursive(ATOMS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6)
 PARAMETERS = st.sampled_from(
-    ["limit", "start", "property", "orderby", "orderBy", "count", "continuationToken", "tags", "status", "createdAfter"]
-    + ["properties", "path", "metric", "dateRange", "op", "mode"]
+    [
+        "limit",
+        "start",
+        "property",
+        "orderby",
+        "orderBy",
+        "count",
+        "continuationToken",
+        "tags",
+        "status",
+        "createdAfter",
+        "properties",
+        "path",
+        "metric",
+        "dateRange",
+        "op",
+        "mode",
+    ]
 )
 TEXTS = st.sampled_from(
     ["", "0", "-1", "x", "a==b", "a>=c", "!", "-name", "a.b[].c==1", "\x00", "٣", "1e5", "9" * 30, "**", "eyJ4Ijoxfq"]
