@@ -62,7 +62,7 @@ class Admin:
             ("/relay/sources/{key}", ["DELETE"], self.delete_source),
             ("/relay/replay", ["POST"], self.replay_range),
             ("/relay/events", ["GET"], self.list_events),
-            ("/relay/events/{offset:int}", ["GET"], self.get_event),
+            ("/relay/events/{offset}", ["GET"], self.get_event),
             ("/relay/privacy-requests", ["GET"], self.list_privacy),
             (letters, ["GET"], self.list_letters),
             (f"{letters}/export", ["GET"], self.export_letters),
@@ -138,7 +138,7 @@ class Admin:
 
     async def get_event(self, request: Request) -> Response:
         """One received webhook as it came, with what became of it."""
-        offset = request.path_params["offset"]
+        offset = _whole("offset", request.path_params["offset"])
         found = await asyncio.to_thread(self.browser.show, offset)
         return JSONResponse(found) if found else _missing("event in the journal", str(offset))
 
