@@ -1,120 +1,83 @@
-"""The quick half of validation: types for msgspec, whose conversion runs in C.
+"""The quick half of validation: the rules lowered to plain JSON Schema for jsonschema-rs, an engine in Rust.
 
-A record that converts is valid beyond doubt. One that does not may still be valid (29 February, `10.0` for an integer,
-an unusual URI): the exact half decides. So the types may be stricter than the schema, never laxer.
+A record it accepts is valid beyond doubt. One it does not accept may still be valid (29 February, an unusual URI): the
+exact half decides. So the lowered schema may be stricter than the rules, never laxer. Why: docs/adr/0006.
 """
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
 
-import msgspec
+import jsonschema_rs
 
 from capstream.kernel.json import Json
-from capstream.xdm.formats import CHECKS, SURE, pattern_of
+from capstream.xdm.formats import CHECKS, SURE
 from capstream.xdm.schema import INTEGER_RANGES, Field
 from capstream.xdm.violations import bounds, mandatory
 
-_MAX_INT64 = 2**63 - 1
+_NOTHING = False  #: the schema no value fits: the exact half decides about all of them
 
-
-_LIST: Any = list  # types of values only known at run time: mypy takes these as values, as msgspec does
-_DICT: Any = dict
-_ANNOTATED: Any = Annotated
-_META: Any = msgspec.Meta
-
-
-_UNUSABLE = re.compile(r'["\\\x00-\x1f]')  #: msgspec takes no such names
-
-
-class _Doubtful:
-    """Nothing converts to this: the exact test decides about every value."""
+_CLASS = r"\[\^?(?:[A-Za-z0-9_.,:;@#%+*/ ]|(?<!-)-(?!-)|\\[.\-/+*])+\]"
+_ATOM = rf"(?:[A-Za-z0-9_\-,:;@#%'\"!=<>/ ^$|.]|\((?!\?)|\)|\\[.\-/+*?()\[\]{{}}|^$\\dw]|{_CLASS})"
+_ALIKE = re.compile(rf"(?:{_ATOM}(?:[*+?]|\{{\d+(?:,\d*)?\}})?\??(?![*+?{{]))*")
+"""Patterns that Python's engine and Rust's read alike: no look-around, no Unicode classes, no possessive quantifiers."""
 
 
 def compile_sure(root: Field) -> Callable[[Json], bool]:
     """Return a function that tells whether a record is valid beyond doubt."""
-    target = _type(root)
-    convert = msgspec.convert
+    options = jsonschema_rs.RegexOptions()
+    accepts = jsonschema_rs.Draft7Validator(_lowered(root), validate_formats=False, pattern_options=options).is_valid
 
     def sure(record: Json) -> bool:
         try:
-            convert(record, target)
-        except (msgspec.ValidationError, OverflowError):
+            return bool(accepts(record))
+        except ValueError:  # nested too deep for the engine, or a value JSON does not know
             return False
-        return True
 
     return sure
 
 
-def _type(field: Field) -> Any:
+def _lowered(field: Field) -> Json:
     kind = field.kind
     if kind in {"string", "date", "date-time"}:
         return _text(field)
     if kind in INTEGER_RANGES or kind == "number":
         return _number(field)
     if kind == "boolean":
-        return bool if field.enum is None else _Doubtful
+        return {"type": "boolean"} if field.enum is None else _NOTHING
     if kind == "map":
-        return _DICT[str, Any if field.values is None else _type(field.values)]
+        return {"type": "object", "additionalProperties": True if field.values is None else _lowered(field.values)}
     if kind == "array":
-        return _array(field)
-    return _struct(field)
+        limits = {"minItems": field.min_items, "maxItems": field.max_items}
+        return {"type": "array", "items": True if field.items is None else _lowered(field.items), **_stated(limits)}
+    return {
+        "type": "object",
+        "properties": {name: _lowered(child) for name, child in field.children.items()},
+        "required": sorted(mandatory(field)),
+        "additionalProperties": False,
+    }
 
 
-def _struct(field: Field) -> Any:
-    """Return a Struct with generated member names; the schema's names are bound through `rename`, never printed."""
-    if any(_UNUSABLE.search(name) for name in field.children):
-        return _Doubtful
-    needed = mandatory(field)
-    members: list[Any] = []
-    names: dict[str, str] = {}
-    for number, (name, child) in enumerate(field.children.items()):
-        label = f"f{number}"
-        names[label] = name
-        members.append((label, _type(child)) if name in needed else (label, _type(child), None))
-    return msgspec.defstruct("Object", members, rename=names, kw_only=True, forbid_unknown_fields=True, gc=False)
-
-
-def _array(field: Field) -> Any:
-    item: Any = Any if field.items is None else _type(field.items)
-    if field.min_items is None and field.max_items is None:
-        return _LIST[item]
-    return _ANNOTATED[_LIST[item], msgspec.Meta(min_length=field.min_items, max_length=field.max_items)]
-
-
-def _text(field: Field) -> Any:
-    name = field.format if field.kind == "string" else field.kind
-    sure = SURE.get(name or "")
-    if (name in CHECKS and sure is None) or (sure is not None and field.pattern is not None):
-        return _Doubtful
-    if field.enum is not None:
-        return _literal(field)
-    if field.pattern is not None and not isinstance(pattern_of(field.pattern), re.Pattern):
-        return _Doubtful
+def _text(field: Field) -> Json:
+    name = (field.format or "") if field.kind == "string" else field.kind
+    sure = SURE.get(name)
+    if (name in CHECKS and sure is None) or (field.pattern is not None and not _ALIKE.fullmatch(field.pattern)):
+        return _NOTHING
+    if field.enum is not None and not all(isinstance(value, str) for value in field.enum):
+        return _NOTHING
+    patterns = [{"pattern": pattern} for pattern in (field.pattern, sure and f"^(?:{sure})$") if pattern is not None]
     least = 1 if field.min_length is None else field.min_length
-    return Annotated[str, msgspec.Meta(min_length=least, max_length=field.max_length, pattern=sure or field.pattern)]
+    found = {"type": "string", "minLength": least, **_stated({"maxLength": field.max_length, "enum": field.enum})}
+    return {**found, "allOf": patterns} if len(patterns) > 1 else {**found, **(patterns[0] if patterns else {})}
 
 
-def _literal(field: Field) -> Any:
-    values = field.enum or ()
-    plain = all(isinstance(value, str) for value in values)
-    if not plain or field.pattern is not None or field.min_length is not None or field.max_length is not None or field.format:
-        return _Doubtful
-    usable = tuple(value for value in values if value)
-    return Literal[usable] if usable else _Doubtful
-
-
-def _number(field: Field) -> Any:
+def _number(field: Field) -> Json:
     if field.enum is not None:
-        return _Doubtful
+        return _NOTHING
     low, high = bounds(field)
     above, below = field.exclusive_minimum, field.exclusive_maximum
-    if None not in (above, low) or None not in (below, high):
-        return _Doubtful
-    limits = {"ge": low, "le": high, "gt": above, "lt": below}
-    stated = {name: limit for name, limit in limits.items() if limit is not None}
-    if field.kind == "number":
-        return _ANNOTATED[float, _META(**stated)] if stated else float
-    if any(limit != int(limit) or abs(limit) > _MAX_INT64 for limit in stated.values()):
-        return _Doubtful
-    return _ANNOTATED[int, _META(**{name: int(limit) for name, limit in stated.items()})]
+    limits = {"minimum": low, "maximum": high, "exclusiveMinimum": above, "exclusiveMaximum": below}
+    return {"type": "integer" if field.kind in INTEGER_RANGES else "number", **_stated(limits)}
+
+
+def _stated(rules: dict[str, Json]) -> dict[str, Json]:
+    return {name: list(rule) if isinstance(rule, tuple) else rule for name, rule in rules.items() if rule is not None}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from capstream.kernel.json import Json
 from capstream.xdm.formats import CHECKS, EXPECTATIONS, pattern_of
@@ -22,8 +23,7 @@ class Violation:
     schema_location: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
+class _Spot(NamedTuple):
     """A place in the record and the matching place in the schema."""
 
     pointer: str
@@ -35,7 +35,7 @@ class _Spot:
     def member(self, name: str) -> "_Spot":
         return _Spot(f"{self.pointer}/{_escape(name)}", f"{self.location}/properties/{_escape(name)}")
 
-    def item(self, index: int) -> "_Spot":
+    def element(self, index: int) -> "_Spot":
         return _Spot(f"{self.pointer}/{index}", f"{self.location}/items")
 
     def entry(self, key: str) -> "_Spot":
@@ -80,7 +80,7 @@ def _defaulted(child: Field) -> bool:
 
 
 def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+    return name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
 
 
 def _check(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
@@ -118,9 +118,9 @@ def _object(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
         child = field.children.get(name)
         if child is not None:
             yield from _check(child, member, spot.member(name))
-    for name in field.children:
-        if name in field.required and name not in value and name in mandatory(field):
-            yield spot.violation("required", f"required key [{name}] not found")
+    missing = mandatory(field) - value.keys() if field.required else ()
+    for name in sorted(missing, key=list(field.children).index):
+        yield spot.violation("required", f"required key [{name}] not found")
     for name in value:
         if name not in field.children:
             yield spot.violation("additionalProperties", f"extraneous key [{name}] is not permitted")
@@ -144,7 +144,7 @@ def _array(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
         yield spot.violation("maxItems", f"expected maximum item count: {field.max_items}, found: {len(value)}")
     if field.items is not None:
         for index, item in enumerate(value):
-            yield from _check(field.items, item, spot.item(index))
+            yield from _check(field.items, item, spot.element(index))
 
 
 def _text(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:

@@ -16,7 +16,9 @@ from capstream.xdm.validate import compile_validator
 from capstream.xdm.violations import LIMIT, violations
 
 NAMES = st.sampled_from(["a", "b", "_id", "from", "class", "x y", "été", 'quote"', "f0"])
-TEXT = st.text(alphabet="ab-Z0:/.@T9 é", max_size=6)
+PATTERNS = ["a", "^a", "b$", "^.*$", "[^a]", "^[A-Z]{1,2}?$", "a{,2}b", "[a&b]", "(?=a)", "a*+a", "^(a|)$"]
+PATTERNS += [r"\d", r"^\w+$", r"\W", r"\p{L}"]
+TEXT = st.text(alphabet="ab-Z0:/.@T9 é٣\n", max_size=6)
 FORMATTED = st.sampled_from(
     [
         "2024-02-29",
@@ -37,7 +39,7 @@ def texts() -> st.SearchStrategy[Field]:
         kind=st.sampled_from(["string", "date", "date-time"]),
         min_length=st.none() | st.integers(0, 2),
         max_length=st.none() | st.integers(2, 40),
-        pattern=st.none() | st.sampled_from(["a", "^a", "b$", "^.*$"]),
+        pattern=st.none() | st.sampled_from(PATTERNS),
         enum=st.none() | st.lists(TEXT, min_size=1, max_size=3).map(tuple),
         format=st.none() | st.sampled_from(sorted(CHECKS)),
     )
@@ -144,14 +146,14 @@ def test_valid_records_become_rows(given_: tuple[Schema, Any]) -> None:
 )
 @settings(max_examples=500, deadline=None)
 def test_a_sure_format_is_valid(name: str, text: str) -> None:
-    if re.search(SURE[name], text):
+    if re.fullmatch(SURE[name], text):
         assert CHECKS[name](text)
 
 
 @given(st.sampled_from(sorted(SURE)), st.data())
 @settings(max_examples=200, deadline=None)
 def test_whatever_matches_a_sure_pattern_is_valid(name: str, data: st.DataObject) -> None:
-    text = data.draw(st.from_regex(SURE[name]))
+    text = data.draw(st.from_regex(SURE[name], fullmatch=True))
     assert CHECKS[name](text), text
 
 
