@@ -151,6 +151,7 @@ class World:
             "flow_spec_id": "e77fde5a-22a8-11ed-861d-0242ac120002",
             "source_connection_id": "source",
             "target_connection_id": "target",
+            "diagnostics": True,
         }
         self._put(ROUTES, flow_id, msgspec.json.encode(Route(**(fields | changes))))
 

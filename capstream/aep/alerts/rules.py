@@ -6,7 +6,7 @@ from typing import NamedTuple
 from capstream.aep.alerts import catalogue
 from capstream.aep.alerts.catalogue import Rule
 from capstream.aep.flow_service.run_signals import OPENED
-from capstream.aep.flow_service.runs import RunRecord
+from capstream.aep.flow_service.runs import RunRecord, shown_errors
 from capstream.kernel.json import Json
 
 
@@ -63,7 +63,7 @@ def values_of(run: RunRecord) -> dict[str, Json]:
         "failedRecordCount": run.failed,
         "warningRecordCount": run.warnings,
         "windowStartTime": run.hour * 3600,
-        "errors": [{"code": code, "message": message, "recordCount": count} for code, (message, count) in run.errors.items()],
+        "errors": shown_errors(run),
     }
 
 

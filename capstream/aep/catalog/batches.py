@@ -19,6 +19,7 @@ WINDOWS = "windows"  #: {dataset}/{flow} -> Window
 LATEST = "latest_batches"  #: {sandbox}/{dataset} -> Latest
 
 SUMMARY_CODE = "INGEST-1212-400"
+UNDIAGNOSED_CODE = "INGEST-1211-400"
 MAPPER_CODE = "MAPPER-3700-400"
 
 
@@ -46,6 +47,8 @@ class Source(NamedTuple):
     org_id: str
     dataset_id: str
     flow_id: str  #: empty for records routed by their dataset
+    diagnostics: bool = False  #: details of what fails are shown
+    partial_percent: float | None = None  #: share of failed records up to which ingestion is a success
 
     @property
     def key(self) -> str:
@@ -80,6 +83,8 @@ class BatchRecord(msgspec.Struct, array_like=True):
     invalid: dict[str, int] = {}  #: Stage, `profile`, `identity` -> records
     errors: dict[str, tuple[str, int]] = {}  #: code -> (description of the first, records)
     profiled: int = 0  #: rows that Profile took
+    diagnostics: bool = False
+    partial_percent: float | None = None
 
 
 class Latest(msgspec.Struct, array_like=True):
@@ -225,7 +230,8 @@ class Windows:
 
     def _new_batch(self, change: Transaction, source: Source, batch_id: str, status: BatchStatus, now_ms: int) -> None:
         batch = BatchRecord(
-            batch_id, source.sandbox_id, source.org_id, source.dataset_id, source.flow_id, status, now_ms, now_ms
+            batch_id, source.sandbox_id, source.org_id, source.dataset_id, source.flow_id, status, now_ms, now_ms,
+            diagnostics=source.diagnostics, partial_percent=source.partial_percent,
         )  # fmt: skip
         _save(change, batch, now_ms)
 
@@ -293,11 +299,20 @@ def rendered(batch: BatchRecord, base_url: str = "") -> dict[str, Json]:
         "failedRecordCount": failed,
         "size": batch.size,
         "metrics": _metrics(batch, written, failed),
-        "tags": {"flowId": [batch.flow_id]} if batch.flow_id else {},
+        "tags": _tags(batch),
         "replay": {},
         "errors": _errors(batch),
         **({"failedBatchLocation": f"{base_url}/data/foundation/export/batches/{batch.id}/failed"} if is_failed else {}),
     }
+
+
+def _tags(batch: BatchRecord) -> dict[str, list[str]]:
+    tags = {"flowId": [batch.flow_id]} if batch.flow_id else {}
+    if batch.diagnostics:
+        tags["acp_enableErrorDiagnostics"] = ["true"]
+    if batch.partial_percent is not None:
+        tags["acp_partialIngestionPercent"] = [f"{batch.partial_percent:g}"]
+    return tags
 
 
 def _metrics(batch: BatchRecord, written: int, failed: int) -> dict[str, Json]:
@@ -324,8 +339,11 @@ def _metrics(batch: BatchRecord, written: int, failed: int) -> dict[str, Json]:
 
 
 def _errors(batch: BatchRecord) -> list[dict[str, Json]]:
+    """Return what failed and how often; without error diagnostics only that something did. Source: monitoring-alerts.md 3."""
     if not batch.errors:
         return []
+    if not batch.diagnostics:
+        return [{"code": UNDIAGNOSED_CODE, "description": undiagnosed(batch.records)}]
     summary = (
         f"Encountered {batch.records} errors in the data. Successfully ingested 0 rows. "
         "Please review the associated diagnostic files for more details."
@@ -334,6 +352,11 @@ def _errors(batch: BatchRecord) -> list[dict[str, Json]]:
         {"code": code, "description": description, "recordCount": count} for code, (description, count) in batch.errors.items()
     ]
     return [{"code": SUMMARY_CODE, "description": summary}, *listed]
+
+
+def undiagnosed(failed: int) -> str:
+    """Return what is said of failed records whose dataflow and dataset have error diagnostics switched off."""
+    return f"Encountered {failed} errors in the data. Error diagnostics are not enabled: switch them on to see their details."
 
 
 def _stored(reading: Reading, sandbox_id: str, batch_id: str) -> BatchRecord:

@@ -85,6 +85,10 @@ def _meta(service: _Service, call: Call) -> Answer:
     base = f"{_BASE}/batches/{batch.id}/meta"
     errors = row_error_lines(rejected)
     inputs = dumps({"path": f"{batch.id}.json"}) + b"\n"
+    if not batch.diagnostics:
+        if path:
+            raise _not_found(f"batch {batch.id} has no diagnostic file '{path}': error diagnostics are not enabled")
+        return _listed(call, [])
     if not path:
         entries = [("row_errors", errors), ("input_files", inputs), (_SAMPLE_FILES[0], row_error_lines(rejected[:SAMPLES]))]
         return _listed(call, [_entry(call, base, name, content) for name, content in entries])

@@ -108,7 +108,7 @@ class Plans:
             inlet = self._inlets.get(inlet_id)
             known = route or inlet
             wanted = route.dataset_id if route else dataset_id
-            source = Source(known.sandbox.id, known.org_id, wanted, flow_id) if known and wanted else None
+            source = self._source(known.sandbox, known.org_id, wanted, route, flow_id) if known and wanted else None
             reason = f"the dataflow cannot be prepared: {type(error).__name__}: {error}"
             return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
 
@@ -121,7 +121,7 @@ class Plans:
             sandbox, org_id = inlet.sandbox, inlet.org_id
         else:
             return Unusable(source=None, route=None, code=_DATA_PLANE, reason=f"inlet {inlet_id} does not exist any more")
-        source = Source(sandbox.id, org_id, dataset_id, flow_id) if dataset_id else None
+        source = self._source(sandbox, org_id, dataset_id, route, flow_id) if dataset_id else None
         if flow_id and route is None:
             return Unusable(source=source, route=None, code=_DATA_PLANE, reason=f"dataflow {flow_id} was deleted")
         if route is not None and route.state is not State.ENABLED:
@@ -130,6 +130,12 @@ class Plans:
         if source is None:
             return Unusable(source=None, route=route, code=_DATA_PLANE, reason="neither a dataflow nor a dataset is known")
         return self._with_dataset(source, route, sandbox)
+
+    def _source(self, sandbox: Sandbox, org_id: str, dataset_id: str, route: Route | None, flow_id: str) -> Source:
+        """Return where records come from and go to; dataflow or dataset may ask for error diagnostics (ASSUMPTION: either)."""
+        dataset = self._datasets.get(sandbox.id, dataset_id) or {}
+        diagnostics = bool(dataset.get("enableErrorDiagnostics")) or bool(route and route.diagnostics)
+        return Source(sandbox.id, org_id, dataset_id, flow_id, diagnostics, route.partial_percent if route else None)
 
     def _with_dataset(self, source: Source, route: Route | None, sandbox: Sandbox) -> Plan | Unusable:
         dataset = self._datasets.get(source.sandbox_id, source.dataset_id)

@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from capstream.aep.catalog.batches import SUMMARY_CODE, UNDIAGNOSED_CODE, undiagnosed
 from capstream.aep.flow_service import run_signals
 from capstream.aep.flow_service.model import Route
 from capstream.kernel.clock import rfc3339
@@ -18,7 +19,6 @@ RUN_KEYS = "run_keys"  #: {sandbox}/{run} -> key in RUNS
 OPEN_RUNS = "open_runs"  #: {hour}/{sandbox}/{flow} -> empty
 
 HOUR_MS = 3_600_000
-_SUMMARY = "INGEST-1212-400"
 
 
 class RunRecord(msgspec.Struct, array_like=True):
@@ -88,7 +88,7 @@ def run_id(flow_id: str, hour: int) -> str:
     return str(uuid5(NAMESPACE_URL, f"{flow_id}/{hour}"))
 
 
-def add(change: Transaction, route: Route, hour: int, delta: Delta, *, now_ms: int) -> None:
+def add(change: Transaction, route: Route, hour: int, delta: Delta, *, now_ms: int, diagnostics: bool = False) -> None:
     """Count into the run of `route` and `hour`, opening it with its first record.
 
     A run that was closed is counted into as well: late records belong to the hour in which they were received.
@@ -96,6 +96,7 @@ def add(change: Transaction, route: Route, hour: int, delta: Delta, *, now_ms: i
     key = f"{route.sandbox.id}/{route.flow_id}/{hour:08}"
     body = change.get(RUNS, key)
     run = _opened(change, route, hour, now_ms) if body is None else _read(body)
+    run.diagnostics = diagnostics or route.diagnostics
     _count(run, delta)
     run.updated_ms, run.etag = now_ms, new_etag(now_ms)
     if run.completed_ms:
@@ -238,7 +239,7 @@ def rendered(run: RunRecord, base_url: str = "") -> dict[str, Json]:
     duration: dict[str, Json] = {"startedAtUTC": start}
     if run.completed_ms:
         duration["completedAtUTC"] = run.completed_ms
-    listed = [{"code": code, "message": message, "recordCount": count} for code, (message, count) in run.errors.items()]
+    listed = shown_errors(run)
     finished = run.received - run.skipped
     latency = {"minMs": max(run.min_ms, 0), "maxMs": run.max_ms, "avgMs": run.total_ms // finished if finished else 0}
     metrics: dict[str, Json] = {
@@ -273,6 +274,14 @@ def rendered(run: RunRecord, base_url: str = "") -> dict[str, Json]:
     }
 
 
+def shown_errors(run: RunRecord) -> list[dict[str, Json]]:
+    """Return what failed and how often; without error diagnostics only that something did. Source: monitoring-alerts.md 3."""
+    if run.errors and not run.diagnostics:
+        count = run.failed or run.warnings
+        return [{"code": UNDIAGNOSED_CODE, "message": undiagnosed(count), "recordCount": count}]
+    return [{"code": code, "message": message, "recordCount": count} for code, (message, count) in run.errors.items()]
+
+
 def _records(run: RunRecord) -> dict[str, Json]:
     return {
         "inputRecordCount": run.received,
@@ -283,18 +292,20 @@ def _records(run: RunRecord) -> dict[str, Json]:
         "failedRecordCount": run.failed,
         "deletedRecordCount": run.deleted,
         "warningRecordCount": run.warnings,
-        "failedInfo": [{"code": code, "message": message, "details": {}} for code, (message, _) in run.errors.items()],
+        "failedInfo": [{"code": each["code"], "message": each["message"], "details": {}} for each in shown_errors(run)],
     }
 
 
 def _activity(run: RunRecord, metrics: dict[str, Json], base_url: str) -> dict[str, Json]:
     extensions: dict[str, Json] = {}
-    if run.failed_batch_id:
+    if run.failed_batch_id and run.diagnostics:
         location = f"{base_url}/data/foundation/export/batches/{run.failed_batch_id}/meta?path="
         extensions["manifest"] = {"failedRecords": f"{location}row_errors", "sampleErrors": f"{location}row_error_samples.json"}
-    if run.errors:
+    if run.errors and not run.diagnostics:
+        extensions["errors"] = metrics["statusSummary"]["errors"]
+    elif run.errors:
         summary = f"Encountered {run.failed} errors in the data. Successfully ingested {run.written} rows."
-        extensions["errors"] = [{"code": _SUMMARY, "message": summary}, *metrics["statusSummary"]["errors"]]
+        extensions["errors"] = [{"code": SUMMARY_CODE, "message": summary}, *metrics["statusSummary"]["errors"]]
     return {
         "id": "promotionActivity",
         "name": "Promotion Activity",

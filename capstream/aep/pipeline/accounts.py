@@ -36,7 +36,8 @@ def settle(change: Transaction, batch: Batch, windows: Windows, *, batch_ids: di
         )
         windows.add_written(change, source, batch_id, counts, now_ms=now_ms)
     if route is not None:
-        _count_run(change, route, (taken, refused), (batch_id, failed_id), now_ms)
+        diagnostics = source is not None and source.diagnostics
+        _count_run(change, route, (taken, refused), (batch_id, failed_id), now_ms, diagnostics=diagnostics)
 
 
 def _keep(change: Transaction, batch: Batch, refused: Sequence[tuple[Row, Rejection]], windows: Windows, now_ms: int) -> str:
@@ -58,13 +59,16 @@ def _count_run(
     outcome: tuple[Sequence[Row], Sequence[tuple[Row, Rejection]]],
     batch_ids: tuple[str, str],
     now_ms: int,
+    *,
+    diagnostics: bool,
 ) -> None:
     taken, refused = outcome
     hours = {row.accepted.received_ms // HOUR_MS for row in taken} | {row.accepted.received_ms // HOUR_MS for row, _ in refused}
     for hour in sorted(hours):
         taken_then = [row for row in taken if row.accepted.received_ms // HOUR_MS == hour]
         refused_then = [(row, verdict) for row, verdict in refused if row.accepted.received_ms // HOUR_MS == hour]
-        runs.add(change, route, hour, _delta(taken_then, refused_then, batch_ids, now_ms), now_ms=now_ms)
+        delta = _delta(taken_then, refused_then, batch_ids, now_ms)
+        runs.add(change, route, hour, delta, now_ms=now_ms, diagnostics=diagnostics)
 
 
 def _delta(taken: Sequence[Row], refused: Sequence[tuple[Row, Rejection]], batch_ids: tuple[str, str], now_ms: int) -> Delta:

@@ -60,7 +60,7 @@ def test_the_batch_object_holds_what_clients_index(world: World, failed: str) ->
     batch = world.batches.get(PROD.id, failed)
     assert batch is not None
     assert batch["relatedObjects"][0] == {"type": "dataSet", "id": MEMBERS}
-    assert batch["tags"] == {"flowId": [MEMBER_FLOW]}
+    assert batch["tags"] == {"flowId": [MEMBER_FLOW], "acp_enableErrorDiagnostics": ["true"]}
     assert batch["failedBatchLocation"].endswith(f"/export/batches/{failed}/failed")
     assert {"code", "description", "recordCount"} <= batch["errors"][1].keys()
     metrics = batch["metrics"]
@@ -116,3 +116,45 @@ def test_unknown_batches_and_files_are_not_found(api: Mapping[str, Handler], fai
     assert get(api, "retrieveFailedBatch", failed, path="other.json").status == 404
     assert ask(api, "retrieveDatasetFile", params={"dataSetFileId": f"{failed}-1"}).status == 404
     assert get(api, "retrieveFailedBatch", failed, limit="many").status == 400
+
+
+def errors_of(world: World) -> tuple[list[str], list[str], dict[str, Json]]:
+    """Return the codes of the failed batch, those of the run, and the extensions of the run's activity."""
+    (batch,) = world.batches_of(MEMBERS, "failed")
+    run = world.run_of(MEMBER_FLOW)
+    codes = [each["code"] for each in run["metrics"]["statusSummary"]["errors"]]
+    return [each["code"] for each in batch["errors"]], codes, run["activities"][0]["statusSummary"]["extensions"]
+
+
+def test_without_error_diagnostics_only_that_something_failed_is_told(world: World, api: Mapping[str, Handler]) -> None:
+    world.save_route(MEMBER_FLOW, MEMBERS, diagnostics=False)
+    world.accept(MEMBER_FLOW, member(1, points="x"))  # type: ignore[arg-type]
+    world.drain()
+    in_batch, in_run, extensions = errors_of(world)
+    assert in_batch == in_run == ["INGEST-1211-400"]
+    assert "manifest" not in extensions
+    (batch,) = world.batches_of(MEMBERS, "failed")
+    assert (batch["tags"], batch["metrics"]["invalidRecordsStreamingValidation"]) == ({"flowId": [MEMBER_FLOW]}, 1)
+    assert body_of(get(api, "retrieveBatchMeta", batch["id"]))["data"] == []
+    assert get(api, "retrieveBatchMeta", batch["id"], path="row_errors").status == 404
+    (_, part) = body_of(get(api, "retrieveFailedBatch", batch["id"]))["data"]  # always: streaming-ingestion.md 11
+    assert lines(get(api, "retrieveFailedBatch", batch["id"], path=path_of(part)))[0]["_validationErrors"]
+
+
+def test_dataflow_or_dataset_may_ask_for_error_diagnostics(world: World) -> None:
+    world.save_route(MEMBER_FLOW, MEMBERS, diagnostics=False, partial_percent=5.0)
+    world.change_dataset(MEMBERS, {"enableErrorDiagnostics": True})
+    world.accept(MEMBER_FLOW, *(member(number) for number in range(9)), member(9, points="x"))  # type: ignore[arg-type]
+    world.drain()
+    in_batch, in_run, extensions = errors_of(world)
+    assert in_batch == ["INGEST-1212-400", *in_run]
+    assert extensions["manifest"]["failedRecords"].endswith("/meta?path=row_errors")
+    (batch,) = world.batches_of(MEMBERS, "failed")
+    assert batch["tags"] == {
+        "flowId": [MEMBER_FLOW],
+        "acp_enableErrorDiagnostics": ["true"],
+        "acp_partialIngestionPercent": ["5"],
+    }
+    world.now_ms += 2 * 3_600_000
+    world.drain()
+    assert world.run_of(MEMBER_FLOW)["state"] == "failed"  # 10 % is more than 5 %

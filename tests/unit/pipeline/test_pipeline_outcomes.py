@@ -47,7 +47,7 @@ def test_records_and_events_reach_lake_profile_graph_and_books(world: World) -> 
     assert records_of(world.run_of(PURCHASE_FLOW)) == {"input": 3, "output": 3, "failed": 0, "updated": 0, "deleted": 0}
     (batch,) = world.batches_of(PURCHASES, "processing")
     assert batch["metrics"]["recordsWritten"] == 3
-    assert batch["tags"] == {"flowId": [PURCHASE_FLOW]}
+    assert batch["tags"] == {"flowId": [PURCHASE_FLOW], "acp_enableErrorDiagnostics": ["true"]}
     assert world.batches_of(PURCHASES, "failed") == []
 
 
