@@ -1,4 +1,4 @@
-"""`capstream rejected list`: records the platform accepted and could not use, with field, reason and payload."""
+"""`capstream rejected list`: records the platform accepted and could not use, with field, reason, cure and payload."""
 
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from rich.text import Text
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
 from capstream.kernel.json import Json, loads, pretty
+from capstream.xdm.advice import cure
 
 app = typer.Typer(help="Records the platform could not use.", no_args_is_help=True)
 _FAILED = "/data/foundation/export/batches/{}/failed"
@@ -33,10 +34,10 @@ def list_(
     if json:
         typer.echo(pretty(records))
         return
-    table = Table("batch", "field", "reason", "record")
+    table = Table("batch", "field", "reason", "how to mend it", "record")
     for record in records:
         for reason in record["reasons"]:
-            cells = (record["batch"], reason["field"], reason["reason"], str(record["id"]))
+            cells = (record["batch"], reason["field"], reason["reason"], reason["hint"], str(record["id"]))
             table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)
 
@@ -59,7 +60,7 @@ def _record(batch: str, line: Json) -> Json:
     """Return one rejected record: its reasons apart from its payload. Source: streaming-ingestion.md 11 (error keys)."""
     errors = line.get("_errors", {})
     every = [*line.get("_validationErrors", []), *errors.get("_streamingValidation", []), *errors.get("_mapper", [])]
-    reasons = [{"field": _field(each), "reason": each.get("message", "")} for each in every]
+    reasons = [{"field": _field(each), "reason": each.get("message", ""), "hint": _hint(each)} for each in every]
     payload = {key: value for key, value in line.items() if key not in {"_validationErrors", "_errors"}}
     body = payload.get("body", payload)
     entity = body.get("xdmEntity", body) if isinstance(body, dict) else {}
@@ -69,3 +70,12 @@ def _record(batch: str, line: Json) -> Json:
 
 def _field(error: Json) -> str:
     return error.get("pointerToViolation") or error.get("destinationXdmPath") or error.get("sourceAttribute") or ""
+
+
+def _hint(error: Json) -> str:
+    """Return how to mend the record: what the platform says, or what the keyword or the code tells where it says nothing."""
+    if error.get("hint") or error.get("keyword"):
+        return str(error.get("hint") or cure(error["keyword"]))
+    if str(error.get("code", "")).startswith("MAPPER"):
+        return "try the record with `capstream map try`, and mend the expression or the payload"
+    return "send the message in the form the endpoint documents"

@@ -8,7 +8,6 @@ from capstream.aep.identity_service.extraction import Resolver, identities_of
 from capstream.aep.identity_service.namespaces import STANDARD, Namespace, NamespaceTable
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, loads
-from capstream.xdm.advice import cure
 from capstream.xdm.merge import CompositionError
 from capstream.xdm.schema import Schema
 from capstream.xdm.validate import Validator, compile_validator
@@ -103,4 +102,4 @@ def _expected(case: dict[str, Json]) -> str:
 
 
 def _worded(found: list[Violation]) -> str:
-    return "; ".join(f"{one.pointer} {one.message} [{one.keyword}: {cure(one.keyword)}]" for one in found)
+    return "; ".join(f"{one.pointer} {one.message} [{one.keyword}: {one.hint}]" for one in found)

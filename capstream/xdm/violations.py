@@ -1,11 +1,12 @@
 """Finds what is wrong with a record, and where. The exact, readable half of validation. Source: xdm.md 11."""
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 from capstream.kernel.json import Json
+from capstream.xdm import advice
 from capstream.xdm.formats import CHECKS, EXPECTATIONS, pattern_of
 from capstream.xdm.schema import INTEGER_RANGES, Field
 
@@ -13,14 +14,15 @@ LIMIT = 5
 """A validator stops with a record after that many violations."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Violation:
     """One broken rule. Pointers are JSON pointer fragments: `#/identityMap/Email/0/id`."""
 
     keyword: str
-    message: str
+    message: str  #: what was found and expected, in the platform's words
     pointer: str
     schema_location: str
+    hint: str = dataclasses.field(default="", compare=False)  #: how to mend the record
 
 
 class _Spot(NamedTuple):
@@ -29,8 +31,8 @@ class _Spot(NamedTuple):
     pointer: str
     location: str
 
-    def violation(self, keyword: str, message: str) -> Violation:
-        return Violation(keyword, message, self.pointer, self.location)
+    def violation(self, keyword: str, message: str, hint: str = "") -> Violation:
+        return Violation(keyword, message, self.pointer, self.location, hint or advice.cure(keyword))
 
     def member(self, name: str) -> "_Spot":
         return _Spot(f"{self.pointer}/{_escape(name)}", f"{self.location}/properties/{_escape(name)}")
@@ -100,7 +102,7 @@ def _check(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
 
 
 def _mistyped(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
-    yield spot.violation("type", f"expected type: {_EXPECTED[field.kind]}, found: {_found(value)}")
+    yield spot.violation("type", f"expected type: {_EXPECTED[field.kind]}, found: {_found(value)}", advice.of_type(field, value))
 
 
 def _found(value: Json) -> str:
@@ -120,10 +122,10 @@ def _object(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
             yield from _check(child, member, spot.member(name))
     missing = mandatory(field) - value.keys() if field.required else ()
     for name in sorted(missing, key=list(field.children).index):
-        yield spot.violation("required", f"required key [{name}] not found")
+        yield spot.violation("required", f"required key [{name}] not found", advice.missing(field, name))
     for name in value:
         if name not in field.children:
-            yield spot.violation("additionalProperties", f"extraneous key [{name}] is not permitted")
+            yield spot.violation("additionalProperties", f"extraneous key [{name}] is not permitted", advice.unknown(field, name))
 
 
 def _map(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
@@ -153,7 +155,7 @@ def _text(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
         return
     least = 1 if field.min_length is None else field.min_length
     if len(value) < least:
-        yield spot.violation("minLength", f"expected minLength: {least}, actual: {len(value)}")
+        yield spot.violation("minLength", f"expected minLength: {least}, actual: {len(value)}", advice.too_short(least))
         if not value:
             return
     if field.max_length is not None and len(value) > field.max_length:
@@ -162,7 +164,7 @@ def _text(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
         yield spot.violation("pattern", f"string [{value}] does not match pattern {field.pattern}")
     name = (field.format or "") if field.kind == "string" else field.kind
     if name in CHECKS and not CHECKS[name](value):
-        yield spot.violation("format", f"[{value}] is not a valid {EXPECTATIONS.get(name, name)}")
+        yield spot.violation("format", f"[{value}] is not a valid {EXPECTATIONS.get(name, name)}", advice.of_format(name))
     yield from _enumerated(field, value, spot)
 
 
@@ -173,9 +175,9 @@ def _number(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
         return
     low, high = bounds(field)
     if low is not None and value < low:
-        yield spot.violation("minimum", f"{value} is not greater or equal to {low}")
+        yield spot.violation("minimum", f"{value} is not greater or equal to {low}", advice.out_of_range(field, low, high))
     if high is not None and value > high:
-        yield spot.violation("maximum", f"{value} is not less or equal to {high}")
+        yield spot.violation("maximum", f"{value} is not less or equal to {high}", advice.out_of_range(field, low, high))
     if field.exclusive_minimum is not None and value <= field.exclusive_minimum:
         yield spot.violation("exclusiveMinimum", f"{value} is not greater than {field.exclusive_minimum}")
     if field.exclusive_maximum is not None and value >= field.exclusive_maximum:
@@ -196,4 +198,4 @@ def bounds(field: Field) -> tuple[float | int | None, float | int | None]:
 
 def _enumerated(field: Field, value: Json, spot: _Spot) -> Iterator[Violation]:
     if field.enum is not None and not any(value == allowed and type(value) is type(allowed) for allowed in field.enum):
-        yield spot.violation("enum", f"{value} is not a valid enum value")
+        yield spot.violation("enum", f"{value} is not a valid enum value", advice.one_of(field.enum))

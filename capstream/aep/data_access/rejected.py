@@ -28,6 +28,7 @@ class Violation(NamedTuple):
     message: str
     pointer: str  #: where in the record
     location: str  #: where in the schema, or the mapping's source field
+    hint: str = ""  #: how to mend the record, empty when nothing is known beyond the message
 
 
 class Rejection(msgspec.Struct, array_like=True, frozen=True):
@@ -132,6 +133,7 @@ def _validation_error(violation: Violation) -> dict[str, Json]:
         "pointerToViolation": violation.pointer,
         "schemaLocation": violation.location,
         "causingExceptions": [],
+        **({"hint": violation.hint} if violation.hint else {}),
     }
 
 

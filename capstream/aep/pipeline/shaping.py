@@ -132,7 +132,12 @@ def code_of(keyword: str, message: str) -> str:
 
 def _violation(broken: Broken) -> Violation:
     return Violation(
-        code_of(broken.keyword, broken.message), broken.keyword, broken.message, broken.pointer, broken.schema_location
+        code_of(broken.keyword, broken.message),
+        broken.keyword,
+        broken.message,
+        broken.pointer,
+        broken.schema_location,
+        broken.hint,
     )
 
 

@@ -64,6 +64,11 @@ class Violation(Protocol):
         """Return where in the schema, as a JSON pointer fragment."""
         ...
 
+    @property
+    def hint(self) -> str:
+        """Return how to mend the record, for people."""
+        ...
+
 
 class Refused(Exception):
     """An answer that ends a request: status, body, further headers."""
@@ -112,6 +117,7 @@ def violations_cause(violations: Sequence[Violation]) -> dict[str, Json]:
             "causingExceptions": [],
             "keyword": each.keyword,
             "message": each.message,
+            **({"hint": each.hint} if each.hint else {}),  # beside Adobe's members
         }
         for each in violations
     ]

@@ -90,6 +90,7 @@ def test_a_failed_line_is_the_message_with_its_violations(world: World) -> None:
             "pointerToViolation": "#",
             "schemaLocation": "#",
             "causingExceptions": [],
+            "hint": "leave the member out, map it to a field, or add the field with a field group",
         }
     ]
 

@@ -33,7 +33,9 @@ def validate(route: Route, record: Json) -> Sequence[Violation]:
     """Refuse the key `nickname` and an `_id` that is no text: what a schema would say."""
     found = []
     if "nickname" in record:
-        found.append(Violation("additionalProperties", "extraneous key [nickname] is not permitted", "#", "#"))
+        found.append(
+            Violation("additionalProperties", "extraneous key [nickname] is not permitted", "#", "#", "leave the member out")
+        )
     if not isinstance(record.get("_id", ""), str):
         found.append(Violation("type", "expected type: String, found: Long", "#/_id", "#/properties/_id"))
     return found

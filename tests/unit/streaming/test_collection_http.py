@@ -202,6 +202,7 @@ def test_synchronous_validation(plane: CollectionPlane, parameter: str, value: s
             "causingExceptions": [],
             "keyword": "additionalProperties",
             "message": "extraneous key [nickname] is not permitted",
+            "hint": "leave the member out",
         },
         {
             "schemaLocation": "#/properties/_id",

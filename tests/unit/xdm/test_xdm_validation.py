@@ -68,6 +68,42 @@ def test_messages(record: Json, message: str) -> None:
     assert found[0].message.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("record", "hint"),
+    [
+        ({"_id": None}, "leave the member out: XDM has no null"),
+        ({"_id": 5}, "send it as a text in quotes, or convert it in the mapping"),
+        (
+            {"_id": "700123:abc"},
+            "write a blank as %20, ^ as %5E; what stands before a first colon must be a scheme: capillary:700123:1",
+        ),
+        ({"timestamp": "2024-06-01"}, "send date, T, time and zone, such as 2024-06-01T10:15:30Z, or format it in the mapping"),
+        ({"productListItems": {}}, "send a list, also of a single value: [...]"),
+        ({"productListItems": [{"SKU": "a", "quantity": 1.5}]}, "send a whole number, or round it in the mapping"),
+        ({"commerce": []}, "send an object: {...}"),
+        (
+            {"identityMap": {"email": [{"id": "a", "primary": "true"}]}},
+            "send true or false, without quotes, or convert it in the mapping",
+        ),
+        (
+            {"identityMap": {"email": [{"id": "a", "authenticatedState": "x"}]}},
+            "send one of ambiguous, authenticated, loggedOut, or add the value to the enum in the field group",
+        ),
+        ({"environment": {"colorDepth": -1}}, "send a number from 0 to 2147483647, or choose a wider integer type"),
+        ({"productListItems": [{}]}, "send SKU (string), or map something to it"),
+        (
+            {"xdm:commerce": {}},
+            "send it as commerce, leave the member out, map it to a field, or add the field with a field group",
+        ),
+        ({"comerce": {}}, "send it as commerce, leave the member out, map it to a field, or add the field with a field group"),
+        ({"eventType": ""}, "leave the member out instead of sending it empty"),
+    ],
+)
+def test_a_violation_says_how_to_mend_the_record(record: Json, hint: str) -> None:
+    (found,) = VALIDATORS["events"]({"_id": "a", "timestamp": "2024-06-01T10:15:30Z", **record})
+    assert found.hint == hint
+
+
 def test_a_validator_stops_after_five_violations() -> None:
     record = {f"unknown{number}": 1 for number in range(9)}
     assert len(VALIDATORS["profile"](record)) == 5
