@@ -15,6 +15,7 @@ from capstream.crash import crash_point
 from capstream.kernel.json import Json
 from capstream.layout import Layout
 from capstream.relay.admin import Admin
+from capstream.relay.audit import Audit
 from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.event_index import FACETS, EventBrowser, follow
@@ -54,6 +55,7 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
         mark=HighWater(backlog=limits.backlog_limit, free_bytes=limits.min_free_bytes),
     )
     receiver = Receiver(journal, sources, clock=settings.clock(), gate=gate, limits=ReceiverLimits(body_bytes=limits.body_limit))
+    office = SqliteDocuments(layout.relay_admin)
     admin = Admin(
         journal=journal,
         courier=courier,
@@ -62,13 +64,13 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
         clock=settings.clock(),
         unwritten_repeats=receiver.unwritten_repeats,
         browser=_browser(layout),
+        audit=Audit(office, settings.clock()),
     )
     mounts: list[tuple[str, AsgiApp]] = [
         ("/relay", admin.app()),
         ("/webhooks", asgi_webhooks(receiver.handle, limits.body_limit)),
     ]
     kept = Kept(journal_days=limits.journal_days, dedupe_days=limits.dedupe_days, journal_bytes=limits.journal_bytes)
-    office = SqliteDocuments(layout.relay_admin)
     retention = Retention(journal, courier, office, clock=settings.clock(), kept=lambda: kept)
     return RelaySide(
         receiver.handle,

@@ -5,7 +5,22 @@ import sys
 import typer
 
 from capstream import __version__
-from capstream.cli import alerts, connect, dead_letters, demo, events, mapping, profile, query, rejected, schema, serve, simulate
+from capstream.cli import (
+    alerts,
+    audit,
+    connect,
+    dead_letters,
+    demo,
+    events,
+    mapping,
+    profile,
+    query,
+    rejected,
+    schema,
+    serve,
+    simulate,
+    sources,
+)
 from capstream.kernel.errors import CapstreamError
 
 app = typer.Typer(
@@ -26,7 +41,9 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(mapping.app, name="map")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(schema.app, name="schema")
+app.add_typer(sources.app, name="sources")
 app.add_typer(events.app, name="events")
+app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(alerts.app, name="alerts")
 

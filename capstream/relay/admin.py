@@ -17,16 +17,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.relay import dead_letters, journal
+from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import Filter
 from capstream.relay.event_index import EventBrowser, EventQuery
 from capstream.relay.jobs import Range
 from capstream.relay.ledger import read_privacy
 from capstream.relay.sources import Sources, masked
 from capstream.relay.status import status_of
+from capstream.relay.webhook_auth import webhook_header
 from capstream.storage.ports import Documents, Log
 
 Verifier = Callable[[str, str], bool]
@@ -37,6 +40,8 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 _T = TypeVar("_T")
 _PAGE = 100
 _MAX_PAGE = 1000
+_PERSONAL = ("get_event", "get_letter", "export_letters", "list_privacy")
+"""Readings that show personal data: they are noted as administrative acts too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class Admin:
     clock: Clock
     unwritten_repeats: Callable[[], dict[str, int]]
     browser: EventBrowser
+    audit: Audit
 
     def app(self) -> Starlette:
         """Return the ASGI application; its routes carry the full path."""
@@ -60,6 +66,9 @@ class Admin:
             ("/relay/sources/{key}", ["GET"], self.get_source),
             ("/relay/sources/{key}", ["PUT"], self.put_source),
             ("/relay/sources/{key}", ["DELETE"], self.delete_source),
+            ("/relay/sources/{key}/rotate", ["POST"], self.rotate_secret),
+            ("/relay/sources/{key}/retire", ["POST"], self.retire_secret),
+            ("/relay/audit", ["GET"], self.list_audit),
             ("/relay/replay", ["POST"], self.replay_range),
             ("/relay/events", ["GET"], self.list_events),
             ("/relay/events/{offset}", ["GET"], self.get_event),
@@ -78,27 +87,34 @@ class Admin:
 
     def _guarded(self, endpoint: _Endpoint) -> _Endpoint:
         async def guarded(request: Request) -> Response:
-            if not self._is_admitted(request.headers.get("authorization", "")):
+            who = self._admitted(request.headers.get("authorization", ""))
+            if who is None:
+                log.warning("administrator refused", action="admin_unauthenticated", address=_address(request))
                 headers = {"www-authenticate": 'Basic realm="capstream relay"'}
                 return _error(401, "authorization", "client id or secret is missing or wrong", headers=headers)
-            try:
-                return await endpoint(request)
-            except InputError as error:
-                return _error(400, error.path, error.reason, error.cure)
-            except (JsonError, UnicodeDecodeError) as error:
-                return _error(400, "body", str(error), "send JSON")
+            response = await _answered(endpoint, request)
+            if request.method != "GET" or endpoint.__name__ in _PERSONAL:
+                await self._note(request, endpoint.__name__, who, response.status_code)
+            return response
 
         return guarded
 
-    def _is_admitted(self, header: str) -> bool:
+    async def _note(self, request: Request, act: str, who: str, status: int) -> None:
+        target = ", ".join(str(value) for value in request.path_params.values())
+        self.audit.note(
+            who=who, address=_address(request), act=act, target=target, status=status, details=_names_in(await request.body())
+        )
+
+    def _admitted(self, header: str) -> str | None:
+        """Return the client id of the caller; None when it may not administer."""
         scheme, _, rest = header.partition(" ")
         if scheme.lower() != "basic":
-            return False
+            return None
         try:
             client_id, found, secret = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            return False
-        return bool(found) and self.verify(client_id, secret)
+            return None
+        return client_id if found and self.verify(client_id, secret) else None
 
     async def status(self, _request: Request) -> Response:
         """Counters, lag, what waits, how the dataflows are doing."""
@@ -125,6 +141,27 @@ class Admin:
         """Remove a source; its webhooks are answered 404 from now on."""
         key = request.path_params["key"]
         return Response(status_code=204) if self.sources.delete(key) else _missing("source", key)
+
+    async def rotate_secret(self, request: Request) -> Response:
+        """Make another secret live beside the present one; the answer is the only place that shows it."""
+        body = loads(await request.body() or b"{}")
+        if not isinstance(body, dict) or body.keys() - {"secret"} or not isinstance(body.get("secret", ""), str):
+            raise InputError("body", "only `secret` is understood", 'send {} or {"secret": "…"}')
+        source, secret = self.sources.rotate(request.path_params["key"], body.get("secret", ""))
+        headers = webhook_header(source.auth.form, source.auth.header, secret)
+        return JSONResponse({"webhookHeaders": headers, "liveSecrets": len(source.auth.digests)})
+
+    async def retire_secret(self, request: Request) -> Response:
+        """Take the older of two live secrets out of use."""
+        source = self.sources.retire(request.path_params["key"])
+        return JSONResponse({"liveSecrets": len(source.auth.digests)})
+
+    async def list_audit(self, request: Request) -> Response:
+        """Administrative acts, oldest first; `after` is the id the last page ended with."""
+        given = _numbers(request, "sinceMs", "limit")
+        limit = max(1, min(int(given.get("limit", _PAGE)), _MAX_PAGE))
+        found = self.audit.entries(after=given.get("after", ""), since_ms=given.get("sinceMs", 0), limit=limit)
+        return JSONResponse({"acts": found, **({"next": found[-1]["id"]} if len(found) == limit else {})})
 
     async def list_privacy(self, request: Request) -> Response:
         """Members whose data has to be deleted, with their identities, for a privacy work order."""
@@ -241,6 +278,31 @@ def _converted(body: Json, shape: type[_T]) -> _T:
 
 def _names(shape: type) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(shape)]
+
+
+async def _answered(endpoint: _Endpoint, request: Request) -> Response:
+    try:
+        return await endpoint(request)
+    except InputError as error:
+        return _error(400, error.path, error.reason, error.cure)
+    except (JsonError, UnicodeDecodeError) as error:
+        return _error(400, "body", str(error), "send JSON")
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _names_in(body: bytes) -> Json:
+    """Return what an audit entry may tell of a body: the names of its members, and a reason that was given."""
+    try:
+        content = loads(body) if body else None
+    except (JsonError, UnicodeDecodeError):
+        return None
+    if not isinstance(content, dict) or not content:
+        return None
+    reason = content.get("reason")
+    return {"members": sorted(content)} | ({"reason": reason} if isinstance(reason, str) else {})
 
 
 def _missing(what: str, key: str) -> Response:

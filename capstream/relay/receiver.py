@@ -78,8 +78,9 @@ class Receiver:
             body = self._plain(headers[b"content-encoding"], body)
         hidden = self._hidden.get(guard.header) or self._hide(guard.header)
         pending = Pending(respond, NO_KEY, source_key, now, 0, kept_headers(headers, hidden), body)
-        if len(body) > self._limit:
-            self._keep_beginning(pending)
+        limit = guard.body_bytes or self._limit
+        if len(body) > limit or len(body) > self._limit:
+            self._keep_beginning(pending, min(limit, self._limit))
         elif body[:1] == b"{":
             self._take(pending)
         else:
@@ -104,8 +105,8 @@ class Receiver:
             part = gathered.part(index)
             self._take(Pending(part, NO_KEY, pending.source_key, pending.received_ms, 0, pending.headers, body))
 
-    def _keep_beginning(self, pending: Pending) -> None:
-        respond, refusal = pending.respond, _TOO_LARGE % self._limit
+    def _keep_beginning(self, pending: Pending, limit: int) -> None:
+        respond, refusal = pending.respond, _TOO_LARGE % limit
 
         def answer(status: int, body: bytes, extra: bytes) -> None:
             respond(*((413, refusal, b"") if status == 200 else (status, body, extra)))

@@ -3,6 +3,7 @@
 The gateway writes, the courier reads; both hold the decoded records until `version()` of the store moves.
 """
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -20,6 +21,9 @@ from capstream.storage.ports import Documents
 MASK = "xxxx"
 _COLLECTION = "sources"
 _HEX_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+Preset = Literal["capillary-raw", "adobe-ready"]
+"""What the bodies are: Capillary's events, or payloads that only have to be forwarded. Source: capillary.md 1.8."""
 
 EnrichmentMode = Literal["required", "best_effort", "off"]
 
@@ -72,7 +76,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     org_id: str  #: IMS organisation
     sandbox: str = "prod"
     enabled: bool = True
+    preset: Preset = "capillary-raw"
     auth: WebhookAuth = WebhookAuth()
+    body_bytes: int = 0  #: largest webhook body; 0: the relay's limit
     inlet_url: str = ""
     profile_flow_id: str = ""
     event_flow_id: str = ""
@@ -94,6 +100,8 @@ def _checked(key: str, body: Json) -> Source:
         raise InputError(f"source {key}", str(error), "see the reference of PUT /relay/sources/{key}") from error
     if len(source.auth.secrets) > 2:
         raise InputError("auth.secrets", "at most two secrets are live at once", "leave out the oldest")
+    if source.body_bytes < 0:
+        raise InputError("bodyBytes", "it is negative", "send a number of bytes, or 0 for the relay's limit")
     if source.auth.digests:
         raise InputError("auth.digests", "it is computed by the relay", "send auth.secrets")
     translation_of(source)
@@ -157,6 +165,36 @@ class Sources:
         self.refresh()
         return sealed
 
+    def rotate(self, key: str, secret: str = "") -> tuple[Source, str]:
+        """Make `secret`, or one made up here, a live secret beside the newest one; return the source and the secret.
+
+        Errors: InputError when there is no such source, or a basic secret is no `user:password`.
+        """
+        held = self._held(key)
+        made = secret or _new_secret(held.auth.form)
+        if held.auth.form == "basic" and ":" not in made:
+            raise InputError("secret", "a basic secret is `user:password`", "send both")
+        digest = self._vault.digest(expected_value(held.auth.form, made)).hex()
+        return self._with_digests(held, (digest, *held.auth.digests[:1])), made
+
+    def retire(self, key: str) -> Source:
+        """Let the newest secret alone be live. Errors: InputError when there is no such source."""
+        held = self._held(key)
+        return self._with_digests(held, held.auth.digests[:1])
+
+    def _held(self, key: str) -> Source:
+        held = self._documents.get(_COLLECTION, key)
+        if held is None:
+            raise InputError(f"source {key}", "there is no such source", "see the list of sources")
+        return _decode(held)
+
+    def _with_digests(self, held: Source, digests: tuple[str, ...]) -> Source:
+        changed = msgspec.structs.replace(held, auth=msgspec.structs.replace(held.auth, digests=digests))
+        with self._documents.transaction() as transaction:
+            transaction.put(_COLLECTION, [(held.key, dumps(changed))])
+        self.refresh()
+        return changed
+
     def delete(self, key: str) -> bool:
         """Remove a source; return whether it existed."""
         with self._documents.transaction() as transaction:
@@ -167,7 +205,9 @@ class Sources:
     def _guard(self, source: Source) -> Guard:
         auth = source.auth
         digests = [bytes.fromhex(digest) for digest in auth.digests]
-        return Guard(self._vault, form=auth.form, header=auth.header, digests=digests, allow=auth.allow)
+        guard = Guard(self._vault, form=auth.form, header=auth.header, digests=digests, allow=auth.allow)
+        guard.body_bytes = source.body_bytes
+        return guard
 
     def _sealed(self, source: Source, held: Source | None) -> Source:
         auth, ims, api = source.auth, source.ims, source.capillary_api
@@ -186,9 +226,9 @@ class Sources:
         )
 
     def _digests(self, auth: WebhookAuth, held: WebhookAuth | None) -> tuple[str, ...]:
-        secrets = [secret for secret in auth.secrets if secret != MASK]
-        if secrets:
-            return tuple(self._vault.digest(expected_value(auth.form, secret)).hex() for secret in secrets)
+        given = [secret for secret in auth.secrets if secret != MASK]
+        if given:
+            return tuple(self._vault.digest(expected_value(auth.form, secret)).hex() for secret in given)
         if held is None:
             raise InputError("auth.secrets", "a source needs a webhook secret", "send one or two secrets")
         if auth.form != held.form:
@@ -210,6 +250,11 @@ class Sources:
             ims=changed(source.ims, client_secret=self._vault.open(source.ims.client_secret)),
             capillary_api=api and changed(api, secret=self._vault.open(api.secret)),
         )
+
+
+def _new_secret(form: Form) -> str:
+    made = secrets.token_urlsafe(32)
+    return f"capillary:{made}" if form == "basic" else made
 
 
 def masked(source: Source) -> Json:

@@ -20,6 +20,7 @@ from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Found
 from capstream.relay.ledger import Ledger
 from capstream.relay.members import Key, Members, member_name
+from capstream.relay.ready_made import ready_made
 from capstream.relay.records import Arrival, Kind, Record
 from capstream.relay.sources import Sources
 
@@ -53,15 +54,36 @@ class Translation:
         """Return the events to translate; what is none is settled. Their members are in memory."""
         ready: list[Ready] = []
         for arrival in arrivals:
+            source = self._sources.table.get(arrival.source_key)
+            if source is not None and source.preset == "adobe-ready":
+                self._forward(draft, arrival)
+                continue
             event = normalise(arrival.body, arrival.received_ms)
             if isinstance(event, Unreadable):
                 draft.dead(arrival, event.code, event.reason, pointer=event.pointer)
-            elif arrival.source_key not in self._sources.table:
+            elif source is None:
                 draft.dead(arrival, DeadClass.UNKNOWN_SOURCE, "its source does not exist any more", event=event)
             else:
                 ready.append((arrival, event, members_of(event)))
         self.members.load(key for _, _, keys in ready for key in keys)
         return ready
+
+    def _forward(self, draft: Draft, arrival: Arrival) -> None:
+        """Send a body that is a payload already; a dead one is sent again as it was edited, else as it came."""
+        found = ready_made(arrival.body, arrival.offset)
+        if isinstance(found, Unreadable):
+            draft.dead(arrival, found.code, found.reason, pointer=found.pointer)
+            return
+        kind, record = found
+        if arrival.only is not None:
+            kind, dead = arrival.only
+            draft.out(arrival.source_key).of(kind).append(
+                Record(dead.id, dead.member, record.body, dead.offset, dead.attempts, dead.first_ms, dead.dead_id)
+            )
+            return
+        draft.revive(arrival)
+        draft.count_settled(arrival, "processed")
+        self._send(draft, arrival.source_key, kind, record)
 
     def calls(self, arrival: Arrival, event: NormalisedEvent) -> list[ApiCall]:
         """Return the API calls an event would like to be answered first."""

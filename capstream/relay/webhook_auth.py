@@ -39,6 +39,7 @@ class Guard:
 
     def __init__(self, vault: Vault, *, form: Form, header: str, digests: Sequence[bytes], allow: Sequence[str] = ()) -> None:
         self._vault = vault
+        self.body_bytes = 0  #: largest body of the source; 0: the relay's limit
         self._has_scheme = form != "header"
         self.header = b"authorization" if self._has_scheme else header.lower().encode()
         self._digests = tuple(digests)

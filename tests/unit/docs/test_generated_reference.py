@@ -11,6 +11,7 @@ import pytest
 
 from capstream.credentials import Credentials
 from capstream.relay.admin import Admin
+from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.event_index import FACETS, EventBrowser
 from capstream.relay.sources import Sources
@@ -55,6 +56,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
         clock=lambda: 0,
         unwritten_repeats=dict,
         browser=EventBrowser(log, courier, SqliteIndex(tmp_path / "events.db", FACETS)),
+        audit=Audit(documents, lambda: 0),
     )
     courier.close()
     documents.close()

@@ -64,6 +64,13 @@ def courier_db(tmp_path: Path) -> Iterator[SqliteDocuments]:
 
 
 @pytest.fixture
+def office_db(tmp_path: Path) -> Iterator[SqliteDocuments]:
+    documents = SqliteDocuments(tmp_path / "admin.db")
+    yield documents
+    documents.close()
+
+
+@pytest.fixture
 def index(tmp_path: Path) -> Iterator[SqliteIndex]:
     found = SqliteIndex(tmp_path / "events.db", FACETS)
     yield found

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from capstream.relay.admin import Admin
+from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.event_index import EventBrowser
 from capstream.relay.journal import Flag, decode
@@ -24,7 +25,7 @@ NOW = 1_732_000_000_000
 
 @pytest.fixture
 def call(
-    journal: SqliteLog, courier_db: SqliteDocuments, sources: Sources, clock: Any, index: SqliteIndex
+    journal: SqliteLog, courier_db: SqliteDocuments, sources: Sources, clock: Any, index: SqliteIndex, office_db: SqliteDocuments
 ) -> Callable[..., httpx.Response]:
     app = Admin(
         journal=journal,
@@ -34,6 +35,7 @@ def call(
         clock=clock,
         unwritten_repeats=dict,
         browser=EventBrowser(journal, courier_db, index),
+        audit=Audit(office_db, clock),
     ).app()
 
     def send(method: str, path: str, *, auth: tuple[str, str] | None = AUTH, **options: Any) -> httpx.Response:
@@ -199,3 +201,37 @@ def test_status_of_an_empty_relay(call: Any) -> None:
     assert found["balanced"] is True
     assert found["journal"]["pending"] == 0
     assert found["waiting"] == {"parked": 0, "held": 0, "deadLetters": 0}
+
+
+def test_acts_are_kept_with_who_did_what_and_without_values(call: Any, letters: list[DeadLetter], clock: Any) -> None:
+    call("POST", "/relay/sources/nw/rotate", json={"secret": "a-new-secret"})
+    clock.advance(1)
+    call("POST", "/relay/sources/nw/retire")
+    call("PUT", "/relay/sources/x", json={"orgId": "o"})
+    call("GET", f"/relay/dead-letters/{letters[0].id}")
+    call("GET", "/relay/status")
+    call("DELETE", "/relay/sources/nw", auth=("client-1", "wrong"))
+    page = call("GET", "/relay/audit", params={"limit": 2}).json()
+    rest = call("GET", "/relay/audit", params={"after": page["next"]})
+    acts = page["acts"] + rest.json()["acts"]
+    assert [(act["act"], act["target"], act["status"], act["who"]) for act in acts] == [
+        ("rotate_secret", "nw", 200, "client-1"),
+        ("retire_secret", "nw", 200, "client-1"),
+        ("put_source", "x", 400, "client-1"),
+        ("get_letter", letters[0].id, 200, "client-1"),
+    ]
+    assert acts[0]["details"] == {"members": ["secret"]}
+    assert "a-new-secret" not in json.dumps(acts)
+    since = call("GET", "/relay/audit", params={"sinceMs": str(NOW + 1000)}).json()["acts"]
+    assert [act["act"] for act in since] == [act["act"] for act in acts[1:]]
+
+
+def test_a_rotation_shows_the_header_once(call: Any, sources: Sources) -> None:
+    made = call("POST", "/relay/sources/nw/rotate").json()
+    assert made["liveSecrets"] == 2
+    secret = made["webhookHeaders"]["Authorization"].removeprefix("Bearer ")
+    assert sources.guards["nw"].admits({b"authorization": b"Bearer " + secret.encode()}, "192.0.2.1")
+    assert secret not in call("GET", "/relay/sources/nw").text
+    assert call("POST", "/relay/sources/nw/retire").json() == {"liveSecrets": 1}
+    assert call("POST", "/relay/sources/none/rotate").status_code == 400
+    assert call("POST", "/relay/sources/nw/rotate", json={"secrets": 1}).status_code == 400
