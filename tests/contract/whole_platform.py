@@ -142,10 +142,11 @@ def violations(spec: Spec, operation: Spec, answer: httpx.Response) -> list[str]
     response = responses.get(str(answer.status_code)) or {}
     kind = answer.headers.get("content-type", "").partition(";")[0]
     content = response.get("content") or {}
-    schema = (content.get(kind) or content.get("application/json") or {}).get("schema")
+    schema = (content.get(kind) or content.get("application/json") or response).get("schema")  # Swagger 2: no content
     if not schema or "json" not in kind:
         return []
-    root = {"components": _plain(spec["components"]), "allOf": [_plain(schema)]}
+    shared = {part: _plain(spec[part]) for part in ("components", "definitions") if part in spec}
+    root = {**shared, "allOf": [_plain(schema)]}
     errors = Draft4Validator(root).iter_errors(answer.json())
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in errors if error.instance is not None]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import quote, urlencode
 
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.schema_registry import accept
@@ -134,7 +135,7 @@ class _Resources:
             start=call.arg("start"),
         )
         results = [listed(self.registry, call.sandbox.id, one, form) for one in found.items]
-        links: dict[str, Json] = {"next": None if found.next is None else {"href": self._next(call, found.next)}}
+        links = _links(call, found.next)
         if kind == "schemas" and container == "tenant":
             links["global_schemas"] = {"href": f"{call.base_url}{_BASE}/global/schemas"}
         body = {
@@ -194,9 +195,13 @@ class _Resources:
             raise Refusal(Faults.FORBIDDEN, f"{document['$id']} is not a resource of the tenant: it is read-only.")
         return document
 
-    def _next(self, call: Call, start: str) -> str:
-        kept = [(name, value) for name, value in call.query if name.lower() != "start"]
-        return f"{call.base_url}{call.path}?" + "&".join(f"{name}={value}" for name, value in (*kept, ("start", start)))
+
+def _links(call: Call, start: str | None) -> dict[str, Json]:
+    """Return `_links` of a list: the request of the next page, or null at the end."""
+    if start is None:
+        return {"next": None}
+    kept = [(name, value) for name, value in call.query if name.lower() != "start"]
+    return {"next": {"href": f"{call.base_url}{call.path}?{urlencode([*kept, ('start', start)], quote_via=quote)}"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +220,7 @@ class _Descriptors:
             body: Json = {
                 "results": [_descriptor(one, form) for one in part.items],
                 "_page": {"orderby": part.orderby, "next": part.next, "count": len(part.items)},
-                "_links": {"next": None},
+                "_links": _links(call, part.next),
             }
             return _sent(body, form)
         kinds = dict.fromkeys(one["@type"] for one in found)
