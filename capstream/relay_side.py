@@ -20,6 +20,7 @@ from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.event_index import FACETS, EventBrowser, follow
 from capstream.relay.ledger import read_cursor
+from capstream.relay.preview import Preview
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
 from capstream.relay.sources import Sources
@@ -47,7 +48,7 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
     """Return the receiver and the admin API on the stores of a data folder."""
     journal = SqliteLog(layout.journal)
     courier = SqliteDocuments(layout.courier, readonly=True)
-    sources = Sources(SqliteDocuments(layout.sources), Vault(load_key(layout.relay_key)))
+    sources = Sources(SqliteDocuments(layout.sources), Vault(load_key(layout.relay_key)), settings.clock())
     limits = settings.relay
     gate = Gate(
         backlog=lambda: journal.end() - read_cursor(courier),
@@ -64,6 +65,7 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
         clock=settings.clock(),
         unwritten_repeats=receiver.unwritten_repeats,
         browser=_browser(layout),
+        preview=Preview(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier, readonly=True), sources),
         audit=Audit(office, settings.clock()),
     )
     mounts: list[tuple[str, AsgiApp]] = [

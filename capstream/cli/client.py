@@ -89,6 +89,7 @@ class PlatformClient:
             raise CapstreamError(f"no answer from {url}: {error}; is the server running (`capstream up`)?") from error
         if response.status_code >= 400:
             raise Refused(method, response.request.url.path, response)
-        if "json" not in response.headers.get("content-type", ""):
+        kind = response.headers.get("content-type", "")
+        if "json" not in kind or "ndjson" in kind:
             return response.text
         return loads(response.content) if response.content else None

@@ -16,6 +16,7 @@ from capstream.cli import (
     profile,
     query,
     rejected,
+    replay,
     schema,
     serve,
     simulate,
@@ -35,6 +36,7 @@ app.command("relay")(serve.relay)
 app.command("platform")(serve.platform)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
+app.command("replay")(replay.replay)
 app.command("query")(query.query)
 app.add_typer(connect.app, name="connect")
 app.add_typer(profile.app, name="profile")

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from capstream.kernel import log
-from capstream.kernel.clock import Clock
+from capstream.kernel.clock import Clock, rfc3339
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.relay import dead_letters, journal
@@ -27,6 +27,8 @@ from capstream.relay.dead_letters import Filter
 from capstream.relay.event_index import EventBrowser, EventQuery
 from capstream.relay.jobs import Range
 from capstream.relay.ledger import read_privacy
+from capstream.relay.preview import Preview
+from capstream.relay.retention import expired_through
 from capstream.relay.sources import Sources, masked
 from capstream.relay.status import status_of
 from capstream.relay.webhook_auth import webhook_header
@@ -55,6 +57,7 @@ class Admin:
     clock: Clock
     unwritten_repeats: Callable[[], dict[str, int]]
     browser: EventBrowser
+    preview: Preview
     audit: Audit
 
     def app(self) -> Starlette:
@@ -73,7 +76,9 @@ class Admin:
             ("/relay/events", ["GET"], self.list_events),
             ("/relay/events/{offset}", ["GET"], self.get_event),
             ("/relay/privacy-requests", ["GET"], self.list_privacy),
+            ("/relay/replay/preview", ["POST"], self.preview_replay),
             (letters, ["GET"], self.list_letters),
+            (f"{letters}/discarded", ["GET"], self.list_discarded),
             (f"{letters}/export", ["GET"], self.export_letters),
             (f"{letters}/replay", ["POST"], self.replay_letters),
             (f"{letters}/discard", ["POST"], self.discard_letters),
@@ -182,7 +187,7 @@ class Admin:
     async def list_letters(self, request: Request) -> Response:
         """Dead letters, oldest first; `after` is the id the last page ended with."""
         wanted, after, limit = _query(request)
-        found = dead_letters.find(self.courier, wanted, after=after, limit=limit)
+        found = await asyncio.to_thread(dead_letters.find, self.courier, wanted, after=after, limit=limit)
         page: dict[str, Json] = {"deadLetters": [dead_letters.shown(letter, with_payload=False) for letter in found]}
         if len(found) == limit:
             page["next"] = found[-1].id
@@ -222,7 +227,10 @@ class Admin:
         key = request.path_params["id"]
         if dead_letters.get(self.courier, key) is None:
             return _missing("dead letter", key)
-        return self._queue("discard_letters", filter={"ids": [key]})
+        body = loads(await request.body() or b"{}")
+        if not isinstance(body, dict) or body.keys() - {"reason"}:
+            raise InputError("body", "only `reason` is understood", 'send {} or {"reason": "…"}')
+        return self._discard({"ids": [key]}, body.get("reason", ""), request)
 
     async def replay_letters(self, request: Request) -> Response:
         """Try all dead letters again that the filter in the body matches."""
@@ -230,13 +238,51 @@ class Admin:
 
     async def discard_letters(self, request: Request) -> Response:
         """Forget all dead letters that the filter in the body matches."""
-        return self._queue("discard_letters", filter=await _filter(request))
+        body = loads(await request.body() or b"{}")
+        reason = body.pop("reason", "") if isinstance(body, dict) else ""
+        return self._discard(_checked_filter(body), reason, request)
+
+    def _discard(self, wanted: Json, reason: Json, request: Request) -> Response:
+        if not isinstance(reason, str):
+            raise InputError("reason", "it is no text", "say why in words")
+        who = self._admitted(request.headers.get("authorization", "")) or ""
+        return self._queue("discard_letters", filter=wanted, reason=reason, by=who)
+
+    async def list_discarded(self, request: Request) -> Response:
+        """Dead letters that were given up, newest webhook first, with who, when and why; `next` is the next `before`."""
+        found = dead_letters.find_discarded(self.courier, before=request.query_params.get("before", ""), limit=_PAGE)
+        shown = [
+            {**dead_letters.shown(each.letter, with_payload=False), "discardedAt": rfc3339(each.at_ms)}
+            | {"discardedBy": each.who, "discardReason": each.reason}
+            for _, each in found
+        ]
+        return JSONResponse({"discarded": shown, **({"next": found[-1][0]} if len(found) == _PAGE else {})})
+
+    async def preview_replay(self, request: Request) -> Response:
+        """What a replay would change; `translation` compares the present settings with those, `samples` is how many to show."""
+        body = loads(await request.body() or b"{}")
+        if not isinstance(body, dict):
+            raise InputError("body", "it is no object", "send a range")
+        proposed, samples = body.pop("translation", None), body.pop("samples", 20)
+        if not isinstance(proposed, dict | None) or not isinstance(samples, int):
+            raise InputError("body", "translation is no object, or samples no number", "send settings of the translation")
+        wanted = self._range(_converted(body, Range))
+        return JSONResponse(await asyncio.to_thread(self.preview.compare, wanted, proposed, max(0, min(samples, 200))))
+
+    def _range(self, wanted: Range) -> Range:
+        """Return a range with its offsets narrowed to its times."""
+        end = self.journal.end()
+        first, last = max(wanted.from_offset, 1), min(wanted.to_offset or end, end)
+        if wanted.since_ms is not None:
+            first = max(first, expired_through(self.journal, last, wanted.since_ms) + 1)
+        if wanted.until_ms is not None:
+            last = min(last, expired_through(self.journal, last, wanted.until_ms))
+        return msgspec.structs.replace(wanted, from_offset=first, to_offset=max(last, 0))
 
     async def replay_range(self, request: Request) -> Response:
         """Translate and deliver journal entries again; the payloads keep their `_id`s."""
-        wanted = _converted(loads(await request.body() or b"{}"), Range)
-        last = min(wanted.to_offset or self.journal.end(), self.journal.end())
-        return self._queue("replay_range", range={**msgspec.to_builtins(wanted), "toOffset": last})
+        wanted = self._range(_converted(loads(await request.body() or b"{}"), Range))
+        return self._queue("replay_range", range=msgspec.to_builtins(wanted))
 
     def _queue(self, name: str, **details: Json) -> Response:
         offset = self.journal.append([journal.command(name, self.clock(), **details)])
@@ -262,7 +308,10 @@ def _whole(name: str, value: str) -> int:
 
 
 async def _filter(request: Request) -> Json:
-    body = loads(await request.body() or b"{}")
+    return _checked_filter(loads(await request.body() or b"{}"))
+
+
+def _checked_filter(body: Json) -> Json:
     wanted = _converted(body, Filter)
     if wanted == Filter():
         raise InputError("body", "an empty filter means every dead letter", 'say so: {"sinceMs": 0}')

@@ -51,8 +51,18 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     payload: bytes = b""
 
 
+class Discarded(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter a person gave up. It is kept, so that a mistake can be seen and the event be replayed from the journal."""
+
+    letter: DeadLetter
+    reason: str
+    who: str
+    at_ms: int
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(DeadLetter)
+_discarded = msgspec.msgpack.Decoder(Discarded).decode
 
 encode = _encode
 """Return the bytes of a DeadLetter for the store."""
@@ -172,6 +182,18 @@ def keep(transaction: Transaction, letters: Iterable[DeadLetter]) -> None:
     if listed:
         transaction.put(COLLECTION, [(letter.id, encode(letter)) for letter in listed])
         transaction.put(_BY_OFFSET, [(_place(letter.id), b"") for letter in listed])
+
+
+def give_up(transaction: Transaction, discarded: Iterable[Discarded]) -> None:
+    """Keep what was given up apart from what is dead."""
+    listed = [(_place(each.letter.id), _encode(each)) for each in discarded]
+    if listed:
+        transaction.put(_DISCARDED, listed)
+
+
+def find_discarded(store: Reading, *, before: str = "", limit: int = 100) -> list[tuple[str, Discarded]]:
+    """Return what was given up, newest webhook first, with the place to go on from."""
+    return [(key, _discarded(body)) for key, body in store.scan(_DISCARDED, after=before, limit=limit, reverse=True)]
 
 
 def drop(transaction: Transaction, keys: Iterable[str]) -> None:

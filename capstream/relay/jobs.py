@@ -9,7 +9,7 @@ import msgspec
 from capstream.kernel import log
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import journal
-from capstream.relay.dead_letters import DeadLetter, Filter
+from capstream.relay.dead_letters import DeadLetter, Discarded, Filter
 from capstream.relay.draft import Draft
 from capstream.relay.journal import Entry, Flag
 from capstream.relay.ledger import Ledger
@@ -83,7 +83,9 @@ class Jobs:
         letters = self._ledger.dead(wanted, after=job.position, limit=_SLICE)
         found: list[tuple[Arrival, Wanted]] = []
         if command["command"] == "discard_letters":
+            said = {"reason": command.get("reason", ""), "who": command.get("by", ""), "at_ms": job.asked_ms}
             draft.settlement.revived |= {letter.id for letter in letters}
+            draft.settlement.discarded |= {letter.id: Discarded(letter=letter, **said) for letter in letters}
         else:
             edited = dumps(command["payload"]) if "payload" in command else None
             found += [(arrival, (None, None)) for letter in letters if (arrival := self._again(draft, letter, edited))]

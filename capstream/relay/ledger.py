@@ -91,6 +91,7 @@ class Ledger:
             _put(transaction, _JOBS, ((key, _encode(value)) for key, value in settlement.jobs.items()))
             _drop(transaction, _JOBS, settlement.jobs_done)
             dead_letters.keep(transaction, settlement.dead.values())
+            dead_letters.give_up(transaction, settlement.discarded.values())
             dead_letters.drop(transaction, settlement.revived - settlement.dead.keys())
             _put(transaction, _AWAITING, ((key, b"") for key, waits in settlement.awaiting.items() if waits))
             _drop(transaction, _AWAITING, [key for key, waits in settlement.awaiting.items() if not waits])

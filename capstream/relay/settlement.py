@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from capstream.relay.dead_letters import DeadLetter
+from capstream.relay.dead_letters import DeadLetter, Discarded
 from capstream.relay.records import Held, Job, Parked
 
 _DAY_MS = 86_400_000
@@ -20,6 +20,7 @@ class Settlement:
         self.programs: bytes | None = None
         self.dead: dict[str, DeadLetter] = {}
         self.revived: set[str] = set()  #: dead letters that are none any more
+        self.discarded: dict[str, Discarded] = {}  #: those of them that a person gave up
         self.parked: dict[str, Parked] = {}
         self.unparked: set[str] = set()
         self.held: dict[str, Held] = {}

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from capstream.capillary.translation_config import TranslationConfig
+from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay.vault import Vault
@@ -20,6 +21,7 @@ from capstream.storage.ports import Documents
 
 MASK = "xxxx"
 _COLLECTION = "sources"
+_PAST = "past_translations"  # `source/until when`, the settings that held until then
 _HEX_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 Preset = Literal["capillary-raw", "adobe-ready"]
@@ -127,8 +129,9 @@ def translation_of(source: Source) -> TranslationConfig:
 class Sources:
     """All sources, decoded once per change of the store."""
 
-    def __init__(self, documents: Documents, vault: Vault) -> None:
+    def __init__(self, documents: Documents, vault: Vault, clock: Clock = system_clock) -> None:
         self._documents = documents
+        self._clock = clock
         self._vault = vault
         self._version = -1
         self._stored: tuple[Source, ...] = ()
@@ -159,11 +162,22 @@ class Sources:
         source = _checked(key, body)
         self.refresh()
         held = self._documents.get(_COLLECTION, key)
-        sealed = self._sealed(source, _decode(held) if held else None)
+        before = _decode(held) if held else None
+        sealed = self._sealed(source, before)
         with self._documents.transaction() as transaction:
             transaction.put(_COLLECTION, [(key, dumps(sealed))])
+            if before is not None and before.translation != sealed.translation:
+                transaction.put(_PAST, [(f"{key}/{self._clock():013d}", dumps(before.translation))])
         self.refresh()
         return sealed
+
+    def translation_at(self, key: str, at_ms: int) -> TranslationConfig:
+        """Return how the events of a source were translated at a time. Errors: KeyError when there is no such source."""
+        after = f"{key}/{at_ms:013d}"
+        past = self._documents.scan(_PAST, prefix=f"{key}/", after=after, limit=1)
+        if not past:
+            return self.translations[key]
+        return translation_of(msgspec.structs.replace(self.table[key], translation=loads(past[0][1])))
 
     def rotate(self, key: str, secret: str = "") -> tuple[Source, str]:
         """Make `secret`, or one made up here, a live secret beside the newest one; return the source and the secret.

@@ -59,7 +59,8 @@ def test_the_guide_to_connecting_capillary(server: Server, guide: Run, work: Pat
 
 def test_the_guide_to_failures(server: Server, guide: Run) -> None:
     printed = guide("find-and-replay-failures")
-    assert printed.count('"status":"accepted"') == 3
+    assert printed.count('"status":"accepted"') == 4
+    assert "1 of 1 events would come out differently" in printed
     (left,) = server.run("dead-letters", "list", "--json")
     assert (left["class"], left["eventId"], left["attempts"]) == ("UNKNOWN_EVENT", "misspelt", 2)
     shown = server.run("profile", "show", "--id", MEMBER, "--json")

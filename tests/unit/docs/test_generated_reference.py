@@ -14,6 +14,7 @@ from capstream.relay.admin import Admin
 from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.event_index import FACETS, EventBrowser
+from capstream.relay.preview import Preview
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault, load_key
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
@@ -56,6 +57,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
         clock=lambda: 0,
         unwritten_repeats=dict,
         browser=EventBrowser(log, courier, SqliteIndex(tmp_path / "events.db", FACETS)),
+        preview=Preview(log, courier, sources),
         audit=Audit(documents, lambda: 0),
     )
     courier.close()

@@ -12,8 +12,9 @@ from capstream.relay.admin import Admin
 from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.event_index import EventBrowser
-from capstream.relay.journal import Flag, decode
+from capstream.relay.journal import Entry, Flag, decode, encode
 from capstream.relay.ledger import Ledger
+from capstream.relay.preview import Preview
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
@@ -35,6 +36,7 @@ def call(
         clock=clock,
         unwritten_repeats=dict,
         browser=EventBrowser(journal, courier_db, index),
+        preview=Preview(journal, courier_db, sources),
         audit=Audit(office_db, clock),
     ).app()
 
@@ -157,7 +159,7 @@ def test_replay_and_discard_become_commands_in_the_journal(
         call("POST", f"/relay/dead-letters/{key}/discard"),
         call("DELETE", f"/relay/dead-letters/{key}"),
         call("POST", "/relay/dead-letters/replay", json={"class": "INVALID_BODY"}),
-        call("POST", "/relay/dead-letters/discard", json={"sinceMs": 0}),
+        call("POST", "/relay/dead-letters/discard", json={"sinceMs": 0, "reason": "told twice"}),
         call("POST", "/relay/replay", json={"fromOffset": 3}),
     ]
     assert [(answer.status_code, answer.json()["journalOffset"]) for answer in answers] == [
@@ -166,10 +168,10 @@ def test_replay_and_discard_become_commands_in_the_journal(
     assert commands(journal) == [
         {"command": "replay_letters", "filter": {"ids": [key]}},
         {"command": "replay_letters", "filter": {"ids": [key]}, "payload": {"b": 2}},
-        {"command": "discard_letters", "filter": {"ids": [key]}},
-        {"command": "discard_letters", "filter": {"ids": [key]}},
+        {"command": "discard_letters", "filter": {"ids": [key]}, "reason": "", "by": "client-1"},
+        {"command": "discard_letters", "filter": {"ids": [key]}, "reason": "", "by": "client-1"},
         {"command": "replay_letters", "filter": {"class": "INVALID_BODY"}},
-        {"command": "discard_letters", "filter": {"sinceMs": 0}},
+        {"command": "discard_letters", "filter": {"sinceMs": 0}, "reason": "told twice", "by": "client-1"},
         {"command": "replay_range", "range": {"fromOffset": 3, "toOffset": 6}},
     ]
     assert courier_db.version() == version
@@ -235,3 +237,17 @@ def test_a_rotation_shows_the_header_once(call: Any, sources: Sources) -> None:
     assert call("POST", "/relay/sources/nw/retire").json() == {"liveSecrets": 1}
     assert call("POST", "/relay/sources/none/rotate").status_code == 400
     assert call("POST", "/relay/sources/nw/rotate", json={"secrets": 1}).status_code == 400
+
+
+def test_a_replay_by_time_names_the_offsets_and_can_be_previewed(
+    call: Any, journal: SqliteLog, clock: Any, make_event: Any
+) -> None:
+    for number in range(1, 6):
+        journal.append([encode(Entry("nw", clock(), 0, b"", make_event(number)))])
+        clock.advance(60)
+    wanted = {"sinceMs": NOW + 60_000, "untilMs": NOW + 180_000}
+    assert call("POST", "/relay/replay/preview", json={**wanted, "samples": 1}).json()["events"] == 2
+    assert call("POST", "/relay/replay", json=wanted).status_code == 202
+    queued = json.loads(decode(journal.get(6) or b"").body)["range"]
+    assert (queued["fromOffset"], queued["toOffset"]) == (2, 3)
+    assert call("POST", "/relay/replay/preview", json={"translation": {"no": 1}}).json()["error"]["path"] == "no"
