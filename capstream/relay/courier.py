@@ -42,6 +42,7 @@ class CourierSettings:
     portion: int = 2000  #: journal entries translated and posted together
     portions: int = 8  #: in a batch, while a backlog waits
     members: int = 8000  #: a batch that touched as many takes no further portion
+    batch_ms: int = 1000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     member_states: int = 50_000  #: kept in memory
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
@@ -105,10 +106,10 @@ class Courier:
 
     async def _until(self, stop: asyncio.Event, *, is_idle_enough: bool) -> None:
         while not stop.is_set():
-            draft = await self._feed.open()
+            draft, opened_ms = await self._feed.open(), self._world.clock()
             is_last = False
             while not is_last:
-                is_last = await self._take(draft)
+                is_last = await self._take(draft, opened_ms)
                 flown = self._flight
                 if flown is not None and not await self._land(flown, stop):
                     return
@@ -124,13 +125,13 @@ class Courier:
             elif has_work and not draft.is_full:
                 await self._world.sleep(self._settings.linger_s)
 
-    async def _take(self, draft: Draft) -> bool:
+    async def _take(self, draft: Draft, opened_ms: int) -> bool:
         """Translate the next portion of a batch; return whether it is the last one."""
         settings = self._settings
         await self._feed.take(draft, settings.portion)
-        is_last = (
-            not draft.is_complete or draft.entries >= settings.portion * settings.portions or len(draft.dirty) >= settings.members
-        )
+        is_large = draft.entries >= settings.portion * settings.portions or len(draft.dirty) >= settings.members
+        is_old = self._world.clock() - opened_ms >= settings.batch_ms
+        is_last = is_large or is_old or not draft.is_complete
         if is_last:
             self._feed.close(draft)
         if not draft.is_empty():
