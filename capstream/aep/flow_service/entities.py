@@ -58,6 +58,14 @@ class RunLookup(Protocol):
         """Return the runs of one flow, or of all flows of the sandbox."""
         ...
 
+    def entities(self, sandbox_id: str, flow_id: str | None) -> Ordered:
+        """Return the same for lists: shown when they are looked at."""
+        ...
+
+    def last_closed(self, sandbox_id: str, flow_id: str) -> Document | None:
+        """Return the newest run of a flow that is closed, or None."""
+        ...
+
     def get(self, sandbox_id: str, run_id: str) -> Document | None:
         """Return a run, or None."""
         ...

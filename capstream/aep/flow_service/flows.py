@@ -75,10 +75,9 @@ class _View:
         return flow | {"options": options} | ({"lastRunDetails": details} if details else {})
 
     def _last_run(self, flow_id: str) -> Document:
-        closed = [run for run in self._service.runs.list(self._call.sandbox.id, flow_id) if run["state"] in {"success", "failed"}]
-        if not closed:
+        last = self._service.runs.last_closed(self._call.sandbox.id, flow_id)
+        if last is None:
             return {}
-        last = max(closed, key=lambda run: (run["createdAt"], run["id"]))
         duration = last["metrics"]["durationSummary"]
         times = {name: duration[name] for name in ("startedAtUTC", "completedAtUTC") if name in duration}
         return {"id": last["id"], "state": last["state"]} | times

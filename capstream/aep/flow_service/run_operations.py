@@ -1,12 +1,13 @@
 """Operations on runs. The pipeline makes them; callers read them. Source: flow-service.md 3.5, 8."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.flow_service.entities import FLOWS, RUNS, FlowService, list_answer, listing_for, object_of
 from capstream.aep.flow_service.errors import not_built, not_found, provider_refusal, refusal
-from capstream.aep.flow_service.listing import Document, Sorted
+from capstream.aep.flow_service.listing import Condition, Document
 from capstream.aep.flow_service.specs import is_streaming_flow
 
 
@@ -41,8 +42,13 @@ def _list_of_flow(service: FlowService, call: Call) -> Answer:
 
 def _runs(service: FlowService, call: Call, query: Sequence[tuple[str, str]]) -> Answer:
     listing = listing_for(call, query)
-    runs = service.runs.list(call.sandbox.id, listing.value_of("flowId") or None)
-    return list_answer(RUNS, Sorted(runs), lambda run: run, listing)
+    flow_id = listing.value_of("flowId")
+    runs = service.runs.entities(call.sandbox.id, flow_id or None)
+    if flow_id:  # what the key says need not be asked of each run
+        known = Condition(path="flowId", operator="==", values=(flow_id,))
+        conditions = tuple(each for each in listing.conditions if each != known)
+        listing = replace(listing, conditions=conditions)
+    return list_answer(RUNS, runs, lambda run: run, listing)
 
 
 def _create(service: FlowService, call: Call) -> Answer:

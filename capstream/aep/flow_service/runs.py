@@ -1,6 +1,6 @@
 """Runs of streaming dataflows: one for each flow and UTC hour. Source: flow-service.md 8, monitoring-alerts.md 2."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
@@ -8,6 +8,7 @@ import msgspec
 
 from capstream.aep.catalog.batches import SUMMARY_CODE, UNDIAGNOSED_CODE, undiagnosed
 from capstream.aep.flow_service import run_signals
+from capstream.aep.flow_service.listing import Document, Keyed, SortKey, beyond, in_order, value_key
 from capstream.aep.flow_service.model import Route
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.ids import new_etag
@@ -210,6 +211,21 @@ class Runs:
         prefix = f"{sandbox_id}/{flow_id}/" if flow_id else f"{sandbox_id}/"
         return [rendered(_read(body), self._base_url) for _, body in self._documents.scan(RUNS, prefix=prefix)]
 
+    def entities(self, sandbox_id: str, flow_id: str | None = None) -> "RunEntities":
+        """Return the runs of one flow, or of all flows of the sandbox, for lists: rendered when they are looked at."""
+        prefix = f"{sandbox_id}/{flow_id}/" if flow_id else f"{sandbox_id}/"
+        return RunEntities([_read(body) for _, body in self._documents.scan(RUNS, prefix=prefix)], self._base_url)
+
+    def last_closed(self, sandbox_id: str, flow_id: str) -> dict[str, Json] | None:
+        """Return the newest run of a flow that is closed, or None."""
+        before = ""
+        while found := self._documents.scan(RUNS, prefix=f"{sandbox_id}/{flow_id}/", after=before, reverse=True, limit=3):
+            for key, body in found:
+                run, before = _read(body), key
+                if run.completed_ms:
+                    return rendered(run, self._base_url)
+        return None
+
     def record(self, key: str) -> RunRecord | None:
         """Return a run as it is stored, by {sandbox}/{flow}/{hour}."""
         body = self._documents.get(RUNS, key)
@@ -231,6 +247,35 @@ class Runs:
         key = self._documents.get(RUN_KEYS, f"{sandbox_id}/{run_id}")
         body = self._documents.get(RUNS, key.decode()) if key else None
         return None if body is None else rendered(_read(body), self._base_url)
+
+
+class RunEntities:
+    """Runs that can be gone through in order; thousands are stored in a form that is cheap to read and dear to show."""
+
+    def __init__(self, records: Sequence[RunRecord], base_url: str) -> None:
+        self._records = records
+        self._base_url = base_url
+
+    def __iter__(self) -> Iterator[Document]:
+        return (rendered(run, self._base_url) for run in self._records)
+
+    def ordered(self, path: str, *, descending: bool, after: SortKey | None) -> Iterator[Keyed]:
+        """Yield the runs by the value at `path`, those beyond the position `after`."""
+        plain = _PLAIN_KEYS.get(path)
+        if plain is None:
+            return beyond(in_order(self, path), descending=descending, after=after)
+        keyed = sorted(((value_key(plain(run), run.id), run) for run in self._records), key=lambda pair: pair[0])
+        found = beyond(keyed, descending=descending, after=after)
+        return ((key, rendered(run, self._base_url)) for key, run in found)
+
+
+_PLAIN_KEYS: Mapping[str, Callable[[RunRecord], Json]] = {
+    "createdAt": lambda run: run.created_ms,
+    "updatedAt": lambda run: run.updated_ms,
+    "id": lambda run: run.id,
+    "flowId": lambda run: run.flow_id,
+    "state": lambda run: run.status,
+}
 
 
 def rendered(run: RunRecord, base_url: str = "") -> dict[str, Json]:

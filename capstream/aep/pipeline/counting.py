@@ -46,40 +46,43 @@ def _landed(taken: Sequence[Row]) -> Counter[str]:
 
 def _identities(plan: Plan, taken: Sequence[Row]) -> Counter[str]:
     """Count identity intake: a record is good with an identity, bad when it is refused as a whole, skipped without one."""
-    counts: Counter[str] = Counter()
     if not plan.identity:
-        return counts
-    for row in taken:
-        found = row.found
-        if found is None:
-            continue
-        if found.refusal:
-            counts[catalogue.IDENTITY_BAD] += 1
-        elif found.identities:
-            counts[catalogue.IDENTITY_GOOD] += 1
-        else:
-            counts[catalogue.IDENTITY_SKIPPED] += 1
-        kind = catalogue.IDENTITY_BAD if found.refusal else catalogue.IDENTITY_SKIPPED
-        counts.update(f"{kind}/{code}" for code in found.unusable)
+        return Counter()
+    found = [row.found for row in taken if row.found is not None]
+    bad = sum(1 for each in found if each.refusal)
+    good = sum(1 for each in found if each.identities and not each.refusal)
+    counts = Counter(
+        {
+            catalogue.IDENTITY_GOOD: good,
+            catalogue.IDENTITY_BAD: bad,
+            catalogue.IDENTITY_SKIPPED: len(found) - good - bad,
+        }
+    )
+    for each in found:
+        if each.unusable:
+            kind = catalogue.IDENTITY_BAD if each.refusal else catalogue.IDENTITY_SKIPPED
+            counts.update(f"{kind}/{code}" for code in each.unusable)
     return counts
 
 
 def profiled(batch: Batch, rows: Sequence[Row]) -> int:
     """Return how many of the rows Profile took."""
-    return _profiles(batch.flow, rows)[catalogue.PROFILE_GOOD] if isinstance(batch.flow, Plan) else 0
+    if not (isinstance(batch.flow, Plan) and batch.flow.profile):
+        return 0
+    return sum(1 for row in rows if not row.profile_problem and row.found is not None and row.found.primary is not None)
 
 
 def _profiles(plan: Plan, taken: Sequence[Row]) -> Counter[str]:
     """Count Profile intake: a record without a primary identity is skipped, any other that Profile does not take is bad."""
-    counts: Counter[str] = Counter()
     if not plan.profile:
-        return counts
-    for row in taken:
-        problem = row.profile_problem
-        placed = row.found is not None and row.found.primary is not None
-        if not placed:
-            counts[catalogue.PROFILE_SKIPPED] += 1
-        else:
-            counts[catalogue.PROFILE_BAD if problem else catalogue.PROFILE_GOOD] += 1
-    counts[catalogue.PROFILE_READ] = len(taken)
-    return counts
+        return Counter()
+    placed = [row for row in taken if row.found is not None and row.found.primary is not None]
+    bad = sum(1 for row in placed if row.profile_problem)
+    return Counter(
+        {
+            catalogue.PROFILE_READ: len(taken),
+            catalogue.PROFILE_GOOD: len(placed) - bad,
+            catalogue.PROFILE_BAD: bad,
+            catalogue.PROFILE_SKIPPED: len(taken) - len(placed),
+        }
+    )

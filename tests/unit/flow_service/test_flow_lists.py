@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capstream.aep.flow_service.listing import BadQuery, Listing, Sorted, listing_of, matches, page, projected, search_of
+from capstream.aep.flow_service.runs import Delta, add, close_due
 
 
 def paged_like_aepp(plane: FlowPlane, collection: str, query: str) -> list[dict[str, Any]]:
@@ -224,3 +225,35 @@ def test_filters_and_orders_see_what_is_resolved_when_it_is_read(plane: FlowPlan
     assert plane.flow("GET", "/flows?property=options.errorDiagnosticsEnabled==true").json()["items"] == []
     secret = plane.flow("GET", "/connections?property=auth.params.clientSecret==xxxx").json()["items"]
     assert [each["id"] for each in secret] == [base]
+
+
+def test_runs_are_paged_and_filtered_like_anything_else(plane: FlowPlane) -> None:
+    _, flow_id = plane.whole_flow()
+    _, other = plane.whole_flow()
+    hour = plane.now_ms // 3_600_000
+    for which in (flow_id, other):
+        route = plane.flows.route(which)
+        assert route is not None
+        for step in range(5):
+            with plane.run_documents.transaction() as change:
+                delta = Delta(received=2, written=step % 2, failed=2 - step % 2)
+                add(change, route, hour - 5 + step, delta, now_ms=plane.now_ms + step)
+    with plane.run_documents.transaction() as change:
+        close_due(change, (hour - 1) * 3_600_000, 0)
+    mine = paged_like_aepp(plane, "runs", f"limit=2&count=False&property=flowId=={flow_id}")
+    assert [each["createdAt"] - plane.now_ms for each in mine] == [4, 3, 2, 1, 0]
+    assert {each["flowId"] for each in mine} == {flow_id}
+    assert [each["state"] for each in mine] == ["inProgress", "success", "failed", "success", "failed"]
+    failed = f"property=flowId=={flow_id}&property=metrics.statusSummary.status==Failed"
+    assert [each["id"] for each in paged_like_aepp(plane, "runs", f"limit=1&{failed}")] == [mine[2]["id"], mine[4]["id"]]
+    assert plane.flow("GET", f"/runs?count=true&{failed}").json() == {"count": 2}
+    assert plane.flow("GET", "/runs?count=true").json() == {"count": 10}
+    both = f"property=flowId=={flow_id}&property=flowId=={other}"
+    assert plane.flow("GET", f"/runs?{both}").json()["items"] == []
+    assert plane.flow("GET", f"/runs?property=flowId=={flow_id}&property=flowId!={flow_id}").json()["items"] == []
+    assert len(plane.flow("GET", f"/runs?property=flowId=={flow_id},{other}").json()["items"]) == 10
+    received = paged_like_aepp(
+        plane, "runs", f"limit=3&orderby=metrics.recordSummary.failedRecordCount&property=flowId=={flow_id}"
+    )
+    assert [each["metrics"]["recordSummary"]["failedRecordCount"] for each in received] == [1, 1, 2, 2, 2]
+    assert plane.item(f"/flows/{flow_id}")["lastRunDetails"]["id"] == mine[1]["id"]

@@ -89,8 +89,10 @@ def test_exploring_a_spec(plane: FlowPlane) -> None:
 
 def test_every_operation_has_a_handler_and_every_handler_an_operation(plane: FlowPlane) -> None:
     listed = {each.id for each in operations.load() if each.service == "flow_service"}
-    assert listed == set(api.handlers(plane.service))
-    assert len(listed) == 46  # the 45 of the specification and the older path of runs
+    landing_zone = {name for name in listed if "LandingZone" in name}  # not built: 501 by name
+    assert len(landing_zone) == 3
+    assert listed - landing_zone == set(api.handlers(plane.service))
+    assert len(listed - landing_zone) == 46  # the 45 of the specification and the older path of runs
 
 
 def test_a_shipped_spec_can_be_overridden_but_stays_shipped(plane: FlowPlane) -> None:
