@@ -99,7 +99,7 @@ def diff(old: Name, new: Name, credentials: CredentialsFile = None, json: AsJson
 def _print_changes(found: Sequence[Change], breaking: int) -> None:
     for change in sorted(found, key=lambda change: not change.breaking):
         typer.echo(f"{'breaks ' if change.breaking else 'allowed'}  {change.path}: {change.text}")
-    typer.echo(f"{len(found)} changes, {breaking} breaking")
+    typer.echo(f"{len(found)} {'change' if len(found) == 1 else 'changes'}, {breaking} breaking")
 
 
 @app.command("infer")

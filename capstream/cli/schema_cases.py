@@ -41,7 +41,18 @@ def cases(path: Path) -> Iterator[tuple[str, dict[str, Json]]]:
         missing = {"schema", "instance", "valid"} - set(case if isinstance(case, dict) else ())
         if missing:
             raise InputError(place, f"{', '.join(sorted(missing))} missing", "a case has schema, instance and valid")
+        _check(place, case)
         yield str(case.get("id") or place), case
+
+
+def _check(place: str, case: dict[str, Json]) -> None:
+    names = case["schema"]
+    if not (isinstance(names, str) or (isinstance(names, list) and names and all(isinstance(name, str) for name in names))):
+        raise InputError(
+            f"{place}: schema", "it is neither an id nor a list of ids", "name the schema, or a class and its field groups"
+        )
+    if not isinstance(case["valid"], bool):
+        raise InputError(f"{place}: valid", "it is neither true nor false")
 
 
 class Judge:

@@ -13,6 +13,7 @@ from capstream.xdm.catalogue import standard_id
 from capstream.xdm.compose import component_field, compose, document_field
 from capstream.xdm.library import standard_library
 from capstream.xdm.merge import CompositionError
+from capstream.xdm.names import XDM
 from capstream.xdm.schema import Field, Schema
 
 
@@ -48,8 +49,8 @@ def composed(references: Sequence[str], credentials: Path | None) -> Schema:
     library = standard_library()
     if all(reference in library for reference in references):
         return compose(references, library.get, schema_id=references[0])
-    if len(references) > 1:
-        unknown = next(reference for reference in references if reference not in library)
+    unknown = next(reference for reference in references if reference not in library)
+    if len(references) > 1 or unknown.startswith(XDM):
         raise InputError(unknown, "it is no standard component", "name one schema of the server instead of its parts")
     found = read_schema(references[0], credentials)
     return Schema(id=found.uri, title=found.title, behaviour="record", class_id="", root=found.root)

@@ -116,6 +116,7 @@ def test_the_platforms_refusals_and_rejects(server: Server, connection: dict[str
     rejected = server.run("rejected", "list", "--json")
     assert [(record["id"], record["reasons"][0]["field"]) for record in rejected] == [("bad-1", "#")]
     assert rejected[0]["reasons"][0]["reason"] == "required key [timestamp] not found"
+    assert rejected[0]["reasons"][0]["hint"] == "send timestamp (date-time), or map something to it"
     still_works(server, connection)
 
 

@@ -129,3 +129,18 @@ def test_yaml_that_is_none_is_named(tmp_path: Path) -> None:
     failed = run("apply", str(file)).exception
     assert isinstance(failed, InputError)
     assert "line" in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"schema": 5}, "schema: it is neither an id nor a list of ids"),
+        ({"schema": []}, "schema: it is neither an id nor a list of ids"),
+        ({"schema": ["https://ns.adobe.com/xdm/none"]}, "https://ns.adobe.com/xdm/none: it is no standard component"),
+        ({"valid": "yes"}, "valid: it is neither true nor false"),
+    ],
+)
+def test_a_case_that_cannot_be_judged_is_refused(tmp_path: Path, wrong: dict[str, Any], told: str) -> None:
+    done = run("test", written(tmp_path / "cases.jsonl", case({}, valid=True) | wrong))
+    assert done.exit_code != 0
+    assert told in str(done.exception)

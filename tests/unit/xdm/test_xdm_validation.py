@@ -15,10 +15,9 @@ VALIDATORS = {name: compile_validator(target_schema(name)) for name in ("events"
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['id']} {case['reason']}" for case in CASES])
 def test_case(case: Json) -> None:
     found = VALIDATORS[case["schema"]](case["instance"])
-    if case["valid"]:
-        assert found == []
-    else:
-        assert [(one.keyword, one.pointer) for one in found] == [(case["keyword"], case["pointer"])]
+    wanted = case.get("violations") or ([] if case["valid"] else [[case["keyword"], case["pointer"]]])
+    assert [[one.keyword, one.pointer] for one in found] == wanted
+    assert all(one.hint for one in found)
 
 
 def test_violations_come_in_the_documented_order_and_words() -> None:
@@ -156,5 +155,6 @@ def test_rarer_fields(field: Field, good: Json, bad: Json) -> None:
 
 def test_most_valid_records_take_the_fast_way() -> None:
     sure = {name: compile_sure(target_schema(name).root) for name in VALIDATORS}
-    slow = [case["id"] for case in CASES if case["valid"] and not sure[case["schema"]](case["instance"])]
-    assert len(slow) <= 12, slow
+    valid = [case for case in CASES if case["valid"]]
+    slow = [case["id"] for case in valid if not sure[case["schema"]](case["instance"])]
+    assert len(slow) <= len(valid) // 4, slow  # the cases are odd on purpose
