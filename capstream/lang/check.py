@@ -5,6 +5,7 @@ Source: data-prep.md 1.6 V1.
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import islice
 
 from capstream.lang.diagnostics import Code, Diagnostic, ParseError
 from capstream.lang.functions import FUNCTIONS
@@ -15,9 +16,13 @@ from capstream.lang.parser import parse
 from capstream.lang.signatures import Type
 
 
+MOST = 20
+"""How many findings are told at most."""
+
+
 def check(node: Node) -> list[Diagnostic]:
-    """Return everything wrong with the tree, in reading order."""
-    return list(_findings(node))
+    """Return what is wrong with the tree, in reading order, the first MOST findings: each costs a search for the nearest name."""
+    return list(islice(_findings(node), MOST))
 
 
 def diagnose(source: str) -> list[Diagnostic]:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
+import regex
+
 from capstream.lang.diagnostics import Fail
+from capstream.lang.matching import TIMEOUT_S
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"
@@ -41,7 +44,7 @@ class DatePattern:
     """A compiled pattern."""
 
     parts: tuple[str | Letters, ...]
-    regex: re.Pattern[str] | None  #: None when a letter cannot be read
+    regex: "regex.Pattern[str] | None"  #: None when a letter cannot be read
     source: str
 
     def write(self, date: datetime) -> str:
@@ -52,7 +55,11 @@ class DatePattern:
         """Return the date of `text`, or None when it does not fit. Errors: Fail when the pattern cannot be read by."""
         if self.regex is None:
             raise Fail(f"Pattern {self.source} has a letter that can be written but not read")
-        match = self.regex.fullmatch(text)
+        try:
+            match = self.regex.fullmatch(text, timeout=TIMEOUT_S) if len(text) <= _MAX_LENGTH else None
+        except TimeoutError as error:
+            reason = f"Date pattern {self.source[:40]} is too ambiguous to read by; write two letters for fields in a row"
+            raise Fail(reason) from error
         if match is None:
             return None
         letters = [part for part in self.parts if isinstance(part, Letters)]
@@ -68,7 +75,7 @@ def compile_pattern(source: str) -> DatePattern:
     if any(part.letter in _UNREADABLE for part in letters):
         return DatePattern(parts, None, source)
     expression = "".join(re.escape(part) if isinstance(part, str) else f"({_form(part)})" for part in parts)
-    return DatePattern(parts, re.compile(expression, re.IGNORECASE), source)
+    return DatePattern(parts, regex.compile(expression, regex.IGNORECASE), source)
 
 
 def _split(source: str) -> list[str | Letters]:

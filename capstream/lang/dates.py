@@ -57,6 +57,10 @@ def zone(name: str) -> tzinfo:
 
 def date_text(date: datetime) -> str:
     """Return RFC 3339 text in the date's own offset, milliseconds only when not zero."""
+    written = date.isoformat(timespec="milliseconds" if date.microsecond >= 1000 else "seconds")
+    if written[-6] in "+-":
+        return f"{written[:-6]}Z" if written.endswith("00:00") else written
+    # An offset with seconds, as local mean times have, is cut to minutes.
     offset = date.utcoffset() or timedelta()
     minutes = int(offset.total_seconds()) // 60
     sign, minutes = ("-", -minutes) if minutes < 0 else ("+", minutes)

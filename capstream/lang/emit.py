@@ -12,7 +12,7 @@ from typing import Protocol
 from capstream.kernel.json import Json
 from capstream.lang.diagnostics import Fail
 from capstream.lang.functions import FUNCTIONS
-from capstream.lang.hierarchy_functions import Budget, charged, charged_match, charged_padding, charged_range, decode
+from capstream.lang.hierarchy_functions import Budget, charged, charged_padding, charged_range, charged_slow, decode
 from capstream.lang.methods import COSTLY_METHODS, call_method
 from capstream.lang.nodes import (
     Call,
@@ -35,7 +35,8 @@ from capstream.lang.signatures import Function, Needs, bind
 from capstream.lang.values import text, truth
 
 _PADDING = frozenset({"lpad", "rpad"})
-_MATCHING_FUNCTIONS = frozenset({"explode", "extract_regex", "matches_regex"})
+_SLOW_CATEGORIES = frozenset({"Regular expression", "Date / Time", "User agent", "JSON"})
+_SLOW_FUNCTIONS = frozenset({"explode", "contains_key", "is_set"})
 _KEYWORDS = {None: "None", True: "True", False: "False"}
 
 
@@ -120,7 +121,7 @@ class Emitter:
                 return self._call(node)
             case Method(receiver, name, args):
                 arguments = self._list((receiver, Literal(name, node.span), *args))
-                return self._applied(call_method, arguments, matches=name in COSTLY_METHODS)
+                return self._applied(call_method, arguments, slow=name in COSTLY_METHODS)
             case ListOf(items):
                 return self._kept(f"[{self._list(items)}]")
             case MapOf(entries):
@@ -128,13 +129,13 @@ class Emitter:
             case Lambda(params, body):
                 return self._lambda(params, body)
 
-    def _applied(self, function: Callable[..., Json], arguments: str, *, matches: bool = False) -> str:
+    def _applied(self, function: Callable[..., Json], arguments: str, *, slow: bool = False) -> str:
         """Return the source of a call; inside a lambda it counts as work."""
         called = self.env.bind("f", function)
         if not self.scope:
             return f"{called}({arguments})"
         self.needs.add(Needs.BUDGET)
-        charge = self.env.bind("f", charged_match if matches else charged)
+        charge = self.env.bind("f", charged_slow if slow else charged)
         return f"{charge}(b, {called}{', ' if arguments else ''}{arguments})"
 
     def _kept(self, source: str) -> str:
@@ -181,7 +182,7 @@ class Emitter:
             self.needs.add(Needs.BUDGET)
             return f"{self.env.bind('f', charged_range)}(b, {self._list(args)})"
         function = BINARY[name] if name in BINARY else UNARY[name]
-        return self._applied(function, self._list(args), matches=name in MATCHING)
+        return self._applied(function, self._list(args), slow=name in MATCHING)
 
     def _lazy(self, name: str, args: tuple[Node, ...]) -> str:
         match name:
@@ -214,6 +215,7 @@ class Emitter:
             case "uuid" | "guid":
                 self.needs.add(Needs.UUID)
                 return "u()"
+        slow = function.category in _SLOW_CATEGORIES or node.name in _SLOW_FUNCTIONS
         arguments = self._list(node.args)
         ambient = {Needs.NOW: "n", Needs.BUDGET: "b", Needs.RECORD: "r"}.get(function.needs)
         if ambient is not None:
@@ -222,9 +224,9 @@ class Emitter:
         if node.name in _PADDING:
             self.needs.add(Needs.BUDGET)
             return f"{self.env.bind('f', charged_padding)}(b, {self.env.bind('f', bound(function))}, {arguments})"
-        if function.needs is not Needs.NOTHING:
+        if function.needs is Needs.BUDGET:
             return self._kept(f"{self.env.bind('f', bound(function))}({arguments})")
-        return self._applied(bound(function), arguments, matches=node.name in _MATCHING_FUNCTIONS)
+        return self._applied(bound(function), arguments, slow=slow)
 
     def _exists(self, path: Path) -> str:
         """Write the look-up of a bare path: in the record, in the element a row iterates over, or in the value it starts from."""

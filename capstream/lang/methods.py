@@ -32,9 +32,15 @@ def _equals_ignore_case(receiver: str, other: Json) -> bool:
     """Say whether two texts differ in case only, character by character as Java does: "ß" is not "SS"."""
     if other.__class__ is not str or len(receiver) != len(other):
         return False
-    return all(
-        one == two or one.upper() == two.upper() or one.lower() == two.lower() for one, two in zip(receiver, other, strict=True)
-    )
+    lower = receiver.lower()
+    if len(lower) == len(receiver) and lower == other.lower():
+        return True
+    pairs = zip(receiver, other, strict=True)
+    lower = receiver.lower()
+    if len(lower) == len(receiver) and lower == other.lower():
+        return True
+    pairs = zip(receiver, other, strict=True)
+    return all(one == two or one.upper() == two.upper() or one.lower() == two.lower() for one, two in pairs)
 
 
 def _java_replacement(replacement: str, match: matching.Found) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from capstream.kernel.json import Json
 from capstream.lang import matching
@@ -13,6 +13,7 @@ from capstream.lang.values import MAX_SIZE, sized, text, text_or_empty
 
 _CHARSETS = {"UTF-8": "utf-8", "UTF-16": "utf-16-be", "ISO-8859-1": "iso-8859-1", "US-ASCII": "ascii"}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_BLANK = re.compile(r"\s")
 _PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, "ssh": 22, "ws": 80, "wss": 443}
 
 
@@ -58,11 +59,18 @@ def substr(value: str, start: int, length: int) -> str:
 def split(value: str, chars: str | None) -> list[str]:
     """Return the non-empty parts between any of the given characters."""
     if chars is None:
-        return value.split()
+        return _few(value.split())
     if not chars:
         return [value] if value else []
     table = dict.fromkeys(map(ord, chars), chars[0])
-    return [part for part in value.translate(table).split(chars[0]) if part]
+    return _few([part for part in value.translate(table).split(chars[0]) if part])
+
+
+def _few(parts: list[str]) -> list[str]:
+    """Return the parts of a text. Errors: Fail when they are so many that they cannot be written in 1 MiB."""
+    if len(parts) * 4 > MAX_SIZE:
+        raise Fail("Result is larger than 1 MiB")
+    return parts
 
 
 def join(separator: str, *values: Json) -> str | None:
@@ -154,7 +162,7 @@ def crc32(value: str, charset: str = "UTF-8") -> str:
 
 
 def _url(value: str) -> tuple[str, str | None, str, str | None, str | None] | None:
-    match = None if any(char.isspace() for char in value) else _URL.fullmatch(value)
+    match = None if _BLANK.search(value) else _URL.fullmatch(value)
     return None if match is None else match.groups()  # type: ignore[return-value]
 
 
@@ -223,4 +231,4 @@ def get_url_encoded(value: str) -> str:
 
 def get_url_decoded(value: str) -> str:
     """Return the text with percent escapes decoded; `+` stays."""
-    return unquote(value)
+    return unquote_to_bytes(value.encode("utf-8", "replace")).decode("utf-8", "replace")

@@ -217,11 +217,25 @@ def _settle(value: Json, left: list[int], depth: int) -> Json:
     if depth > 200:
         raise Fail("Result is nested too deep")
     if value.__class__ is list:
-        return [_settle(item, left, depth + 1) for item in value]
+        return _settle_list(value, left, depth)
     if value.__class__ is dict:
         result = {}
         for key, item in value.items():
-            left[0] -= len(key)
+            left[0] -= len(key) + 4
             result[key] = _settle(item, left, depth + 1)
         return result
+    left[0] -= 25
     return text(value)
+
+
+def _settle_list(value: list[Json], left: list[int], depth: int) -> list[Json]:
+    kinds = set(map(type, value))
+    if kinds == {str}:
+        left[0] -= sum(map(len, value)) + 2 * len(value)
+    elif kinds == {int} and min(value) >= -(1 << 63) and max(value) < (1 << 64):
+        left[0] -= 2 * len(value)
+    else:
+        return [_settle(item, left, depth + 1) for item in value]
+    if left[0] < 0:
+        raise Fail("Result is larger than 1 MiB")
+    return value.copy()

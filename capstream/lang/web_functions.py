@@ -33,7 +33,7 @@ _AGENTS = (
     ("Curl", re.compile(r"curl/([0-9.]+)", re.IGNORECASE)),
 )
 _DEVICES = (
-    ("Robot Mobile", re.compile(r"(?=.*(?:bot\b|bot/|crawler|spider))(?=.*Mobile)", re.IGNORECASE | re.DOTALL)),
+    ("Robot Mobile", re.compile(r"\A(?=.*(?:bot\b|bot/|crawler|spider))(?=.*Mobile)", re.IGNORECASE | re.DOTALL)),
     ("Robot", re.compile(r"bot\b|bot/|crawler|spider|curl/|wget|python-requests", re.IGNORECASE)),
     ("Game Console", re.compile(r"PlayStation(?! Vita)|Xbox|Nintendo (?:Switch|Wii)")),
     ("Handheld Game Console", re.compile(r"PlayStation Vita|Nintendo 3DS|Nintendo DS")),
