@@ -15,7 +15,6 @@ from capstream.lang.operators import BOOLEAN
 from capstream.lang.parser import parse
 from capstream.lang.signatures import Type
 
-
 MOST = 20
 """How many findings are told at most."""
 
