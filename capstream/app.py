@@ -17,7 +17,7 @@ from capstream.aep.access_control.model import Roles, Subject
 from capstream.aep.ims import keys
 from capstream.aep.ims.model import Client, Clients, Organisation, Organisations
 from capstream.aep.sandbox.model import Sandboxes
-from capstream.config import Settings
+from capstream.config import Live, Settings
 from capstream.crash import crash_point
 from capstream.credentials import Credentials
 from capstream.kernel import log
@@ -104,16 +104,17 @@ def _addressed(found: Credentials, url: str) -> Credentials:
 def child_environment(settings: Settings) -> dict[str, str]:
     """Return the environment that gives a child process the same settings."""
     server = settings.server
-    named = {"HOST": server.host, "PORT": server.port, "PUBLIC_URL": server.public_url, "LOG_LEVEL": server.log_level}
+    named = {"HOST": server.host, "PORT": server.port, "PUBLIC_URL": server.public_url}
     return {"CAPSTREAM_DATA": str(settings.data)} | {f"CAPSTREAM_SERVER_{key}": str(value) for key, value in named.items()}
 
 
-async def gateway(settings: Settings, stop: asyncio.Event, *, roles: tuple[str, ...] = WHOLE) -> None:
+async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = WHOLE) -> None:
     """Serve the one port: webhooks, the relay's own API, the platform's APIs and inlets, as far as `roles` go."""
     from capstream import relay_side  # noqa: PLC0415 - with the role
 
+    settings = live.now
     layout = Layout(settings.data)
-    relay = relay_side.build(settings, layout) if "courier" in roles else None
+    relay = relay_side.build(live, layout) if "courier" in roles else None
     others = tuple(role for role in roles if not role.startswith("gateway"))
     mounts: list[tuple[str, AsgiApp]] = [("/health", own_api.asgi(own_api.health(settings.data / "run", others)))]
     readings: list[Callable[[], list[Metric]]] = []
@@ -162,7 +163,7 @@ def _metrics(readings: list[Callable[[], list[Metric]]]) -> AsgiApp:
     return own_api.asgi(own_api.metrics(lambda: exposition([metric for read in readings for metric in read()])))
 
 
-async def worker(settings: Settings, stop: asyncio.Event) -> None:
+async def worker(live: Live, stop: asyncio.Event) -> None:
     """Run the pipeline behind the inlets."""
     from capstream.aep.catalog.lake import BATCH_ID, DATE  # noqa: PLC0415 - with the role
     from capstream.aep.pipeline.loop import Pipeline, Stores  # noqa: PLC0415 - with the role
@@ -170,6 +171,7 @@ async def worker(settings: Settings, stop: asyncio.Event) -> None:
     from capstream.aep.schema_registry.model import SchemaRegistry  # noqa: PLC0415
     from capstream.storage.delta import DeltaLake  # noqa: PLC0415
 
+    settings = live.now
     layout = Layout(settings.data)
     control = SqliteDocuments(layout.control, readonly=True)
     stores = Stores(
@@ -218,31 +220,31 @@ def _alerts(settings: Settings, layout: Layout, http: httpx.Client) -> Callable[
     return lambda ended: work.run(judge, courier, ended)
 
 
-async def courier(settings: Settings, stop: asyncio.Event) -> None:
+async def courier(live: Live, stop: asyncio.Event) -> None:
     """Deliver what the journal holds."""
     from capstream import relay_side  # noqa: PLC0415 - with the role
 
     async with httpx.AsyncClient(timeout=httpx.Timeout(60, connect=10)) as client:
-        await relay_side.courier(settings, Layout(settings.data), client).run(stop)
+        await relay_side.courier(live, Layout(live.now.data), client).run(stop)
 
 
-async def clerk(settings: Settings, stop: asyncio.Event) -> None:
+async def clerk(live: Live, stop: asyncio.Event) -> None:
     """Keep the index of received webhooks, at low priority."""
     from capstream import relay_side  # noqa: PLC0415 - with the role
 
     os.nice(_CLERK_NICE)
-    await relay_side.clerk(settings, Layout(settings.data), stop)
+    await relay_side.clerk(live, Layout(live.now.data), stop)
 
 
-Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
+Role = Callable[[Live, asyncio.Event], Awaitable[None]]
 
 
-async def _gateway_relay(settings: Settings, stop: asyncio.Event) -> None:
-    await gateway(settings, stop, roles=RELAY)
+async def _gateway_relay(live: Live, stop: asyncio.Event) -> None:
+    await gateway(live, stop, roles=RELAY)
 
 
-async def _gateway_platform(settings: Settings, stop: asyncio.Event) -> None:
-    await gateway(settings, stop, roles=PLATFORM)
+async def _gateway_platform(live: Live, stop: asyncio.Event) -> None:
+    await gateway(live, stop, roles=PLATFORM)
 
 
 ROLES: Mapping[str, Role] = {

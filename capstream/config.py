@@ -6,8 +6,8 @@ Environment names are `CAPSTREAM_` + section + `_` + key in capitals, e.g. `CAPS
 
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -17,9 +17,12 @@ from capstream.kernel.errors import InputError
 DEFAULT_DATA = ".capstream"
 
 
-def setting(default: Any, doc: str, unit: str = "", *, least: float | None = None) -> Any:
-    """Return a dataclass field with its documentation; the reference page is generated from it."""
-    return field(default=default, metadata={"doc": doc, "unit": unit, "least": least})
+def setting(default: Any, doc: str, unit: str = "", *, least: float | None = None, live: bool = False) -> Any:
+    """Return a dataclass field with its documentation; the reference page is generated from it.
+
+    A `live` setting takes effect when the settings are read again; the others need a restart.
+    """
+    return field(default=default, metadata={"doc": doc, "unit": unit, "least": least, "live": live})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class Server:
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8787, "Port to listen on.")
     public_url: str = setting("", "Base URL under which others reach this server; empty: http://localhost:{port}.")
-    log_level: str = setting("info", "debug, info, warning or error.")
+    log_level: str = setting("info", "debug, info, warning or error.", live=True)
     clock_offset_s: int = setting(0, "Rehearse a wrong clock: added to the time of every process.", "seconds")
     crash_at: str = setting("", "Rehearse a recovery: role:step:n kills that process once, the n-th time it reaches the step.")
 
@@ -71,15 +74,28 @@ class Relay:
     """Capillary's side of the wire."""
 
     body_limit: int = setting(10_485_760, "Largest webhook body.", "bytes")
-    backlog_limit: int = setting(20_000_000, "Journaled events waiting for delivery above which webhooks get 429.", "events")
-    min_free_bytes: int = setting(268_435_456, "Free disk space below which webhooks get 429.", "bytes")
+    backlog_limit: int = setting(20_000_000, "Events waiting for delivery above which webhooks get 429.", "events", live=True)
+    min_free_bytes: int = setting(268_435_456, "Free disk space below which webhooks get 429.", "bytes", live=True)
     batch_events: int = setting(
-        2000, "Most journal entries translated and posted together; a backlog is settled by eight times as many.", "events"
+        2000,
+        "Most events translated and posted together; a backlog is settled by eight times as many.",
+        "events",
+        live=True,
     )
-    linger_ms: int = setting(20, "How long the courier waits for more events before it posts.", "milliseconds")
-    journal_days: float = setting(30, "How long the journal keeps webhooks that were dealt with, for replays.", "days", least=0)
-    journal_bytes: int = setting(0, "Size of the journal above which such webhooks go before their time; 0: no bound.", "bytes")
-    dedupe_days: float = setting(30, "How long repeats are told; Capillary repeats for at least 7 days.", "days", least=8)
+    linger_ms: int = setting(20, "How long the courier waits for more events before it posts.", "milliseconds", live=True)
+    journal_days: float = setting(30, "How long webhooks that were dealt with stay, for replays.", "days", least=0, live=True)
+    journal_bytes: int = setting(0, "Journal size above which they go before their time; 0: none.", "bytes", live=True)
+    dedupe_days: float = setting(30, "How long repeats are told; Capillary repeats for 7 days.", "days", least=8, live=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """When the relay raises an alert."""
+
+    lag_s: float = setting(300, "Age of the oldest undelivered webhook, or of a flow's trouble.", "seconds", live=True)
+    dead_letters: int = setting(0, "Dead letters that may lie about without an alert.", "letters", live=True)
+    free_bytes: int = setting(1_073_741_824, "Free disk space below which an alert is raised.", "bytes", live=True)
+    token_s: float = setting(600, "How long no token may come from the identity management system.", "seconds", live=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +109,7 @@ class Settings:
     flow: Flow = field(default_factory=Flow)
     runs: Runs = field(default_factory=Runs)
     relay: Relay = field(default_factory=Relay)
+    alerts: Alerts = field(default_factory=Alerts)
 
     def clock(self) -> Clock:
         """Return the clock of this server's processes."""
@@ -127,6 +144,49 @@ def load(
     if written:
         raise InputError(f"{file}: {next(iter(written))}", "unknown section", f"known: {', '.join(_sections())}")
     return Settings(data=folder.absolute(), **sections)
+
+
+class Live:
+    """The settings of a process as they are now; `reload` reads them again and tells who listens."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.now = settings
+        self._listeners: list[Callable[[Settings], None]] = []
+
+    def listen(self, hear: Callable[[Settings], None]) -> None:
+        """Let `hear` know every change."""
+        self._listeners.append(hear)
+
+    def reload(self) -> tuple[list[str], list[str]]:
+        """Read the settings again; return the names of those that took effect, and of those that need a restart.
+
+        Errors: InputError when the file is wrong; everything stays as it is then.
+        """
+        fresh = load(data=self.now.data)
+        changed = differences(self.now, fresh)
+        taken = [name for name, is_live in changed.items() if is_live]
+        self.now = _with_live(self.now, fresh)
+        for hear in self._listeners:
+            hear(self.now)
+        return taken, [name for name in changed if name not in taken]
+
+
+def differences(old: Settings, new: Settings) -> dict[str, bool]:
+    """Return the settings that differ, as `section.key`, with whether each takes effect without a restart."""
+    return {
+        f"{section}.{key}": bool(each.metadata.get("live"))
+        for section, key, each in describe()
+        if getattr(getattr(old, section), key) != getattr(getattr(new, section), key)
+    }
+
+
+def _with_live(old: Settings, new: Settings) -> Settings:
+    live: dict[str, dict[str, Any]] = {}
+    for section, key, each in describe():
+        if each.metadata.get("live"):
+            live.setdefault(section, {})[key] = getattr(getattr(new, section), key)
+    sections: dict[str, Any] = {section: replace(getattr(old, section), **values) for section, values in live.items()}
+    return replace(old, **sections)
 
 
 def describe() -> list[tuple[str, str, Field[Any]]]:

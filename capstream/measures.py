@@ -3,6 +3,7 @@
 from capstream.kernel.json import Json
 from capstream.kernel.metrics import Metric
 
+ALERTS = ("lag", "flow", "parked", "token", "dead_letters", "disk")
 _OUTCOMES = ("received", "duplicates", "deadLettered", "skipped", "processed")
 
 
@@ -24,8 +25,45 @@ def of_relay(status: Json) -> list[Metric]:
         Metric("capstream_relay_payloads_total", "counter", "Payloads by dataflow and outcome.", flows),
         Metric("capstream_relay_waiting", "gauge", "Payloads and events that wait.", waiting),
         Metric("capstream_relay_journal_pending", "gauge", "Journal entries not settled.", [({}, status["journal"]["pending"])]),
+        *_operating(status),
         Metric("capstream_relay_journal_bytes", "gauge", "Size of the journal on disk.", [({}, status["journal"]["bytes"])]),
     ]
+
+
+def _operating(status: Json) -> list[Metric]:
+    up = {key: float(flow["state"] == "ok") for key, flow in status["delivery"].items()}
+    alerts = [({"alert": name}, float(sum(each["name"] == name for each in status["alerts"]))) for name in ALERTS]
+    lags = [
+        ({"source": key, "quantile": name}, books["lagMs"][name] / 1000)
+        for key, books in status["sources"].items()
+        for name in ("p50", "p99")
+        if books["lagMs"][name] is not None
+    ]
+    gauges = [
+        ("oldest_pending_seconds", "Age of the oldest webhook that is not settled.", _one(status["oldestPendingS"])),
+        ("flow_lag_seconds", "Age of what a dataflow has yet to deliver.", _by_flow(status["lag"])),
+        ("flow_up", "1 while a dataflow delivers, 0 while it retries or is paused.", _by_flow(up)),
+        ("token_expires_seconds", "Time until a client's token expires.", _by_client(status, "expiresInS")),
+        ("token_failing_seconds", "How long a client has got no token.", _by_client(status, "failingS")),
+        ("disk_free_bytes", "Free space on the data folder's disk.", _one(status["disk"]["freeBytes"])),
+        ("journal_free_bytes", "Space in the journal that is used again.", _one(status["disk"]["reusableBytes"])),
+        ("alerts", "Alerts that are raised, by name.", alerts),
+        ("event_lag_seconds", "From createdAt to delivery, an upper bound.", lags),
+    ]
+    return [Metric(f"capstream_relay_{name}", "gauge", about, samples) for name, about, samples in gauges]
+
+
+def _one(value: float) -> list[tuple[dict[str, str], float]]:
+    return [({}, value)]
+
+
+def _by_flow(values: dict[str, float]) -> list[tuple[dict[str, str], float]]:
+    split = [(key.rpartition("/"), value) for key, value in values.items()]
+    return [({"source": source, "flow": flow}, value) for (source, _, flow), value in split]
+
+
+def _by_client(status: Json, name: str) -> list[tuple[dict[str, str], float]]:
+    return [({"client": client}, token[name]) for client, token in status["tokens"].items()]
 
 
 def of_platform(status: Json) -> list[Metric]:

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from capstream import config
 from capstream.kernel import log
+from capstream.kernel.errors import InputError
 
 
 def main() -> int:
@@ -20,6 +21,7 @@ def main() -> int:
     settings = config.load()
     log.configure(settings.server.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the settings can be read again
     if not sys.stdin.isatty():
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
     sys.meta_path.insert(0, _WithoutUnused())
@@ -28,8 +30,7 @@ def main() -> int:
     _note_pid(settings, role)
     gc.freeze()  # what is loaded by now lives as long as the process
     gc.set_threshold(50_000, 20, 50)  # records come and go by thousands: the default would scan them again and again
-    run: Callable[[config.Settings, asyncio.Event], Awaitable[None]] = app.ROLES[role]
-    _runner()(_until_terminated(run, settings))
+    _runner()(_until_terminated(app.ROLES[role], config.Live(settings)))
     return 0
 
 
@@ -64,10 +65,22 @@ def _stop_with_supervisor() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _until_terminated(run: Callable[[config.Settings, asyncio.Event], Awaitable[None]], settings: config.Settings) -> None:
+async def _until_terminated(run: Callable[[config.Live, asyncio.Event], Awaitable[None]], live: config.Live) -> None:
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await run(settings, stop)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, live)
+    await run(live, stop)
+
+
+def _reload(live: config.Live) -> None:
+    try:
+        taken, waiting = live.reload()
+    except InputError as error:
+        log.error(f"the settings stay as they were: {error}", action="reload_refused")
+        return
+    log.configure(live.now.server.log_level)
+    log.info("settings read again", action="reloaded", changed=taken, need_restart=waiting)
 
 
 if __name__ == "__main__":

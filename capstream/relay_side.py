@@ -5,12 +5,12 @@ import contextlib
 import hmac
 import shutil
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
 from capstream import credentials
-from capstream.config import Settings
+from capstream.config import Live, Settings
 from capstream.crash import crash_point
 from capstream.kernel.json import Json
 from capstream.layout import Layout
@@ -26,11 +26,13 @@ from capstream.relay.retention import Kept, Retention
 from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
 from capstream.relay.vault import Vault, load_key
+from capstream.relay.watch import AlertLog, Thresholds, Watch
 from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
 _CLERK_EVERY_S = 0.5
+_LOOK_EVERY_MS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class RelaySide:
     close: Callable[[], None]  #: journals what is only counted yet
 
 
-def build(settings: Settings, layout: Layout) -> RelaySide:
+def build(live: Live, layout: Layout) -> RelaySide:
     """Return the receiver and the admin API on the stores of a data folder."""
+    settings = live.now
     journal = SqliteLog(layout.journal)
     courier = SqliteDocuments(layout.courier, readonly=True)
     sources = Sources(SqliteDocuments(layout.sources), Vault(load_key(layout.relay_key)), settings.clock())
@@ -53,17 +56,23 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
     gate = Gate(
         backlog=lambda: journal.end() - read_cursor(courier),
         free_bytes=lambda: shutil.disk_usage(layout.data).free + journal.free_bytes(),
-        mark=HighWater(backlog=limits.backlog_limit, free_bytes=limits.min_free_bytes),
+        mark=_mark(settings),
     )
+    live.listen(lambda fresh: gate.move(_mark(fresh)))
+    watch = replace(_watch(live, layout, journal, courier), sources=lambda: sources.table)
     receiver = Receiver(journal, sources, clock=settings.clock(), gate=gate, limits=ReceiverLimits(body_bytes=limits.body_limit))
     office = SqliteDocuments(layout.relay_admin)
+
+    def status() -> Json:
+        return status_of(courier, journal, receiver.unwritten_repeats()) | watch.state()
+
     admin = Admin(
         journal=journal,
         courier=courier,
         sources=sources,
         verify=_verifier(layout),
         clock=settings.clock(),
-        unwritten_repeats=receiver.unwritten_repeats,
+        status_now=status,
         browser=_browser(layout),
         preview=Preview(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier, readonly=True), sources),
         audit=Audit(office, settings.clock()),
@@ -72,15 +81,36 @@ def build(settings: Settings, layout: Layout) -> RelaySide:
         ("/relay", admin.app()),
         ("/webhooks", asgi_webhooks(receiver.handle, limits.body_limit)),
     ]
-    kept = Kept(journal_days=limits.journal_days, dedupe_days=limits.dedupe_days, journal_bytes=limits.journal_bytes)
-    retention = Retention(journal, courier, office, clock=settings.clock(), kept=lambda: kept)
+    retention = Retention(journal, courier, office, clock=settings.clock(), kept=lambda: _kept(live.now))
     return RelaySide(
         receiver.handle,
         mounts,
-        status=lambda: status_of(courier, journal, receiver.unwritten_repeats()),
+        status=status,
         maintain=retention.run,
         close=receiver.flush,
     )
+
+
+def _mark(settings: Settings) -> HighWater:
+    return HighWater(backlog=settings.relay.backlog_limit, free_bytes=settings.relay.min_free_bytes)
+
+
+def _kept(settings: Settings) -> Kept:
+    limits = settings.relay
+    return Kept(journal_days=limits.journal_days, dedupe_days=limits.dedupe_days, journal_bytes=limits.journal_bytes)
+
+
+def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocuments) -> Watch:
+    """Return what looks after lag, disk, tokens and dead letters."""
+
+    def thresholds() -> Thresholds:
+        limits = live.now.alerts
+        return Thresholds(
+            lag_s=limits.lag_s, dead_letters=limits.dead_letters, free_bytes=limits.free_bytes, token_s=limits.token_s
+        )
+
+    free = lambda: shutil.disk_usage(layout.data).free  # noqa: E731 - one expression
+    return Watch(journal=journal, courier=courier, clock=live.now.clock(), free_bytes=free, thresholds=thresholds)
 
 
 def _browser(layout: Layout) -> EventBrowser:
@@ -92,13 +122,18 @@ def _browser(layout: Layout) -> EventBrowser:
     )
 
 
-async def clerk(settings: Settings, layout: Layout, stop: asyncio.Event) -> None:
-    """Follow the journal with the index of received webhooks until `stop` is set."""
-    journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), settings.clock()
+async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
+    """Follow the journal with the index of received webhooks, and tell the log of alerts, until `stop` is set."""
+    journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), live.now.clock()
+    watch, alerts = _watch(live, layout, journal, SqliteDocuments(layout.courier, readonly=True)), AlertLog()
+    next_look = 0
     while not stop.is_set():
+        if clock() >= next_look:
+            next_look = clock() + _LOOK_EVERY_MS
+            alerts.tell(watch.state()["alerts"])
         if await asyncio.to_thread(follow, journal, index):
             continue
-        index.forget(clock() - int(settings.relay.journal_days * 86_400_000))
+        index.forget(clock() - int(live.now.relay.journal_days * 86_400_000))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _CLERK_EVERY_S)
     index.close()
@@ -111,9 +146,16 @@ def _verifier(layout: Layout) -> Callable[[str, str], bool]:
     return lambda client_id, secret: hmac.compare_digest(f"{client_id}:{secret}".encode(), wanted)
 
 
-def courier(settings: Settings, layout: Layout, client: httpx.AsyncClient) -> Courier:
+def courier(live: Live, layout: Layout, client: httpx.AsyncClient) -> Courier:
     """Return the delivery loop on the stores of a data folder."""
+    settings = live.now
     sources = Sources(SqliteDocuments(layout.sources, readonly=True), Vault(load_key(layout.relay_key)))
     world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"))
-    pace = CourierSettings(portion=settings.relay.batch_events, linger_s=settings.relay.linger_ms / 1000)
-    return Courier(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier), sources, world=world, settings=pace)
+    journal, documents = SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier)
+    made = Courier(journal, documents, sources, world=world, settings=_pace(settings))
+    live.listen(lambda fresh: made.adapt(_pace(fresh)))
+    return made
+
+
+def _pace(settings: Settings) -> CourierSettings:
+    return CourierSettings(portion=settings.relay.batch_events, linger_s=settings.relay.linger_ms / 1000)

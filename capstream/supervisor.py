@@ -42,20 +42,29 @@ class Supervisor:
         self._roles = roles
         self._environment = {**environment, "CAPSTREAM_DATA": str(data)}
         self._lock = _locked(data)
+        self._note = data / "run" / "supervisor.pid"
         self._children: list[_Child] = []
 
     def __enter__(self) -> "Supervisor":
         self._lock.__enter__()
+        self._note.write_text(f"{os.getpid()}\n")
         self._children = [_start(role, self._environment) for role in self._roles]
         return self
 
     def __exit__(self, *_: object) -> None:
         _stop(self._children)
+        self._note.unlink(missing_ok=True)
         self._lock.__exit__()
 
     def tick(self) -> None:
         """Start again what has died and is due; call it every few milliseconds."""
         _restart_dead(self._children, self._environment)
+
+    def reload(self) -> None:
+        """Let every process read its settings again."""
+        for child in self._children:
+            if child.process.poll() is None:
+                child.process.send_signal(signal.SIGHUP)
 
     def pid(self, role: str) -> int:
         """Return the process id of a role."""
@@ -63,12 +72,34 @@ class Supervisor:
 
 
 def supervise(roles: Sequence[str], data: Path, environment: Mapping[str, str]) -> None:
-    """Run `roles` until SIGINT, SIGTERM or SIGHUP."""
-    stopping = _on_signal()
+    """Run `roles` until SIGINT or SIGTERM; SIGHUP lets them read their settings again."""
+    received = _on_signal()
     with Supervisor(roles, data, environment) as running:
-        while not stopping:
+        while not {signal.SIGINT, signal.SIGTERM}.intersection(received):
+            if signal.SIGHUP in received:
+                if _lost_terminal():
+                    break
+                received.remove(signal.SIGHUP)
+                running.reload()
             running.tick()
             time.sleep(_TICK_S)
+
+
+def reload(data: Path) -> None:
+    """Let the server of a data folder read its settings again. Errors: InputError when none runs."""
+    file = data / "run" / "supervisor.pid"
+    try:
+        os.kill(int(file.read_text()), signal.SIGHUP)
+    except (OSError, ValueError) as error:
+        raise InputError(str(data), "no server runs on this folder", "start it, or give its --data") from error
+
+
+def _lost_terminal() -> bool:
+    """Return whether the hang-up came from a terminal that was closed: nobody could stop the server any more."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) <= 0
+    except OSError:
+        return True
 
 
 class _locked:  # noqa: N801 - reads as a keyword at its one place of use

@@ -90,17 +90,21 @@ def settings_page() -> str:
         variable = f"CAPSTREAM_{section}_{key}".upper()
         shown = "(empty)" if field.default == "" else _code(f"{field.default}")
         sections.setdefault(section, []).append(
-            [_code(key), _code(variable), shown, field.metadata["unit"], field.metadata["doc"]]
+            [_code(key), _code(variable), shown, field.metadata["unit"], _when(field), field.metadata["doc"]]
         )
     intro = (
         "A setting is taken from the command line, else from the environment, else from `capstream.toml` in the data folder,\n"
         "else its default holds. A key nobody knows is an error. The data folder itself is `--data`, else `CAPSTREAM_DATA`,\n"
-        f"else `{config.DEFAULT_DATA}`.\n\n"
+        f"else `{config.DEFAULT_DATA}`. `capstream reload`, or SIGHUP to the server, reads the file again.\n\n"
         "```toml\n# .capstream/capstream.toml\n[server]\nport = 9000\n\n[platform]\nbatch_records = 2000\n```"
     )
-    header = ("key", "environment", "default", "unit", "meaning")
+    header = ("key", "environment", "default", "unit", "takes effect", "meaning")
     tables = [f"## `[{name}]`\n\n{_table(header, rows)}" for name, rows in sections.items()]
     return _page("Settings", "`capstream/config.py`", [intro, *tables])
+
+
+def _when(field: Any) -> str:
+    return "at a reload" if field.metadata.get("live") else "at a restart"
 
 
 def cli_page() -> str:

@@ -21,6 +21,7 @@ from capstream.cli import (
     serve,
     simulate,
     sources,
+    status,
 )
 from capstream.kernel.errors import CapstreamError
 
@@ -36,6 +37,8 @@ app.command("relay")(serve.relay)
 app.command("platform")(serve.platform)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
+app.command("status")(status.status)
+app.command("reload")(status.reload)
 app.command("replay")(replay.replay)
 app.command("query")(query.query)
 app.add_typer(connect.app, name="connect")

@@ -30,7 +30,6 @@ from capstream.relay.ledger import read_privacy
 from capstream.relay.preview import Preview
 from capstream.relay.retention import expired_through
 from capstream.relay.sources import Sources, masked
-from capstream.relay.status import status_of
 from capstream.relay.webhook_auth import webhook_header
 from capstream.storage.ports import Documents, Log
 
@@ -55,7 +54,7 @@ class Admin:
     sources: Sources
     verify: Verifier
     clock: Clock
-    unwritten_repeats: Callable[[], dict[str, int]]
+    status_now: Callable[[], Json]
     browser: EventBrowser
     preview: Preview
     audit: Audit
@@ -123,7 +122,7 @@ class Admin:
 
     async def status(self, _request: Request) -> Response:
         """Counters, lag, what waits, how the dataflows are doing."""
-        return JSONResponse(status_of(self.courier, self.journal, self.unwritten_repeats()))
+        return JSONResponse(self.status_now())
 
     async def list_sources(self, _request: Request) -> Response:
         """All sources, secrets masked."""

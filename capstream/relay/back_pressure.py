@@ -24,6 +24,10 @@ class Gate:
         self._next_look_ms = 0
         self.reason = ""  #: why it is closed; empty while open
 
+    def move(self, mark: HighWater) -> None:
+        """Refuse from another mark on."""
+        self._mark = mark
+
     def is_open(self, now_ms: int) -> bool:
         """Return whether a webhook may be taken, looking again when the last look is a second old."""
         if now_ms >= self._next_look_ms or now_ms < self._next_look_ms - _LOOK_EVERY_MS:

@@ -77,14 +77,18 @@ class Courier:
         self._settings = settings or CourierSettings()
         self._world = world
         self._sources = sources
-        self._ledger = Ledger(documents)
+        self._ledger = Ledger(documents, world.clock)
         timing = Timing(clock=world.clock, sleep=self._patiently, jitter=world.jitter)
-        self._outlets = Outlets(world.client, sources, timing, self._report)
+        self._outlets = Outlets(world.client, sources, timing, self._report, self._ledger.report_token)
         enrichment = Enrichment(world.client, sources, world.clock, wait_s=self._settings.enrichment_wait_s)
         self._feed = Feed(
             journal, self._ledger, sources, enrichment=enrichment, timing=timing, member_states=self._settings.member_states
         )
         self._flight: _Flight | None = None
+
+    def adapt(self, settings: CourierSettings) -> None:
+        """Work with other settings from the next batch on; `member_states` and `enrichment_wait_s` stay."""
+        self._settings = settings
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is on its way then is left for the next start."""

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -17,6 +17,10 @@ from capstream.relay.retry import retry_after_s
 _SEVEN_DAYS_S = 604_800
 _LEAST_REST_MS = 60_000
 _TIMEOUT = httpx.Timeout(15.0)
+
+
+Report = Callable[[str, int, str], None]
+"""Hears of each try: (client id, when the new token expires, or 0 and why there is none)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +87,11 @@ def _claims(token: str) -> dict[str, Json]:
 class Tokens:
     """The tokens of one client: cached, refreshed before they expire, one request in flight."""
 
-    def __init__(self, client: httpx.AsyncClient, credentials: Credentials, clock: Clock) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, credentials: Credentials, clock: Clock, report: Report = lambda *_: None
+    ) -> None:
         self._client = client
+        self._report = report
         self._credentials = credentials
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -117,6 +124,15 @@ class Tokens:
             return self._token.value
 
     async def _fetch(self) -> Token:
+        try:
+            token = await self._fetched()
+        except (Transient, Permanent) as error:
+            self._report(self._credentials.client_id, 0, error.reason)
+            raise
+        self._report(self._credentials.client_id, token.expires_ms, "")
+        return token
+
+    async def _fetched(self) -> Token:
         credentials = self._credentials
         form = {
             "grant_type": "client_credentials",

@@ -6,6 +6,9 @@ and settles the job's progress with it, so a job of any size survives a crash an
 
 import msgspec
 
+from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.members import members_of
+from capstream.capillary.normalise import normalise
 from capstream.kernel import log
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import journal
@@ -38,6 +41,18 @@ class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
             and (self.since_ms is None or entry.received_ms >= self.since_ms)
             and (self.until_ms is None or entry.received_ms < self.until_ms)
         )
+
+    def means(self, event: NormalisedEvent) -> bool:
+        """Return whether the event is of the kind and the member that are meant."""
+        customers = {customer for _, customer in members_of(event)}
+        return self.event_name in (None, event.event_name) and (self.customer_id is None or self.customer_id in customers)
+
+    def covers_event(self, entry: Entry) -> bool:
+        """Return whether the event in an entry is meant; what is no event is, unless a kind or member is asked for."""
+        if self.event_name is None and self.customer_id is None:
+            return True
+        event = normalise(entry.body, entry.received_ms)
+        return not isinstance(event, Unreadable) and self.means(event)
 
 
 Wanted = tuple[str | None, str | None]
@@ -147,7 +162,7 @@ class Jobs:
                 (wanted.event_name, wanted.customer_id),
             )
             for offset, entry in entries
-            if wanted.covers(entry)
+            if wanted.covers(entry) and wanted.covers_event(entry)
         ]
         is_done = not entries or entries[-1][0] >= last
         self._progress(draft, key, job, None if is_done else str(entries[-1][0]))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import dead_letters
 from capstream.relay.dead_letters import DeadLetter
@@ -15,7 +16,7 @@ from capstream.relay.settlement import CountKey, Settlement
 from capstream.storage.ports import Documents, Reading, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
-_AWAITING, _PRIVACY = "awaiting", "privacy"
+_AWAITING, _PRIVACY, _TOKENS = "awaiting", "privacy", "tokens"
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -37,8 +38,9 @@ def held_key(offset: int) -> str:
 class Ledger:
     """Reads and settles. The courier alone writes."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, clock: Clock = system_clock) -> None:
         self._documents = documents
+        self._clock = clock
 
     def cursor(self) -> int:
         """Return the offset up to which the journal is settled."""
@@ -108,6 +110,14 @@ class Ledger:
         with self._documents.transaction() as transaction:
             transaction.put(_HEALTH, [(f"{source_key}/{kind}", dumps(facts))])
 
+    def report_token(self, client_id: str, expires_ms: int, reason: str) -> None:
+        """Store how the last try to get a token ended: when it expires, or since when and why there is none."""
+        held = read_tokens(self._documents).get(client_id, {})
+        since = held.get("failingSinceMs") or self._clock()
+        facts = {**held, "failingSinceMs": since, "reason": reason} if reason else {"expiresMs": expires_ms}
+        with self._documents.transaction() as transaction:
+            transaction.put(_TOKENS, [(client_id, dumps(facts))])
+
 
 def _put(transaction: Transaction, collection: str, items: Iterable[tuple[str, bytes]]) -> None:
     listed = list(items)
@@ -163,6 +173,21 @@ def read_held_offsets(store: Reading) -> set[int]:
 def read_parked_offsets(store: Reading) -> set[int]:
     """Return the journal offsets of the events a payload of which is parked."""
     return {_parked(body).record.offset for _, body in store.scan(_PARKED)}
+
+
+def read_tokens(store: Reading) -> dict[str, Json]:
+    """Return by client id when its token expires, and since when and why no new one comes."""
+    return {key: loads(body) for key, body in store.scan(_TOKENS)}
+
+
+def read_oldest_parked(store: Reading, most: int = 1000) -> dict[str, int]:
+    """Return by `source/flow` since when its oldest parked payload waits, as far as the first `most` tell."""
+    found: dict[str, int] = {}
+    for _, body in store.scan(_PARKED, limit=most):
+        parked = _parked(body)
+        key = f"{parked.source_key}/{parked.kind}"
+        found[key] = min(found.get(key, parked.record.first_ms), parked.record.first_ms)
+    return found
 
 
 def read_privacy(store: Reading, *, after: str = "", limit: int = 100) -> list[Json]:

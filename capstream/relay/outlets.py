@@ -13,16 +13,20 @@ from capstream.relay.records import Kind
 from capstream.relay.sources import Ims, Source, Sources
 
 Report = Callable[[str, Kind, Health], None]
+ReportToken = Callable[[str, int, str], None]
 
 
 class Outlets:
     """The deliveries of all sources, made when first needed."""
 
-    def __init__(self, client: httpx.AsyncClient, sources: Sources, timing: Timing, report: Report) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, sources: Sources, timing: Timing, report: Report, report_token: ReportToken
+    ) -> None:
         self._client = client
         self._sources = sources
         self._timing = timing
         self._report = report
+        self._report_token = report_token
         self._deliveries: dict[tuple[str, Kind], FlowDelivery] = {}
         self._inlets: dict[tuple[str, Kind], tuple[Source, Inlet]] = {}
         self._tokens: dict[Ims, Tokens] = {}
@@ -61,5 +65,5 @@ class Outlets:
                 client_secret=ims.client_secret,
                 scopes=ims.scopes,
             )
-            self._tokens[ims] = Tokens(self._client, credentials, self._timing.clock)
+            self._tokens[ims] = Tokens(self._client, credentials, self._timing.clock, self._report_token)
         return self._tokens[ims]

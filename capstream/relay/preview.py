@@ -72,7 +72,7 @@ class Preview:
                 if offset > last or not wanted.covers(entry) or entry.source_key not in self.sources.table:
                     continue
                 event = normalise(entry.body, entry.received_ms)
-                if not isinstance(event, Unreadable) and _is_meant(event, wanted):
+                if not isinstance(event, Unreadable) and wanted.means(event):
                     yield offset, entry, event
 
     def _both(self, entry: Entry, event: NormalisedEvent, proposed: Mapping[str, Json] | None) -> tuple[Json, Json]:
@@ -104,11 +104,6 @@ class Preview:
         keys = dead_letters.between(self.courier, offset, offset).get(offset, [])
         letters = [letter for key in keys if (letter := dead_letters.get(self.courier, key))]
         return [{"id": letter.id, "class": letter.class_, "reason": letter.reason} for letter in letters]
-
-
-def _is_meant(event: NormalisedEvent, wanted: Range) -> bool:
-    customers = {customer for _, customer in members_of(event)}
-    return wanted.event_name in (None, event.event_name) and (wanted.customer_id is None or wanted.customer_id in customers)
 
 
 def _differences(before: Json, after: Json, path: str) -> Iterator[Json]:

@@ -55,7 +55,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
         sources=sources,
         verify=lambda *_: True,
         clock=lambda: 0,
-        unwritten_repeats=dict,
+        status_now=dict,
         browser=EventBrowser(log, courier, SqliteIndex(tmp_path / "events.db", FACETS)),
         preview=Preview(log, courier, sources),
         audit=Audit(documents, lambda: 0),

@@ -18,6 +18,7 @@ class FakeEdge:
         self.requests: list[tuple[str, list[dict[str, Any]]]] = []
         self.scripts: list[Script] = []
         self.tokens = 0
+        self.refuse_tokens: httpx.Response | None = None
         self.api = api
 
     def script(self, *scripts: Script) -> None:
@@ -26,6 +27,8 @@ class FakeEdge:
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.url.host == "ims.test":
+            if self.refuse_tokens is not None:
+                return self.refuse_tokens
             self.tokens += 1
             return httpx.Response(200, json={"access_token": f"token-{self.tokens}", "expires_in": 86_399})
         if request.url.host == "capillary.test":

@@ -17,6 +17,7 @@ from capstream.relay.ledger import Ledger
 from capstream.relay.preview import Preview
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
+from capstream.relay.status import status_of
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
@@ -34,7 +35,7 @@ def call(
         sources=sources,
         verify=lambda *given: given == AUTH,
         clock=clock,
-        unwritten_repeats=dict,
+        status_now=lambda: status_of(courier_db, journal, {}),
         browser=EventBrowser(journal, courier_db, index),
         preview=Preview(journal, courier_db, sources),
         audit=Audit(office_db, clock),
