@@ -126,6 +126,18 @@ class DeltaLake:
             )
         self._checkpoint(table)
 
+    def delete(self, table: str, column: str, value: str) -> None:
+        with self._lock, _translated():
+            opened = self._fresh(table)
+            if opened is None:
+                return
+            quoted = value.replace("'", "''")
+            try:
+                with _writing():
+                    opened.table.delete(f"\"{column}\" = '{quoted}'", post_commithook_properties=_HOOKS_OFF)
+            finally:
+                self._tables.pop(table, None)  # look at the log anew: the rows are in other files now
+
     def drop(self, table: str) -> None:
         with self._lock:
             self._tables.pop(table, None)

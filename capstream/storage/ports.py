@@ -189,6 +189,10 @@ class Lake(Protocol):
         """Merge small files and drop those no snapshot of the last two days needs."""
         ...
 
+    def delete(self, table: str, column: str, value: str) -> None:
+        """Delete the rows that hold `value` in a text column; nothing happens when there are none or no table."""
+        ...
+
     def drop(self, table: str) -> None:
         """Delete the table and its files."""
         ...

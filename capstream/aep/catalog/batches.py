@@ -38,6 +38,7 @@ class BatchStatus(StrEnum):
     PROCESSING = "processing"  #: its window is open
     SUCCESS = "success"  #: its window is closed
     FAILED = "failed"  #: holds rejected records
+    INACTIVE = "inactive"  #: was taken back
 
 
 class Source(NamedTuple):
@@ -161,7 +162,7 @@ class Windows:
             self._close(change, window, now_ms)
             window = Window(source.sandbox_id, now_ms)
         if not window.failed_id:
-            window.failed_id = new_ulid(now_ms)
+            window.failed_id, window.opened_ms = new_ulid(now_ms), window.opened_ms or now_ms
             self._new_batch(change, source, window.failed_id, BatchStatus.FAILED, now_ms)
             series.add(change, source.sandbox_id, series.dataset(source.dataset_id), now_ms, {catalogue.BATCHES_BAD: 1})
             change.put(WINDOWS, [(source.key, _pack(window))])
@@ -245,6 +246,11 @@ class Windows:
             series.add(change, batch.sandbox_id, series.dataset(batch.dataset_id), now_ms, counts)
 
 
+def is_filling(reading: Reading, batch_id: str) -> bool:
+    """Return whether a window that is open fills a batch."""
+    return any(batch_id in (_read_window(body).batch_id, _read_window(body).failed_id) for _, body in reading.scan(WINDOWS))
+
+
 class Batches:
     """Reads batches in Catalog's form."""
 
@@ -276,7 +282,7 @@ class Batches:
 
 def rendered(batch: BatchRecord, base_url: str = "") -> dict[str, Json]:
     """Return Catalog's batch object. Source: catalog.md 6.1."""
-    is_failed = batch.status == BatchStatus.FAILED
+    is_failed = batch.status == BatchStatus.FAILED or (batch.status == BatchStatus.INACTIVE and bool(batch.errors))
     failed = batch.records if is_failed else 0
     written = 0 if is_failed else batch.records
     return {
@@ -348,9 +354,8 @@ def _errors(batch: BatchRecord) -> list[dict[str, Json]]:
         f"Encountered {batch.records} errors in the data. Successfully ingested 0 rows. "
         "Please review the associated diagnostic files for more details."
     )
-    listed = [
-        {"code": code, "description": description, "recordCount": count} for code, (description, count) in batch.errors.items()
-    ]
+    found = batch.errors.items()
+    listed = [{"code": code, "description": text, "recordCount": count} for code, (text, count) in found]
     return [{"code": SUMMARY_CODE, "description": summary}, *listed]
 
 
@@ -372,7 +377,7 @@ def _save(change: Transaction, batch: BatchRecord, now_ms: int, *, added: Writte
     store(change, batch, added=added)
 
 
-def store(change: Transaction, batch: BatchRecord, *, added: Written | None = None) -> None:
+def store(change: Transaction, batch: BatchRecord, *, added: Written | None = None, taken: Latest | None = None) -> None:
     """Store a batch as it is, and what it means for the newest batches of its dataset."""
     change.put(BATCHES, [(f"{batch.sandbox_id}/{batch.id}", _pack(batch))])
     key = f"{batch.sandbox_id}/{batch.dataset_id}"
@@ -388,4 +393,6 @@ def store(change: Transaction, batch: BatchRecord, *, added: Written | None = No
     if added is not None:
         latest.rows += added.records
         latest.size += added.size
+    if taken is not None:
+        latest.rows, latest.size = max(latest.rows - taken.rows, 0), max(latest.size - taken.size, 0)
     change.put(LATEST, [(key, _pack(latest))])

@@ -107,7 +107,16 @@ class BatchService:
         return self._changed(call, writable_body(call), whole=False)
 
     def delete(self, call: Call) -> Answer:
-        """Take a caller's batch out of use (deprecated by the service): it becomes inactive."""
+        """Take a batch out of use (deprecated by the service): it becomes inactive, the pipeline's lose their rows."""
+        batch_id = call.params["BATCH_ID"]
+        if self._batches.own.get(call.sandbox.id, batch_id) is None:
+            batch = self._existing(call)
+            if batch["status"] == "processing":
+                raise refused(400, f"Batch {batch_id} still takes rows. Delete it when it is closed, within a minute.")
+            check_version(call, str(batch["version"]), "batch")
+            if is_stored(call):
+                self._batches.own.revert(call.sandbox.id, batch_id)
+            return Answer(body=[f"@/batches/{batch_id}"])
         return self._changed(call, {"status": "inactive"}, whole=False)
 
     def _changed(self, call: Call, members: Batch, *, whole: bool) -> Answer:

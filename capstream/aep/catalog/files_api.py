@@ -74,7 +74,7 @@ class FileService:
         for batch_id, batch in batches.items():
             related = next((each["id"] for each in batch.get("relatedObjects", []) if each.get("type") == "dataSet"), "")
             rows = (batch.get("metrics") or {}).get("recordsWritten", 0)
-            if related in datasets and rows:
+            if related in datasets and rows and batch["status"] != "inactive":
                 yield file_id(batch_id), _file(batch_id, batch, related, datasets[related])
 
 

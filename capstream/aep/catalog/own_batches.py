@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from capstream.aep.catalog import reverts
 from capstream.aep.catalog.batches import Latest
 from capstream.aep.catalog.model import Author
 from capstream.aep.catalog.patching import Refused
@@ -37,6 +38,7 @@ _WRITABLE: Mapping[str, type] = {
     "inputFormat": dict,
 }
 _EMPTY: Mapping[str, Json] = {"relatedObjects": [], "metrics": {}, "tags": {}, "replay": {}, "errors": []}
+_REVERTED: Batch = {"status": "inactive"}  # shown as soon as it is ordered
 _JSON_NAMES: Mapping[type, str] = {str: "string", dict: "object", int: "integer", list: "array"}
 
 
@@ -71,6 +73,14 @@ class OwnBatches:
         """Return a batch, or None."""
         body = self._documents.get(OWN_BATCHES, f"{sandbox_id}/{batch_id}")
         return loads(body) if body else None
+
+    def reverted(self, sandbox_id: str) -> frozenset[str]:
+        """Return the pipeline's batches that are to be taken back, or were."""
+        return reverts.ordered(self._documents, sandbox_id)
+
+    def revert(self, sandbox_id: str, batch_id: str) -> None:
+        """Order one of the pipeline's batches to be taken back."""
+        reverts.order(self._documents, sandbox_id, batch_id)
 
     def create(self, author: Author, body: Batch, batch_id: str = "", *, store: bool = True) -> str:
         """Store a new batch and return its id. Shape: `body` has been through `writable`. Errors: Refused without a status."""
@@ -162,11 +172,17 @@ class AllBatches:
 
     def all(self, sandbox_id: str) -> dict[str, Batch]:
         """Return every batch by id, in the order of ids."""
-        return dict(sorted({**self.own.all(sandbox_id), **self._streamed.all(sandbox_id)}.items()))
+        streamed = dict(self._streamed.all(sandbox_id))
+        for batch_id in self.own.reverted(sandbox_id) & streamed.keys():
+            streamed[batch_id] = streamed[batch_id] | _REVERTED
+        return dict(sorted({**self.own.all(sandbox_id), **streamed}.items()))
 
     def get(self, sandbox_id: str, batch_id: str) -> Batch | None:
         """Return one batch, or None."""
-        return self._streamed.get(sandbox_id, batch_id) or self.own.get(sandbox_id, batch_id)
+        found = self._streamed.get(sandbox_id, batch_id)
+        if found is not None:
+            return found | _REVERTED if batch_id in self.own.reverted(sandbox_id) else found
+        return self.own.get(sandbox_id, batch_id)
 
     def successor(self, sandbox_id: str, batch_id: str) -> Batch | None:
         """Return the newest batch that replays this one, or None."""

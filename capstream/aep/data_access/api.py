@@ -15,6 +15,7 @@ from capstream.storage.ports import Documents
 
 _BASE = "/data/foundation/export"
 _MOST = 100
+_WITHOUT_ROWS = frozenset({BatchStatus.FAILED, BatchStatus.INACTIVE})
 _BYTES = "application/octet-stream"
 _ERRORS_FILE = "row_errors/conversion_errors_0.json"
 _SAMPLE_FILES = ("row_error_samples.json", "row_errors_sample.json")
@@ -52,7 +53,7 @@ def handlers(control: Documents, state: Documents, rows: RowSource, exports: Pat
 def _batch_files(service: _Service, call: Call) -> Answer:
     batch = _batch(service, call, call.params["batchId"])
     files: list[Json] = []
-    if batch.status != BatchStatus.FAILED and batch.records:
+    if batch.status not in _WITHOUT_ROWS and batch.records:
         file_id = f"{batch.id}-1"
         files.append(
             {
@@ -144,7 +145,7 @@ def _exported(service: _Service, call: Call) -> tuple[str, Path]:
     """
     batch_id = call.params["dataSetFileId"].removesuffix("-1")
     batch = _batch(service, call, batch_id)
-    if batch.status == BatchStatus.FAILED or service.datasets.get(call.sandbox.id, batch.dataset_id) is None:
+    if batch.status in _WITHOUT_ROWS or service.datasets.get(call.sandbox.id, batch.dataset_id) is None:
         raise _not_found(f"file {call.params['dataSetFileId']} does not exist")
     kept = service.exports / f"{batch.id}.{batch.records}.parquet"
     if not kept.exists():

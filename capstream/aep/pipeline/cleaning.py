@@ -49,7 +49,8 @@ class Cleaning:
         if self._after == ("", ""):
             self._drop(table)
         with self._state.transaction() as change:
-            after = deletion.remove_dataset(change, sandbox_id, dataset_id, after=self._after, limit=_AT_ONCE)
+            part = deletion.Part(sandbox_id, dataset_id)
+            after = deletion.remove_part(change, part, after=self._after, limit=_AT_ONCE)
             if after is None:
                 series.forget(change, sandbox_id, series.dataset(dataset_id))
                 change.put(CLEANED, [(f"{sandbox_id}/{dataset_id}", b"")])

@@ -9,6 +9,7 @@ from capstream.aep.flow_service.processing import Plans
 from capstream.aep.identity_service.graphs import GRAPHS, IDENTITIES
 from capstream.aep.observability_insights import catalogue, series
 from capstream.aep.pipeline.cleaning import Cleaning
+from capstream.aep.pipeline.reverting import Reverting
 from capstream.aep.profile import deletion
 from capstream.aep.profile.deletion import Deletion
 from capstream.kernel import log
@@ -32,14 +33,16 @@ class Housekeeping:
         *,
         close_delay_ms: int,
         drop: Callable[[str], None],
+        delete_rows: Callable[[str, str], None],
     ) -> None:
-        """`drop` deletes a table of the lake."""
+        """`drop` deletes a table of the lake, `delete_rows` the rows of (table, batch)."""
         self._control = control
         self._state = state
         self._windows = windows
         self._plans = plans
         self._close_delay_ms = close_delay_ms
         self._cleaning = Cleaning(control, state, drop)
+        self._reverting = Reverting(control, state, delete_rows)
         self._version = -1
         self._deletions: list[Deletion] = []
         self._next_ms = 0
@@ -64,6 +67,7 @@ class Housekeeping:
             self._deletions = deletion.pending(self._control, self._state)
             self._close_stopped(now_ms)
             self._cleaning.look()
+            self._reverting.look()
         self._delete_due(cursor)
 
     def after(self, now_ms: int) -> None:
@@ -76,6 +80,7 @@ class Housekeeping:
             self._next_ms = now_ms + _EVERY_MS
             self._close_due(now_ms)
             self._cleaning.step()
+            self._reverting.step(now_ms)
         if now_ms >= self._next_purge_ms:
             self._next_purge_ms = now_ms + _PURGE_EVERY_MS
             self._purge(now_ms)

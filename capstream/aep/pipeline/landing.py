@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from capstream.aep.catalog.batches import Source, Stage, Windows
+from capstream.aep.catalog.lake import BATCH_ID
 from capstream.aep.catalog.system_columns import RowFacts, add_system_columns
 from capstream.aep.data_access.rejected import Violation
 from capstream.aep.flow_service.processing import Plan
@@ -128,6 +129,10 @@ class Landing:
         self._thread.submit(self._lake.drop, table).result()
         self._committed.pop(table, None)
         self._commits.pop(table, None)
+
+    def delete_rows(self, table: str, batch_id: str) -> None:
+        """Delete the rows of a batch, after what is under way."""
+        self._thread.submit(self._lake.delete, table, BATCH_ID, batch_id).result()
 
     def close(self) -> None:
         """Let the thread finish what it does."""

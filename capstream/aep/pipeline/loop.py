@@ -123,6 +123,7 @@ class Pipeline:
             self._plans,
             close_delay_ms=int(self._settings.close_delay_s * 1000),
             drop=self._landing.drop,
+            delete_rows=self._landing.delete_rows,
         )
         self._limit = self._settings.max_records
         self._poison: dict[int, str] = {}

@@ -5,10 +5,11 @@ not processed yet, and what is accepted later makes the profile anew. Readers hi
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from capstream.aep.profile.model import COUNTS, EVENTS, FRAGMENTS, PROFILES, StoredFragment
+from capstream.aep.profile.model import COUNTS, EVENTS, FRAGMENTS, PROFILES, StoredEvent, StoredFragment
 from capstream.kernel.ids import new_ulid
 from capstream.storage.ports import Documents, Reading, Transaction
 
@@ -26,6 +27,7 @@ class Deletion(msgspec.Struct, frozen=True):
 
 
 _read_fragment = msgspec.msgpack.Decoder(StoredFragment).decode
+_read_event = msgspec.msgpack.Decoder(StoredEvent).decode
 
 
 def order(control: Documents, state: Reading, deletion: Deletion) -> None:
@@ -62,23 +64,40 @@ def carry_out(change: Transaction, deletion: Deletion) -> int:
     return gone
 
 
-def remove_dataset(
-    change: Transaction, sandbox_id: str, dataset_id: str, *, after: tuple[str, str], limit: int
-) -> tuple[str, str] | None:
-    """Delete the fragments and events of a dataset, looking at up to `limit` of each kind beyond the keys `after`.
+class Part(NamedTuple):
+    """What a dataset, or one batch of it, brought to Profile."""
+
+    sandbox_id: str
+    dataset_id: str
+    batch_id: str = ""  #: empty: all batches
+
+    def has_fragment(self, key: str, body: bytes) -> bool:
+        """Return whether a fragment came from here."""
+        mine = key.rpartition("/")[2] == self.dataset_id
+        return mine and self.batch_id in ("", _read_fragment(body).batch_id if self.batch_id else "")
+
+    def has_event(self, key: str, body: bytes) -> bool:
+        """Return whether an event came from here."""
+        mine = key.split("/", 3)[2] == self.dataset_id
+        return mine and self.batch_id in ("", _read_event(body).batch_id if self.batch_id else "")
+
+
+def remove_part(change: Transaction, part: Part, *, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+    """Delete the fragments and events of a part, looking at up to `limit` of each kind beyond the keys `after`.
 
     Return the keys to go on from, None when there is nothing left to look at. They are kept by identity, not by dataset, so
     all of the sandbox's are looked through: in pieces, or everything else would wait.
     """
-    fragments = change.scan(FRAGMENTS, prefix=f"{sandbox_id}/", after=after[0], limit=limit)
-    mine = [(key, body) for key, body in fragments if key.rpartition("/")[2] == dataset_id]
-    _uncount(change, sandbox_id, [_read_fragment(body) for _, body in mine])
+    prefix = f"{part.sandbox_id}/"
+    fragments = change.scan(FRAGMENTS, prefix=prefix, after=after[0], limit=limit)
+    mine = [(key, body) for key, body in fragments if part.has_fragment(key, body)]
+    _uncount(change, part.sandbox_id, [_read_fragment(body) for _, body in mine])
     change.delete(FRAGMENTS, [key for key, _ in mine])
     for xid in {key.split("/")[1] for key, _ in mine}:
-        if not change.scan(FRAGMENTS, prefix=f"{sandbox_id}/{xid}/", limit=1):
-            change.delete(PROFILES, [f"{sandbox_id}/{xid}"])
-    events = change.scan(EVENTS, prefix=f"{sandbox_id}/", after=after[1], limit=limit)
-    change.delete(EVENTS, [key for key, _ in events if key.split("/", 3)[2] == dataset_id])
+        if not change.scan(FRAGMENTS, prefix=f"{prefix}{xid}/", limit=1):
+            change.delete(PROFILES, [f"{prefix}{xid}"])
+    events = change.scan(EVENTS, prefix=prefix, after=after[1], limit=limit)
+    change.delete(EVENTS, [key for key, body in events if part.has_event(key, body)])
     if len(fragments) < limit and len(events) < limit:
         return None
     return fragments[-1][0] if fragments else after[0], events[-1][0] if events else after[1]

@@ -90,10 +90,19 @@ class TestOwnBatches:
 
     def test_the_pipeline_s_are_its_own(self, plane: ControlPlane) -> None:
         plane.add_batches(streamed(plane, "B1", "d1"))
-        for method, body in (("PATCH", {"status": "failed"}), ("PUT", {"status": "failed"}), ("DELETE", None)):
-            answer = plane.call(method, f"{BASE}/batches/B1", **({} if body is None else {"json": body}))
+        for method in ("PATCH", "PUT"):
+            answer = plane.call(method, f"{BASE}/batches/B1", json={"status": "failed"})
             assert answer.status_code == 400
             assert "streaming pipeline" in answer.json()["detail"]
+        stale = plane.headers(if_match="1.0.9")
+        assert plane.call("DELETE", f"{BASE}/batches/B1", headers=stale).status_code == 412
+        assert one(plane, "B1")["status"] == "success"
+        assert plane.call("DELETE", f"{BASE}/batches/B1").json() == ["@/batches/B1"]
+        assert one(plane, "B1")["status"] == "inactive"
+        assert list(plane.call("GET", f"{BASE}/batches?status=inactive").json()) == ["B1"]
+        plane.add_batches(BatchRecord("B2", plane.prod.id, ORG, "d1", "flow", BatchStatus.PROCESSING, 10, 20))
+        still = plane.call("DELETE", f"{BASE}/batches/B2")
+        assert (still.status_code, "still takes rows" in still.json()["detail"]) == (400, True)
         assert plane.call("PATCH", f"{BASE}/batches/none", json={"status": "failed"}).status_code == 404
 
     @pytest.mark.parametrize(
