@@ -11,6 +11,7 @@ from capstream.cli import (
     connect,
     dead_letters,
     demo,
+    doctor,
     events,
     mapping,
     profile,
@@ -40,6 +41,7 @@ app.command("simulate")(simulate.simulate)
 app.command("status")(status.status)
 app.command("reload")(status.reload)
 app.command("replay")(replay.replay)
+app.command("doctor")(doctor.doctor)
 app.command("query")(query.query)
 app.add_typer(connect.app, name="connect")
 app.add_typer(profile.app, name="profile")

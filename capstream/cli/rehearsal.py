@@ -16,6 +16,7 @@ from capstream.credentials import Credentials
 from capstream.kernel.errors import CapstreamError
 from capstream.kernel.json import Json
 from capstream.relay import provision
+from capstream.relay.provision_wanted import Wanted
 from capstream.relay.sender import Acceptance
 from capstream.relay.simulate import Progress, Simulation, SimulationOptions, SimulationSummary
 
@@ -130,8 +131,7 @@ async def _connect(credentials: Credentials, source: str, api_url: str) -> dict[
     api = {"host": api_url, "key": "simulator", "secret": "simulator", "perMinute": 600_000, "concurrency": 16}
     settings = {"capillaryApi": api, "translation": {"org_zone": "Europe/London"}}
     async with httpx.AsyncClient(timeout=60) as http:
-        names = provision.Names(source_key=source)
-        return await provision.connect(asdict(credentials), http=http, names=names, settings=settings)
+        return await provision.connect(asdict(credentials), http=http, wanted=Wanted(source=source, settings=settings))
 
 
 async def _watch(client: PlatformClient, view: View, show: Show, simulation: Simulation) -> None:

@@ -13,6 +13,14 @@ _MAX_PAGES = 1000
 _TIMEOUT = httpx.Timeout(30.0)
 
 
+class PlatformRefused(Permanent):
+    """The platform answered 4xx. `status` is the answer's."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__("PLATFORM_REFUSED", reason)
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformClient:
     """Calls one platform in one sandbox. `headers` are the four of the gateway."""
@@ -29,12 +37,13 @@ class PlatformClient:
         body: Json = None,
         accept: str = "application/json",
         params: Mapping[str, str] | None = None,
+        etag: str = "",
     ) -> Json:
         """Return the decoded answer, None when it has no body.
 
-        Errors: Transient for 429, 5xx and network failures, Permanent for every other refusal; both name the call.
+        Errors: Transient for 429, 5xx and network failures, PlatformRefused for every other refusal; both name the call.
         """
-        headers = {**self.headers, "accept": accept}
+        headers = {**self.headers, "accept": accept, **({"if-match": etag} if etag else {})}
         content = None
         if body is not None:
             content = dumps(body)
@@ -51,7 +60,7 @@ class PlatformClient:
         reason = f"{where}: {response.status_code} {response.text[:500]}"
         if response.status_code == 429 or response.status_code >= 500:
             raise Transient(reason)
-        raise Permanent("PLATFORM_REFUSED", reason)
+        raise PlatformRefused(response.status_code, reason)
 
     async def items(self, path: str, *, params: Mapping[str, str] | None = None) -> list[dict[str, Json]]:
         """Return all items of a Flow Service list, page by page."""

@@ -112,3 +112,17 @@ def test_the_guide_to_monitoring_and_alerts(server: Server, guide: Run, work: Pa
     reports = json.loads((work / "metrics.json").read_text())["metricResponses"]
     assert [sum(sum(each["dps"].values()) for each in report["datapoints"]) for report in reports] == [1, 1, 1, 2]
     assert server.run("alerts", "list", "--json")["webhooks"] == []
+
+
+def test_the_guide_to_connecting_as_code(server: Server, guide: Run, work: Path) -> None:
+    printed = guide("connect-as-code")
+    assert "+ create dataset Club Members" in printed
+    assert json.loads((work / "connection.json").read_text())["profile_dataset_name"] == "Club Members"
+    planned = json.loads((work / "plan.json").read_text())
+    assert {name: count for name, count in planned["counts"].items() if count} == {"keep": len(planned["changes"])}
+    assert "FOUND" not in printed
+    assert printed.count(" ok\n") == 9
+    assert "- delete dataset Club Members" in printed
+    with server.client() as client:
+        assert client.platform("GET", "/data/foundation/flowservice/flows")["items"] == []
+        assert client.relay("GET", "/relay/sources")["sources"] == []

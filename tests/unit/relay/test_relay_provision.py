@@ -10,7 +10,10 @@ import httpx
 import pytest
 
 from capstream.kernel.errors import InputError, Permanent, Transient
-from capstream.relay.provision import CAPILLARY_SPEC, PRINTED_FLOW_SPEC, STREAMING_FLOW_SPEC, Names, connect
+from capstream.relay.doctor import Report, examine
+from capstream.relay.provision import connect
+from capstream.relay.provision_flows import CAPILLARY_SPEC, PRINTED_FLOW_SPEC, STREAMING_FLOW_SPEC
+from capstream.relay.provision_wanted import Wanted
 
 CREDENTIALS = {
     "org_id": "0A7D42FC5DB9D3360A495FD3@AdobeOrg",
@@ -34,7 +37,10 @@ class FakePlatform:
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, dict[str, Any]]] = {}
         self.writes: list[str] = []
+        self.withheld: list[str] = []
+        self.calls = 0
         self.fail_at: int | None = None
+        self.lost_answer = False  #: the failing call does its work, but nobody hears of it
         self.relay: list[httpx.Request] = []
         self.specs: list[dict[str, Any]] = [
             {"id": "spec-cap", "sourceSpec": {"attributes": {"uiAttributes": {"label": {"text": "Capillary Streaming Events"}}}}}
@@ -45,6 +51,15 @@ class FakePlatform:
         return self.kept.setdefault(kind, {})
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        fails, self.calls = self.calls == self.fail_at, self.calls + 1
+        if fails and not self.lost_answer:
+            raise httpx.ConnectError("cut before")
+        answer = self.dispatch(request)
+        if fails:
+            raise httpx.ReadError("cut after")
+        return answer
+
+    def dispatch(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode().partition("?")[0]
         if request.url.host == "relay.test":
             self.relay.append(request)
@@ -55,15 +70,23 @@ class FakePlatform:
         assert request.headers["x-gw-ims-org-id"] == CREDENTIALS["org_id"]
         assert request.headers["x-sandbox-name"] == "prod"
         body = json.loads(request.content) if request.content else None
-        if request.method != "GET":
+        if request.method != "GET" and not path.endswith("/effective-policies"):
             self.writes.append(f"{request.method} {path}")
-            if self.fail_at == len(self.writes):
-                return httpx.Response(500, json={"title": "broken"})
         return self.answer(request.method, path.removeprefix("/data/foundation"), body)
 
     def answer(self, method: str, path: str, body: Any) -> httpx.Response:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         match method, parts:
+            case "GET", ["sandbox-management"]:
+                return httpx.Response(200, json={"sandboxes": [{"name": "prod"}]})
+            case "GET", ["access-control", "acl", "reference"]:
+                return httpx.Response(200, json={"permissions": {"manage-schemas": {}, "manage-datasets": {}}})
+            case "POST", ["access-control", "acl", "effective-policies"]:
+                return httpx.Response(200, json={"policies": {name: ["*"] for name in body if name not in self.withheld}})
+            case "GET", ["conversion", "mappingSets"]:
+                return httpx.Response(200, json={"data": list(self.of("mappings").values())})
+            case "GET", ["conversion", "mappingSets", key]:
+                return httpx.Response(200, json=self.of("mappings")[key])
             case "GET", ["schemaregistry", "stats"]:
                 return httpx.Response(200, json={"tenantId": "acme"})
             case "GET", ["data", "core", "idnamespace", "identities"]:
@@ -143,7 +166,7 @@ def test_everything_is_made_once_and_found_again() -> None:
 
 def test_result_names_everything_the_next_step_needs() -> None:
     platform = FakePlatform()
-    result = run(platform, names=Names(source_key="nw-prod"))
+    result = run(platform, wanted=Wanted(source="nw-prod"))
     assert result["webhook_url"] == "https://relay.test/webhooks/capillary/nw-prod"
     assert result["webhook_headers"] == {"Authorization": "Bearer webhook-secret", "Content-Type": "application/json"}
     assert result["inlet_url"] == "https://dcs.test/collection/9d41"
@@ -184,7 +207,7 @@ def test_what_is_made_fits_together() -> None:
 
 def test_source_is_registered_at_the_relay_with_the_clients_credentials() -> None:
     platform = FakePlatform()
-    result = run(platform, settings={"translation": {"pii": {"names": True}}})
+    result = run(platform, wanted=Wanted(settings={"translation": {"pii": {"names": True}}}))
     (request,) = platform.relay
     assert request.method == "PUT"
     assert request.url.path == "/relay/sources/capillary"
@@ -197,22 +220,50 @@ def test_source_is_registered_at_the_relay_with_the_clients_credentials() -> Non
     assert body["translation"] == {"pii": {"names": True}}
 
 
-@pytest.mark.parametrize("step", range(1, 24))
-def test_a_failure_at_any_write_can_be_repeated(step: int) -> None:
+@pytest.mark.parametrize("lost", [False, True], ids=["before", "after"])
+def test_a_failure_at_any_call_can_be_repeated(lost: bool) -> None:
     whole = FakePlatform()
     run(whole)
-    platform = FakePlatform()
-    platform.fail_at = step
-    if step <= len(whole.writes):
-        with pytest.raises(Transient, match="500"):
+    assert whole.calls > 40
+    for number in range(whole.calls):
+        platform = FakePlatform()
+        platform.fail_at, platform.lost_answer = number, lost
+        with pytest.raises((Transient, Permanent)):
             run(platform)
-    platform.fail_at = None
+        platform.fail_at = None
+        run(platform)
+        assert platform.names() == whole.names()
+
+
+def test_permissions_are_checked_before_anything_is_made() -> None:
+    platform = FakePlatform()
+    platform.withheld = ["/permissions/manage-datasets", "/permissions/manage-schemas"]
+    with pytest.raises(InputError) as caught:
+        run(platform)
+    assert (caught.value.path, caught.value.reason) == ("permissions", "the account lacks manage-schemas, manage-datasets")
+    assert platform.writes == []
+
+
+def test_doctor_finds_missing_permissions_and_changes_nothing() -> None:
+    platform = FakePlatform()
+    platform.withheld = ["/permissions/manage-schemas"]
+
+    async def main() -> Report:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(platform)) as client:
+            return await examine(CREDENTIALS, http=client, wanted=Wanted())
+
+    report = asyncio.run(main())
+    (found,) = report.findings
+    assert (found.check, found.finding) == ("permissions", "permissions: the account lacks manage-schemas")
+    assert "role" in found.cure
+    assert report.skipped == ["schema", "dataset", "mapping", "dataflow", "endpoint"]
+    assert platform.writes == []
+
+
+def test_permissions_the_platform_does_not_know_are_not_asked_for() -> None:
+    platform = FakePlatform()
+    platform.withheld = ["/permissions/manage-sources"]
     run(platform)
-    once, twice = whole.names(), platform.names()
-    for names in (once, twice):
-        names["mappings"] = sorted(set(names["mappings"]))  # a mapping set nobody uses may be left over
-    assert twice.keys() == once.keys()
-    assert {kind: len(names) for kind, names in twice.items()} == {kind: len(names) for kind, names in once.items()}
 
 
 def test_specs_fall_back_to_the_printed_ids() -> None:
@@ -241,5 +292,5 @@ def test_a_refusal_names_the_call() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as client:
             await connect(CREDENTIALS, http=client)
 
-    with pytest.raises(Permanent, match="GET /data/foundation/schemaregistry/stats: 403"):
+    with pytest.raises(Permanent, match="GET /data/foundation/sandbox-management/: 403"):
         asyncio.run(main())
