@@ -30,7 +30,8 @@ def compose(references: Sequence[str], lookup: Lookup, *, schema_id: str, title:
     Errors: CompositionError `reference` for an unknown `$id`, `conflict` for two types under one path, `definition`
     for a field nobody can read.
     """
-    root = reduce(merge, (component_field(reference, lookup) for reference in references), _EMPTY)
+    parts = [component_field(reference, lookup) for reference in references] or [_EMPTY]
+    root = reduce(merge, parts)  # a data type alone may be an array or a map
     class_id = references[0] if references else ""
     return Schema(
         id=schema_id,

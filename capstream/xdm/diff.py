@@ -55,7 +55,7 @@ def _bounds(old: Field, new: Field, here: str) -> Iterator[Change]:
     lower = (
         ("minimum", old.minimum, new.minimum),
         ("exclusiveMinimum", old.exclusive_minimum, new.exclusive_minimum),
-        ("minLength", old.min_length or 1, new.min_length or 1),
+        ("minLength", _least(old), _least(new)),
         ("minItems", old.min_items, new.min_items),
     )
     for name, before, after in lower:
@@ -74,6 +74,11 @@ def _bounds(old: Field, new: Field, here: str) -> Iterator[Change]:
             yield Change(here, f"{name} cannot be lowered to {after}", True)
         elif after != before:
             yield Change(here, f"{name} raised from {before} to {'none' if after is None else after}", False)
+
+
+def _least(field: Field) -> int:
+    """Return the fewest characters validation takes: one where nothing is stated."""
+    return 1 if field.min_length is None else field.min_length
 
 
 def _values(old: Field, new: Field, here: str) -> Iterator[Change]:

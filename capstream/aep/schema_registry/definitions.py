@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from capstream.aep.schema_registry.errors import Faults, Refusal
+from capstream.aep.schema_registry.keywords import check_keywords, check_recursion
 from capstream.kernel.json import Json
 from capstream.xdm.compose import component_field
 from capstream.xdm.library import standard_library
@@ -13,6 +14,7 @@ from capstream.xdm.schema import Field
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*|_[A-Za-z0-9][A-Za-z0-9_-]*|@(?:id|type)|[\w.-]+:[^\s\"\\\\]+")
 """A plain name; the object of a namespace; a name in standard notation."""
+_STANDARD = frozenset({"_id", "_type"})  #: `@id` and `@type`, wherever they stand
 _NAMED = ("properties", "definitions")
 BEHAVIOURS = frozenset({XDM + "data/record", XDM + "data/time-series", XDM + "data/adhoc"})
 KEPT = frozenset(
@@ -55,15 +57,18 @@ def checked_body(body: Json, kind: str) -> dict[str, Json]:
         raise Refusal(Faults.BAD_REQUEST, "meta:intendedToExtend: a list of classes is required; [] fits any class.")
     for path, node in _definitions(found, ""):
         _check_definition(path, node)
+    check_recursion(found)
     return found
 
 
 def _check_shape(body: dict[str, Json]) -> None:
-    for key, expected in (("allOf", list), ("definitions", dict), ("properties", dict), ("required", list)):
-        if key in body and not isinstance(body[key], expected):
-            raise Refusal(Faults.BAD_REQUEST, f"{key}: must be a JSON {'array' if expected is list else 'object'}.")
-    if any(not isinstance(entry, dict) for entry in body.get("allOf", [])):
-        raise Refusal(Faults.BAD_REQUEST, "allOf: every entry must be an object with a $ref.")
+    check_keywords("", body)
+    for entry in body.get("allOf", []):
+        check_keywords("allOf", entry)
+    for key in ("meta:intendedToExtend", "meta:immutableTags"):
+        value = body.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise Refusal(Faults.BAD_REQUEST, f"{key}: must be a list of texts.")
 
 
 def _all_of(body: dict[str, Json]) -> list[Json]:
@@ -83,6 +88,7 @@ def _definitions(node: Json, path: str) -> Iterator[tuple[str, dict[str, Json]]]
     """Yield (path of member names, definition) for every field a body defines."""
     if not isinstance(node, dict):
         raise Refusal(Faults.BAD_REQUEST, f"{path or 'definition'}: a field definition must be a JSON object.")
+    check_keywords(path, node)
     for key in _NAMED:
         for name, child in (node.get(key) or {}).items():
             here = f"{path}/{name}" if key == "properties" else path
@@ -98,8 +104,9 @@ def _definitions(node: Json, path: str) -> Iterator[tuple[str, dict[str, Json]]]
 def _check_definition(path: str, node: Json) -> None:
     if not isinstance(node, dict):
         raise Refusal(Faults.BAD_REQUEST, f"{path}: a field definition must be a JSON object.")
-    name = path.rsplit("/", 1)[-1].removesuffix("[*]")
-    if not _NAME.fullmatch(name):
+    *above, name = path.removesuffix("[*]").split("/")
+    reserved = name.startswith("_") and name not in _STANDARD and any(part.startswith("_") for part in above)
+    if not path.endswith("[*]") and (reserved or not _NAME.fullmatch(name)):
         raise Refusal(Faults.BAD_REQUEST, f"{path}: names hold letters, digits, - and _ and do not start with _.")
     enum, labels = node.get("enum"), node.get("meta:enum")
     if isinstance(enum, list) and isinstance(labels, dict) and (extra := [key for key in labels if key not in enum]):

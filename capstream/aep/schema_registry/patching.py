@@ -23,6 +23,8 @@ def patched(document: dict[str, Json], body: Json) -> dict[str, Json]:
             found = _apply(found, _normal(found, tidy(step)))
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, KeyError, TypeError, ValueError) as error:
             raise Refusal(Faults.BAD_REQUEST, f"{step.get('op')} {step.get('path')}: {error}") from None
+    if "meta:immutableTags" in document:
+        found.setdefault("meta:immutableTags", [])  # taken off on purpose: the writer refuses
     return found
 
 

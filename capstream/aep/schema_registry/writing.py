@@ -12,7 +12,15 @@ from capstream.aep.schema_registry.audit import audit_entry
 from capstream.aep.schema_registry.changes import breaking
 from capstream.aep.schema_registry.definitions import BEHAVIOURS, check_namespace, checked_body
 from capstream.aep.schema_registry.errors import Faults, Refusal
-from capstream.aep.schema_registry.model import AUDIT, DESCRIPTORS, RESOURCES, UNION_TAG, SchemaRegistry, references
+from capstream.aep.schema_registry.model import (
+    AUDIT,
+    DESCRIPTORS,
+    RESOURCES,
+    UNION_TAG,
+    SchemaRegistry,
+    all_references,
+    references,
+)
 from capstream.aep.schema_registry.stamp import Draft, core, stamped
 from capstream.kernel.json import Json, dumps
 from capstream.xdm.compose import ancestors, document_field
@@ -124,6 +132,7 @@ class Writer:
         extends = self._extends(sandbox_id, wanted)
         draft = Draft(kind=kind, uri=uri, class_id=class_id, extends=extends, namespace=self.registry.namespace, old=old)
         document = stamped(draft, wanted, call)
+        self._check_recursion(sandbox_id, document)
         try:
             schema = self.registry.compose_document(sandbox_id, document)
             if kind in {"mixins", "classes"}:
@@ -133,6 +142,17 @@ class Writer:
         except CompositionError as error:
             raise refusal_of(error) from None
         return document
+
+    def _check_recursion(self, sandbox_id: str, document: dict[str, Json]) -> None:
+        """Refuse a component that contains itself through others. ASSUMPTION: only the standard may be recursive."""
+        waiting, seen = list(all_references(document)), set[str]()
+        while waiting:
+            uri = waiting.pop()
+            if uri == document["$id"]:
+                raise Refusal(Faults.BAD_REQUEST, f"{document['title']} cannot contain itself: a $ref leads back to it.")
+            if uri not in seen:
+                seen.add(uri)
+                waiting += all_references(self.registry.document(sandbox_id, uri))
 
     def _check_title(self, sandbox_id: str, title: str, uri: str) -> None:
         for one in self.registry.tenant(sandbox_id):

@@ -81,7 +81,8 @@ def test_conflicting_types_are_refused(registry: Registry) -> None:
     [
         ({"points": {"type": "number"}}, "1021-400"),
         ({"loyalty": {"type": "object", "properties": {"extra": {"type": "number"}}}}, "1021-400"),
-        ({"_capstream": {"type": "object", "properties": {"_x": {"type": "string"}}}}, None),
+        ({"_capstream": {"type": "object", "properties": {"_x": {"type": "string"}}}}, "1600-400"),
+        ({"_capstream": {"type": "object", "properties": {"a-b_C9": {"type": "string"}}}}, None),
         ({"_capstream": {"type": "object", "properties": {"__x": {"type": "string"}}}}, "1600-400"),
         ({"_capstream": {"type": "object", "properties": {"a b": {"type": "string"}}}}, "1600-400"),
         ({"_capstream": {"type": "object", "properties": {"a": {"type": "text"}}}}, "1600-400"),
