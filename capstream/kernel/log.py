@@ -2,7 +2,9 @@
 
 import logging
 import sys
+import traceback
 from hashlib import sha256
+from pathlib import Path
 
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.json import dumps
@@ -16,14 +18,31 @@ class _JsonFormatter(logging.Formatter):
         line: dict[str, object] = {"time": rfc3339(int(record.created * 1000)), "level": record.levelname.lower()}
         line |= {"message": record.getMessage()} | facts
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = _told(record.exc_info[1])
         return dumps(line).decode()
+
+
+def _told(error: BaseException | None) -> str:
+    """Return an error's kinds and places, innermost last. Its text stays out unless it is known to quote no data."""
+    parts: list[str] = []
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
+        is_loggable = isinstance(error, OSError) or getattr(error, "is_loggable", False)
+        parts.append("\n".join([*places, type(error).__name__ + (f": {error}" if is_loggable else "")]))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n".join(reversed(parts))
+
+
+def formatter() -> logging.Formatter:
+    """Return what makes a log line of a record."""
+    return _JsonFormatter()
 
 
 def configure(level: str = "info") -> None:
     """Send every log line of this process to standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter())
+    handler.setFormatter(formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

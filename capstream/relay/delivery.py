@@ -10,6 +10,7 @@ from capstream.relay.answers import Halve, Judged, Pause, Rejected, TryAgain, Un
 from capstream.relay.batching import lane_count, lanes, requests
 from capstream.relay.inlet import Inlet
 from capstream.relay.records import Kind, Record
+from capstream.relay.redaction import without_values
 from capstream.relay.retry import DELIVERY, Jitter, Policy, wait_s
 from capstream.relay.sources import BatchLimits
 
@@ -107,7 +108,7 @@ class FlowDelivery:
             action=f"flow_{state}",
             source=self.source_key,
             flow=self.kind,
-            reason=reason,
+            reason=without_values(reason),
             failures=failures,
             wait_s=round(wait, 3),
         )

@@ -8,6 +8,7 @@ from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json
 from capstream.relay.journal import decode
 from capstream.relay.ledger import read_cursor, read_health, read_oldest_parked, read_tokens, read_waiting
+from capstream.relay.redaction import without_values
 from capstream.storage.ports import Documents, Log
 
 
@@ -121,7 +122,7 @@ class AlertLog:
         """Compare with the alerts of the last time."""
         now = {(alert["name"], alert["about"]): alert for alert in alerts}
         for key in now.keys() - self._raised.keys():
-            reason, cure = now[key]["reason"], now[key]["cure"]
+            reason, cure = without_values(now[key]["reason"]), now[key]["cure"]
             log.error("alert raised", action="alert_raised", alert=key[0], about=key[1], reason=reason, cure=cure)
         for key in self._raised.keys() - now.keys():
             log.info("alert is over", action="alert_over", alert=key[0], about=key[1])

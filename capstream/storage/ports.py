@@ -200,3 +200,5 @@ class Lake(Protocol):
 
 class StorageUnavailable(Exception):
     """The store cannot take writes now: disk full, read-only, I/O error. Nothing of the failed write was stored."""
+
+    is_loggable = True  #: its text is the engine's and quotes no record
