@@ -226,7 +226,7 @@ class Emitter:
             return f"{self.env.bind('f', charged_padding)}(b, {self.env.bind('f', bound(function))}, {arguments})"
         if function.needs is Needs.BUDGET:
             return self._kept(f"{self.env.bind('f', bound(function))}({arguments})")
-        return self._applied(bound(function), arguments, slow=slow)
+        return self._applied(bound(function, len(node.args)), arguments, slow=slow)
 
     def _exists(self, path: Path) -> str:
         """Write the look-up of a bare path: in the record, in the element a row iterates over, or in the value it starts from."""
@@ -303,8 +303,9 @@ def _decoder(rest: tuple[Json, ...]) -> Callable[[Json], Json]:
 
 
 _BOUND = {name: bind(function) for name, function in FUNCTIONS.items()}
+_BOUND_TO_ONE = {name: bind(function, 1) for name, function in FUNCTIONS.items()}
 
 
-def bound(function: Function) -> Callable[..., Json]:
-    """Return the function that takes raw arguments."""
-    return _BOUND[function.name]
+def bound(function: Function, count: int | None = None) -> Callable[..., Json]:
+    """Return the function that takes raw arguments, that many of them."""
+    return (_BOUND_TO_ONE if count == 1 else _BOUND)[function.name]

@@ -13,7 +13,7 @@ from capstream.lang.nodes import Call, Lambda, ListOf, Literal, MapOf, Method, N
 from capstream.lang.parser import parse
 from capstream.lang.paths import path_text
 
-_CALLED = {bound(function): name for name, function in FUNCTIONS.items()}
+_CALLED = {bound(function, count): name for name, function in FUNCTIONS.items() for count in (None, 1)}
 _PLACES = {"r": "the source record", "n": "now, in epoch milliseconds", "b": "the lambda calls left", "u": "a source of ids"}
 
 

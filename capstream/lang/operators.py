@@ -23,6 +23,8 @@ from capstream.lang.values import (
     text_or_empty,
 )
 
+_NUMBERS = frozenset({int, float})
+
 
 def add(left: Json, right: Json) -> Json:
     """Return the sum, or the joined text when one side is text."""
@@ -131,21 +133,29 @@ def not_strictly_equal(left: Json, right: Json) -> bool:
 
 def less(left: Json, right: Json) -> bool:
     """Return `left < right`; false when one side is null."""
+    if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
+        return bool(left < right)
     return ordered(left, right) == -1
 
 
 def less_or_equal(left: Json, right: Json) -> bool:
     """Return `left <= right`; false when one side is null."""
+    if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
+        return bool(left <= right)
     return ordered(left, right) in {-1, 0}
 
 
 def greater(left: Json, right: Json) -> bool:
     """Return `left > right`; false when one side is null."""
+    if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
+        return bool(left > right)
     return ordered(left, right) == 1
 
 
 def greater_or_equal(left: Json, right: Json) -> bool:
     """Return `left >= right`; false when one side is null."""
+    if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
+        return bool(left >= right)
     return ordered(left, right) in {0, 1}
 
 

@@ -116,14 +116,17 @@ _COERCE: dict[Type, Callable[[Json], Json]] = {
 }
 
 
-def bind(function: Function) -> Callable[..., Json]:
-    """Return the function to call with raw arguments: it coerces them and applies the null rule."""
+def bind(function: Function, count: int | None = None) -> Callable[..., Json]:
+    """Return the function to call with raw arguments: it coerces them and applies the null rule.
+
+    `count` is how many arguments it will be given, where that is known: with one it does without the handling of many.
+    """
     coercions = tuple(_coercion(function.name, param) for param in function.params)
     call = function.call
     skip = 0 if function.needs in {Needs.NOTHING, Needs.RECORD} else 1
     if function.needs is Needs.RECORD:
         return call
-    if skip == 0 and len(coercions) == 1 and not function.params[0].many:
+    if skip == 0 and coercions and (count or len(coercions)) == 1 and not function.params[0].many:
         return _bind_single(function, coercions[0])
     rest = coercions[-1] if coercions else _as_is
     least, null_first = function.least, function.null_first
@@ -159,10 +162,10 @@ def _bind_single(function: Function, coerce: Callable[[Json], Json]) -> Callable
 
         return of_value
 
-    def of_any(*values: Json) -> Json:
-        return call(*map(coerce, values))
+    def of_any(value: Json) -> Json:
+        return call(coerce(value))
 
-    return of_any
+    return call if coerce is _as_is else of_any
 
 
 def _coercion(function_name: str, param: Param) -> Callable[[Json], Json]:

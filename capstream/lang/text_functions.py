@@ -151,6 +151,8 @@ def hashing(algorithm: str) -> Callable[..., str]:
     make = getattr(hashlib, algorithm)
 
     def digest(value: str, charset: str = "UTF-8") -> str:
+        if charset == "UTF-8":
+            return str(make(value.encode("utf-8", "replace")).hexdigest())
         return str(make(_encoded(value, charset)).hexdigest())
 
     return digest

@@ -19,6 +19,7 @@ MAX_DIGITS = 4000
 
 _NUMERIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _SCALARS = (str, int, float)
+_ALIKE = frozenset({str, int, float})
 
 
 def kind(value: Json) -> str:
@@ -142,7 +143,7 @@ def equal(left: Json, right: Json) -> bool:
     """Return `left == right` of the language."""
     if left is None or right is None:
         return left is right
-    if left.__class__ is str and right.__class__ is str:
+    if left.__class__ is right.__class__ and left.__class__ in _ALIKE:
         return bool(left == right)
     if left.__class__ is bool or right.__class__ is bool:
         return truth(left) == truth(right)
