@@ -134,28 +134,28 @@ def not_strictly_equal(left: Json, right: Json) -> bool:
 def less(left: Json, right: Json) -> bool:
     """Return `left < right`; false when one side is null."""
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
-        return bool(left < right)
+        return bool(left < right)  # type: ignore[operator]
     return ordered(left, right) == -1
 
 
 def less_or_equal(left: Json, right: Json) -> bool:
     """Return `left <= right`; false when one side is null."""
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
-        return bool(left <= right)
+        return bool(left <= right)  # type: ignore[operator]
     return ordered(left, right) in {-1, 0}
 
 
 def greater(left: Json, right: Json) -> bool:
     """Return `left > right`; false when one side is null."""
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
-        return bool(left > right)
+        return bool(left > right)  # type: ignore[operator]
     return ordered(left, right) == 1
 
 
 def greater_or_equal(left: Json, right: Json) -> bool:
     """Return `left >= right`; false when one side is null."""
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
-        return bool(left >= right)
+        return bool(left >= right)  # type: ignore[operator]
     return ordered(left, right) in {0, 1}
 
 
