@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.identities import read_identities
-from capstream.capillary.ledger import ZERO_SEED_SLACK_MS
+from capstream.capillary.ledger import ZERO_SEED_SLACK_MS, ledger_of
 from capstream.capillary.members import members_of, resolve
 from capstream.capillary.movements import seeds_zero
 from capstream.capillary.payloads.bills import bill_type
@@ -107,7 +107,7 @@ def _member_calls(event: NormalisedEvent, key: Key, states: States, known: tuple
 
 def _is_unseeded(event: NormalisedEvent, state: MemberState | None, programs: Programs, config: TranslationConfig) -> bool:
     """Say whether the event shows in a profile whose counters rest on nothing, and is not itself the start from zero."""
-    if not shows_in_profile(event.event_name, config) or (state is not None and state.ledger.seeded):
+    if not shows_in_profile(event.event_name, config) or (state is not None and ledger_of(state.book).seeded):
         return False
     if event.event_name != "customerAdded":
         return True
@@ -132,9 +132,10 @@ def _lacks_tier(event: NormalisedEvent, state: MemberState | None, programs: Pro
     if own_list:
         return False
     if event.event_name == "customerAdded":
-        selected = (
-            programs.default(event.org_id) if state is None else selected_program(event.org_id, state.ledger, programs, config)
-        )
+        if state is None:
+            selected = programs.default(event.org_id)
+        else:
+            selected = selected_program(event.org_id, ledger_of(state.book), programs, config)
         program = None if selected is None else programs.get(event.org_id, selected)
         return program is None or program.base_tier() is None
     for name in _TIER_NUMBERS:

@@ -55,9 +55,25 @@ _TIER = len(BALANCES)
 _GROWING = (REDEEMED, EXPIRED, RETURNED, ADJUSTED)
 
 
+def holder(book: Book, owner: str) -> str:
+    """Return the owner whose ledger an owner's operations move."""
+    while owner in book.absorbed:
+        owner = book.absorbed[owner]
+    return owner
+
+
+def ledger_of(book: Book, owner: str = "") -> Ledger:
+    """Return the ledger that an owner's operations move: its own, or the one that absorbed it."""
+    owner = holder(book, owner)
+    ledger = book.ledgers.get(owner)
+    if ledger is None:
+        ledger = book.ledgers[owner] = Ledger()
+    return ledger
+
+
 def apply_alone(book: Book, fact: Fact, first: Mapping[str, int]) -> None:
     """Run a fact that shares its instant with no other; its operations are already in phase order."""
-    ledger = book.of(fact.owner)
+    ledger = ledger_of(book, fact.owner)
     for operation in fact.operations:
         _STEPS[operation[0]](book, ledger, fact, operation, first)
 
@@ -88,7 +104,7 @@ def _run_phase(book: Book, facts: list[Fact], first: Mapping[str, int], codes: t
     for fact in facts:
         for operation in fact.operations:
             if codes[0] <= operation[0] <= codes[1]:
-                _STEPS[operation[0]](book, book.of(fact.owner), fact, operation, first)
+                _STEPS[operation[0]](book, ledger_of(book, fact.owner), fact, operation, first)
 
 
 def fold(book: Book, facts: list[Fact], first: Mapping[str, int]) -> Book:
@@ -184,7 +200,7 @@ def _seeded(_book: Book, ledger: Ledger, _fact: Fact, _operation: Operation, _fi
 def _absorb(book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
     """Let the counters grow by the merged member's and take over its lots; points and tier are stated by the event itself."""
     victim = operation[2]
-    if victim in book.absorbed or book.holder(fact.owner) == victim:  # known, or two members merged into each other
+    if victim in book.absorbed or holder(book, fact.owner) == victim:  # known, or two members merged into each other
         return
     lost = book.ledgers.pop(victim, None) or Ledger()
     for programme in list(dict.fromkeys([*ledger.accounts, *lost.accounts])):
@@ -229,7 +245,7 @@ def apply_late(book: Book, fact: Fact) -> None:
     A change counts where its balance was not stated since, a statement where nothing newer is known. Lots are moved as well, but
     out of their order, so the schedule becomes approximate. A start from zero or a merge cannot come in so late.
     """
-    ledger = book.of(fact.owner)
+    ledger = ledger_of(book, fact.owner)
     for operation in fact.operations:
         code = operation[0]
         if code <= Op.LOTS_STATE:

@@ -69,24 +69,6 @@ class Book(msgspec.Struct, array_like=True):
     ledgers: dict[str, Ledger] = msgspec.field(default_factory=dict)
     absorbed: dict[str, str] = msgspec.field(default_factory=dict)  #: merged member -> the owner it went into
 
-    def own(self) -> Ledger:
-        """Return the member's own ledger."""
-        return self.of("")
-
-    def holder(self, owner: str) -> str:
-        """Return the owner whose ledger an owner's operations move."""
-        while owner in self.absorbed:
-            owner = self.absorbed[owner]
-        return owner
-
-    def of(self, owner: str) -> Ledger:
-        """Return the ledger that an owner's operations move: its own, or the one that absorbed it."""
-        owner = self.holder(owner)
-        ledger = self.ledgers.get(owner)
-        if ledger is None:
-            ledger = self.ledgers[owner] = Ledger()
-        return ledger
-
 
 class Fact(msgspec.Struct, array_like=True):
     """What one event or API answer says about a member, kept so that late arrivals can be put in their place."""
@@ -140,11 +122,6 @@ class MemberState(msgspec.Struct, array_like=True):
     badges: list[Entry] = msgspec.field(default_factory=list)
     folded: bytes = b""  #: time and digest of facts in the checkpoint, ascending: those that left the log for want of room
     closed_at: int = -1  #: facts up to here are no longer told apart, so none is taken any more
-
-    @property
-    def ledger(self) -> Ledger:
-        """Return the member's own ledger."""
-        return self.book.own()
 
 
 class Program(msgspec.Struct, array_like=True):

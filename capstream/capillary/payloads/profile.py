@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from capstream.capillary import times
 from capstream.capillary.identities import EMAIL, PHONE, identity_map
+from capstream.capillary.ledger import ledger_of
 from capstream.capillary.payloads.names import payload_id
 from capstream.capillary.programs import Programs, smallest
 from capstream.capillary.records import Account, Entry, Ledger, MemberState, Program, Schedule
@@ -46,7 +47,7 @@ def profile_body(
         body["capillary"] = _stamp(org_id, customer_id, state)
         return body
     quality: list[str] = []
-    ledger = state.ledger
+    ledger = ledger_of(state.book)
     program_id = selected_program(org_id, ledger, programs, config)
     body["loyalty"] = _loyalty(state, ledger, (org_id, program_id or "", customer_id), programs, (config, quality))
     body["loyalty"]["status"] = status
@@ -81,7 +82,7 @@ def base_tier(ledger: Ledger, program: Program | None) -> int | None:
 
 def awaits_tier_list(org_id: str, state: MemberState, programs: Programs, config: TranslationConfig) -> bool:
     """Say whether a member's tier is only unknown because no event has brought the programme's tier list yet."""
-    ledger = state.ledger
+    ledger = ledger_of(state.book)
     if not ledger.zero or state.merged_into is not None:
         return False
     program_id = selected_program(org_id, ledger, programs, config)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from capstream.capillary import lots
-from capstream.capillary.ledger import Op
+from capstream.capillary.ledger import Op, holder, ledger_of
 from capstream.capillary.records import Book, Fact, Lot, MemberState, Schedule
 from capstream.capillary.results import Answered, Failed
 from capstream.capillary.state import LOG_KEPT_MS, LOG_LIMIT, absorb, dump, load, meet, record
@@ -124,10 +124,10 @@ def test_facts_leave_the_log_after_30_days_and_stay_counted() -> None:
         record(state, _fact(number, AT + number, AT + number))
     record(state, _fact(11, AT + LOG_KEPT_MS, AT + LOG_KEPT_MS + 100))
     assert state.log_count == 1
-    assert state.ledger.accounts["4101"].expired == 11_000
+    assert ledger_of(state.book).accounts["4101"].expired == 11_000
     assert not record(state, _fact(5, AT + 5, AT + LOG_KEPT_MS + 200)), "older than the checkpoint: never counted twice"
     assert record(state, _fact(12, AT + 12, AT + LOG_KEPT_MS + 200)), "late, but after the checkpoint"
-    assert state.ledger.accounts["4101"].expired == 12_000
+    assert ledger_of(state.book).accounts["4101"].expired == 12_000
 
 
 def test_log_is_bounded() -> None:
@@ -135,7 +135,7 @@ def test_log_is_bounded() -> None:
     for number in range(1, 2 * LOG_LIMIT):
         record(state, _fact(number, AT + number, AT))
     assert state.log_count <= LOG_LIMIT
-    assert state.ledger.accounts["4101"].expired == (2 * LOG_LIMIT - 1) * 1000
+    assert ledger_of(state.book).accounts["4101"].expired == (2 * LOG_LIMIT - 1) * 1000
     assert state.version == 2 * LOG_LIMIT
 
 
@@ -147,13 +147,13 @@ def test_fact_that_comes_after_the_log_was_cut_still_counts_once() -> None:
     record(state, stated)
     for number in range(10, 2 * LOG_LIMIT):
         record(state, _fact(number, AT + number, AT))
-    counted = state.ledger.accounts["4101"].expired
+    counted = ledger_of(state.book).accounts["4101"].expired
     assert counted is not None
     assert record(state, late)
     assert record(state, stale)
     assert not record(state, late)
     assert not record(state, _fact(20, AT + 20, AT)), "known, though it left the log"
-    held = state.ledger.accounts["4101"]
+    held = ledger_of(state.book).accounts["4101"]
     assert (held.expired, held.points, held.tier) == (counted + 1000, 7000, 2)
 
 
@@ -219,7 +219,7 @@ def test_members_merged_into_each_other_and_then_away_do_not_go_in_circles(desk:
     desk.take(merge(2, 1, "back", AT + 2))
     desk.take(merge(3, 1, "away", AT + 3))
     book = desk.state("3").book
-    assert (book.holder("1"), book.holder("2")) == ("", "")
+    assert (holder(book, "1"), holder(book, "2")) == ("", "")
     assert list(book.ledgers) == [""]
 
 
@@ -228,5 +228,5 @@ def test_a_merge_back_inside_a_checkpoint_does_not_go_in_circles() -> None:
     book = Book(absorbed={"2": "", "1": "2"})
     victim.base, victim.base_at = msgspec.msgpack.encode(book), AT
     absorb(survivor, victim, "1")
-    assert survivor.book.holder("2") == "1"
-    assert survivor.book.holder("1") == "1"
+    assert holder(survivor.book, "2") == "1"
+    assert holder(survivor.book, "1") == "1"
