@@ -73,6 +73,7 @@ class DescriptorWriter:
         for name in ("xdm:sourceSchema", *_REQUIRED[kind]):
             if not wanted.get(name):
                 raise Refusal(Faults.BAD_DESCRIPTOR, f"{name}: required for {kind}.")
+        _check_values(wanted)
         document = self.registry.document(sandbox_id, wanted["xdm:sourceSchema"])
         if document is None:
             raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:sourceSchema: {wanted['xdm:sourceSchema']} does not exist.")
@@ -99,10 +100,18 @@ class DescriptorWriter:
             self._check_identity(sandbox_id, wanted, own_id)
         elif kind == "xdm:alternateDisplayInfo" and not any(wanted.get(name) for name in _DISPLAY):
             raise Refusal(Faults.BAD_DESCRIPTOR, f"{kind}: one of {', '.join(_DISPLAY)} is required.")
-        elif kind == "xdm:descriptorTimeSeriesGranularity" and wanted["xdm:granularity"] not in _GRANULARITIES:
-            raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:granularity: one of {', '.join(sorted(_GRANULARITIES))}.")
+        elif kind == "xdm:descriptorLabel" and not (wanted.get("xdm:labels") or wanted.get("xdm:label")):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f'{kind}: xdm:labels is required, a list such as ["C2"].')
+        elif kind == "xdm:descriptorDeprecated":
+            self._check_standard(wanted["xdm:sourceProperty"])
         elif "xdm:destinationSchema" in wanted and not self.registry.exists(sandbox_id, wanted["xdm:destinationSchema"]):
             raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:destinationSchema: {wanted['xdm:destinationSchema']} does not exist.")
+
+    def _check_standard(self, stated: Json) -> None:
+        for path in stated if isinstance(stated, list) else [stated]:
+            if self.registry.namespace in path.split("/"):
+                cure = "PATCH meta:status deprecated into its definition"
+                raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:sourceProperty: {path} is a custom field; {cure}.")
 
     def _check_identity(self, sandbox_id: str, wanted: dict[str, Json], own_id: str) -> None:
         path, uri = wanted["xdm:sourceProperty"], wanted["xdm:sourceSchema"]
@@ -112,7 +121,7 @@ class DescriptorWriter:
             raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:sourceProperty: {path} must be a string field to be an identity.")
         namespace = wanted["xdm:namespace"]
         wanted["xdm:property"] = wanted.get("xdm:property") or ("xdm:id" if isinstance(namespace, int) else "xdm:code")
-        wanted["xdm:isPrimary"] = bool(wanted.get("xdm:isPrimary"))
+        wanted.setdefault("xdm:isPrimary", False)
         if not self.namespace_exists(sandbox_id, str(namespace)):
             raise Refusal(
                 Faults.BAD_DESCRIPTOR, f"xdm:namespace: {namespace} does not exist. Create it in the Identity Service first."
@@ -132,6 +141,22 @@ class DescriptorWriter:
         with self.registry.documents.transaction() as change:
             change.put(DESCRIPTORS, [(f"{call.sandbox.id}/{own_id}", dumps(document))])
         return document
+
+
+def _check_values(wanted: dict[str, Json]) -> None:
+    """Refuse members whose value is of another form than clients of descriptors can read."""
+    for name in ("xdm:sourceSchema", "xdm:destinationSchema"):
+        if not isinstance(wanted.get(name, ""), str):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"{name}: must be the $id of a schema.")
+    for name in ("xdm:title", "xdm:description", "xdm:note"):
+        if not isinstance(wanted.get(name, {}), dict):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f'{name}: must be texts by locale, such as {{"en_us": "Tier"}}.')
+    if not isinstance(wanted.get("xdm:isPrimary", False), bool):
+        raise Refusal(Faults.BAD_DESCRIPTOR, "xdm:isPrimary: must be true or false.")
+    if "xdm:granularity" in wanted and str(wanted["xdm:granularity"]) not in _GRANULARITIES:
+        raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:granularity: one of {', '.join(sorted(_GRANULARITIES))}.")
+    if wanted.get("xdm:property", "xdm:code") not in ("xdm:code", "xdm:id"):
+        raise Refusal(Faults.BAD_DESCRIPTOR, "xdm:property: xdm:code or xdm:id, the kind of xdm:namespace.")
 
 
 def normal_path(path: Json) -> str:

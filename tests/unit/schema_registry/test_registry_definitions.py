@@ -80,3 +80,28 @@ def test_the_tag_union_is_never_taken_off(registry: Registry) -> None:
     assert registry.code("PATCH", path, [{"op": "remove", "path": "/meta:immutableTags"}]) == "1602-400"
     assert registry.code("PATCH", path, [{"op": "remove", "path": "/meta:immutableTags/0"}]) == "1602-400"
     assert registry.ok("PUT", path, schema("People", XDM + "context/identitymap"))["meta:immutableTags"] == ["union"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "told"),
+    [
+        ("descriptorIdentity", {"xdm:namespace": "Email", "xdm:property": "xdm:name"}, "xdm:property: xdm:code or xdm:id"),
+        ("descriptorIdentity", {"xdm:namespace": "Email", "xdm:isPrimary": "false"}, "xdm:isPrimary: must be true or false"),
+        ("descriptorDeprecated", {"xdm:sourceProperty": "/_capstream/x"}, "/_capstream/x is a custom field; PATCH meta:status"),
+        ("descriptorLabel", {}, "xdm:labels is required"),
+        ("alternateDisplayInfo", {"xdm:title": "Tier"}, "xdm:title: must be texts by locale"),
+        ("descriptorTimeSeriesGranularity", {"xdm:granularity": ["day"]}, "xdm:granularity: one of day, hour"),
+        (
+            "descriptorOneToOne",
+            {"xdm:destinationSchema": 5, "xdm:destinationVersion": 1},
+            "xdm:destinationSchema: must be the $id",
+        ),
+    ],
+)
+def test_a_descriptor_of_the_wrong_form_is_refused_by_name(registry: Registry, kind: str, more: Json, told: str) -> None:
+    made = registry.ok("POST", "/tenant/fieldgroups", group("Fields", {"x": TEXT}))
+    document = registry.ok("POST", "/tenant/schemas", schema("People", made["$id"]))
+    body = {"@type": f"xdm:{kind}", "xdm:sourceSchema": document["$id"], "xdm:sourceProperty": "/personID", **more}
+    answer = registry.send("POST", "/tenant/descriptors", body)
+    assert answer.body["type"].endswith("XDM-1604-400")
+    assert told in answer.body["detail"]
