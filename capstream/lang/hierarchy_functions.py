@@ -19,7 +19,7 @@ MAX_WORK = 250_000
 """How much the calls inside lambdas, and functions that make much of little, may take in and give out for one record, in
 elements and in blocks of 8 characters (ASSUMPTION): without it a loop of large results fills the memory."""
 
-MAX_SLOW_S = 0.06
+MAX_SLOW_S = 0.05
 """How much CPU time regular expressions, dates and user agents inside lambdas may take for one record (ASSUMPTION)."""
 
 
