@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 _PREFIX = b"/webhooks/"
 _IDLE_S = 75.0
 _GRACE_S = 10.0
+_TICK_S = 0.01
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 Scope = MutableMapping[str, Any]
@@ -49,8 +50,13 @@ ThinHandler = Callable[[ThinRequest, Respond], None]
 class ThinProtocol(asyncio.Protocol):
     """HTTP/1.1 for webhooks only: keep-alive, pipelining in order, chunked bodies; others are handed to `fallback`."""
 
-    def __init__(self, handler: ThinHandler, fallback: Callable[[], asyncio.Protocol], body_limit: int) -> None:
+    def __init__(
+        self, handler: ThinHandler, fallback: Callable[[], asyncio.Protocol], body_limit: int, open_ones: "set[ThinProtocol]"
+    ) -> None:
         self._handler = handler
+        self._open_ones = open_ones
+        self._stopping = False
+        self._begun = False  # a request has begun to arrive and is not whole yet
         self._fallback = fallback
         self._body_limit = body_limit
         self._parser = httptools.HttpRequestParser(self)
@@ -74,7 +80,14 @@ class ThinProtocol(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
         self._loop = asyncio.get_running_loop()
+        self._open_ones.add(self)
         self._arm()
+
+    def stop(self) -> None:
+        """Answer what has arrived and what is arriving, then close."""
+        self._stopping = True
+        if not self._answers and not self._begun and not self._foreign:
+            self._transport.close()
 
     def _arm(self) -> None:
         self._last = self._loop.time()
@@ -87,6 +100,7 @@ class ThinProtocol(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._open_ones.discard(self)
         if self._idle:
             self._idle.cancel()
 
@@ -108,6 +122,7 @@ class ThinProtocol(asyncio.Protocol):
     # Parser callbacks. The parser calls them in this order for each request.
 
     def on_message_begin(self) -> None:
+        self._begun = True
         self._whole = not self._ended_one
         self._reset()
 
@@ -134,7 +149,7 @@ class ThinProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._foreign:
             return
-        self._ours, self._ended_one = False, True
+        self._ours, self._begun, self._ended_one = False, False, True
         slot: list[bytes] = []
         self._answers.append(slot)
         request = ThinRequest(
@@ -148,6 +163,7 @@ class ThinProtocol(asyncio.Protocol):
         self._handler(request, lambda status, body, extra: self._answer(slot, status, body, extra, keep_alive))
 
     def _answer(self, slot: list[bytes], status: int, body: bytes, extra: bytes, keep_alive: bool) -> None:
+        keep_alive = keep_alive and not (self._stopping and len(self._answers) == 1 and not self._begun)
         slot.append(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s%s\r\n%s"
             % (status, _REASONS.get(status, b""), len(body), extra, b"" if keep_alive else b"connection: close\r\n", body)
@@ -173,6 +189,7 @@ class ThinProtocol(asyncio.Protocol):
             return
         if self._idle:
             self._idle.cancel()
+        self._open_ones.discard(self)
         protocol = self._fallback()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
@@ -223,8 +240,10 @@ async def serve(
     state = ServerState()
     loop = asyncio.get_running_loop()
 
+    thin: set[ThinProtocol] = set()
+
     def connection() -> ThinProtocol:
-        return ThinProtocol(webhooks, lambda: HttpToolsProtocol(config, state, {}, loop), body_limit)
+        return ThinProtocol(webhooks, lambda: HttpToolsProtocol(config, state, {}, loop), body_limit, thin)
 
     server = await loop.create_server(connection, host, port, backlog=2048)
     ready()
@@ -232,5 +251,10 @@ async def serve(
     server.close()
     for protocol in list(state.connections):
         protocol.shutdown()
+    for each in list(thin):
+        each.stop()
+    until = loop.time() + _GRACE_S
+    while thin and loop.time() < until:
+        await asyncio.sleep(_TICK_S)
     if state.tasks:
-        await asyncio.wait(state.tasks, timeout=_GRACE_S)
+        await asyncio.wait(state.tasks, timeout=max(until - loop.time(), 0))

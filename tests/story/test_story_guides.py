@@ -126,3 +126,28 @@ def test_the_guide_to_connecting_as_code(server: Server, guide: Run, work: Path)
     with server.client() as client:
         assert client.platform("GET", "/data/foundation/flowservice/flows")["items"] == []
         assert client.relay("GET", "/relay/sources")["sources"] == []
+
+
+def test_the_guide_to_operating_the_relay(server: Server, guide: Run, work: Path) -> None:
+    printed = guide("operate-the-relay", DATA=str(server.data))
+    made, rotated = (json.loads((work / name).read_text()) for name in ("eu.json", "rotated.json"))
+    assert made["webhookUrl"].endswith("/webhooks/capillary/eu")
+    assert made["webhookHeaders"]["Authorization"].startswith("Basic ")
+    assert rotated["webhookHeaders"] != made["webhookHeaders"]
+    assert rotated["liveSecrets"] == 2
+    for line in (
+        '"liveSecrets": 1',
+        "200\n",
+        "\nok\n",
+        "\nprocessed\n",
+        'capstream_relay_flow_up{flow="event",source="capillary"} 1.0',
+    ):
+        assert line in printed
+    log = (server.data.parent / f"{server.data.name}.log").read_text()
+    lines = [json.loads(line) for line in log.splitlines() if '"reloaded"' in line]
+    assert {tuple(line["changed"]) for line in lines} == {("relay.journal_days", "alerts.dead_letters")}
+    assert len(lines) == 4
+    acts = [act["act"] for act in server.run("audit", "list", "--json")]
+    assert acts[:3] == ["put_source", "rotate_secret", "retire_secret"]
+    assert {"rotate_secret", "delete_source", "get_event"} <= set(acts)
+    assert "member-0001" not in log

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import uvloop
+from running import free_port
 
 from capstream.serving import Respond, ThinRequest, asgi_webhooks, serve
 
@@ -128,3 +129,41 @@ def test_ordinary_clients_work(port: int) -> None:
             return [answer.text for answer in answers]
 
     assert asyncio.run(main()) == ["POST /webhooks/a 1 x", "plain", "PUT /webhooks/b 0 "]
+
+
+def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle() -> None:
+    held: list[Respond] = []
+
+    def slow(request: ThinRequest, respond: Respond) -> None:
+        held.append(respond)
+
+    async def main() -> tuple[bytes, bytes, bytes]:
+        stop, ready, port = asyncio.Event(), asyncio.Event(), free_port()
+        options = {"host": "127.0.0.1", "port": port, "body_limit": LIMIT, "stop": stop, "ready": ready.set}
+        serving = asyncio.create_task(serve(plain, slow, **options))  # type: ignore[arg-type]
+        await ready.wait()
+        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        waiting, arriving, _idle = connections
+        waiting[1].write(WEBHOOK % 1)
+        arriving[1].write((WEBHOOK % 2)[:-1])
+        while not held:
+            await asyncio.sleep(0.01)
+        stop.set()
+        await asyncio.sleep(0.05)
+        assert not serving.done()
+        arriving[1].write(b"2")
+        while len(held) < 2:
+            await asyncio.sleep(0.01)
+        for respond in held:
+            respond(200, b"{}", b"")
+        await asyncio.wait_for(serving, 5)
+        answers = [await reader.read() for reader, _ in connections]
+        for _, writer in connections:
+            writer.close()
+        return answers[0], answers[1], answers[2]
+
+    first, second, third = uvloop.run(main())
+    for answer in (first, second):
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer
+    assert third == b""
