@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
+import msgspec
 
 from capstream import credentials, own_api, upgrades
 from capstream.aep.access_control.model import Roles, Subject
@@ -70,13 +71,22 @@ def _account(control: SqliteDocuments, layout: Layout, now: int) -> Credentials:
         if not layout.credentials.exists():
             cure = "restore the file, or remove the data folder to start anew"
             raise InputError(str(layout.credentials), "it is gone, and secrets are kept as hashes only", cure)
-        return credentials.read(layout.credentials)
+        found = credentials.read(layout.credentials)
+        _entitle(Clients(control), found.client_id)
+        return found
     organisation = Organisations(control).create(_ORGANISATION, TENANT, now_ms=now)
     sandbox = Sandboxes(control).ensure_default(organisation.id, now)
-    client, secret = Clients(control).create(organisation.id, name=_ACCOUNT, now_ms=now)
+    client, secret = Clients(control).create(organisation.id, name=_ACCOUNT, now_ms=now, org_admin=True)
     for role in Roles(control).ensure_system_roles(organisation.id, now):
         Roles(control).give(role, Subject(type="api-integration", id=client.client_id), now)
     return _first_credentials(organisation, client, secret, sandbox.name)
+
+
+def _entitle(clients: Clients, client_id: str) -> None:
+    """Make the server's own account an administrator; before 0.2 permissions were not enforced and there were none."""
+    client = clients.get(client_id)
+    if client is not None and not client.org_admin:
+        clients.save(msgspec.structs.replace(client, org_admin=True))
 
 
 def _first_credentials(organisation: Organisation, client: Client, secret: str, sandbox: str) -> Credentials:

@@ -15,6 +15,7 @@ from capstream.kernel.clock import Clock, shifted, system_clock
 from capstream.kernel.errors import InputError
 
 DEFAULT_DATA = ".capstream"
+_BOOLEANS: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def setting(default: Any, doc: str, unit: str = "", *, least: float | None = None, live: bool = False) -> Any:
@@ -42,6 +43,25 @@ class Ims:
     """The embedded identity management system."""
 
     token_ttl_s: int = setting(86_400, "Lifetime of access tokens.", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessControl:
+    """Roles and permissions of the embedded platform."""
+
+    enabled: bool = setting(True, "Refuse what an account's roles do not permit; false: every account may do everything.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """The embedded platform's front door."""
+
+    strict: bool = setting(False, "Refuse what Adobe's documents forbid but clients send; for contract tests.")
+    rate_limits: str = setting(
+        "",
+        "Rehearse 429: `service=rate:burst`, comma-separated, calls a second in the long run and at once for each account; "
+        "`*` means every other service, e.g. `flow_service=2:10,*=50:100`. Empty: no limit.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +125,8 @@ class Settings:
     data: Path
     server: Server = field(default_factory=Server)
     ims: Ims = field(default_factory=Ims)
+    access_control: AccessControl = field(default_factory=AccessControl)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
     platform: Platform = field(default_factory=Platform)
     flow: Flow = field(default_factory=Flow)
     runs: Runs = field(default_factory=Runs)
@@ -227,6 +249,8 @@ def _build(kind: type, section: str, values: Mapping[str, Any]) -> Any:
 
 def _cast(path: str, value: Any, kind: type) -> Any:
     try:
+        if kind is bool:
+            return _BOOLEANS[str(value).lower()]
         return kind(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise InputError(path, f"{value!r} is not {kind.__name__}") from error

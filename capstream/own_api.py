@@ -84,7 +84,12 @@ def files(read: Callable[[str], bytes | None]) -> Endpoint:
 
 
 def platform_api(
-    verify: Verify, sandbox_of: Callable[[Caller, str], Sandbox | None], status: Callable[[], Json], query: Query
+    verify: Verify,
+    sandbox_of: Callable[[Caller, str], Sandbox | None],
+    *,
+    may_query: Callable[[Caller, Sandbox], bool],
+    status: Callable[[], Json],
+    query: Query,
 ) -> Endpoint:
     """Answer `/capstream/status` and `/capstream/query` to callers with an access token."""
 
@@ -98,6 +103,8 @@ def platform_api(
         if (request.method, request.url.path) == ("GET", "/capstream/status"):
             return JSONResponse(status())
         if (request.method, request.url.path) == ("POST", "/capstream/query"):
+            if not may_query(caller, sandbox):
+                return _refused(403, f"The permission manage-queries is missing in sandbox {sandbox.name}.")
             return await _queried(request, query, sandbox)
         return _refused(404, f"{request.method} {request.url.path} is not an endpoint")
 

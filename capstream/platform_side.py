@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import httpx
 
 from capstream import own_api
+from capstream.aep import limits
 from capstream.aep.access_control import api as access_control
 from capstream.aep.access_control.model import Roles
 from capstream.aep.alerts import api as alerts
@@ -31,7 +32,7 @@ from capstream.aep.flow_service.secrets import Vault
 from capstream.aep.gateway import Gateway, GatewayOptions
 from capstream.aep.identity_service import api as identity_service
 from capstream.aep.identity_service.namespaces import Namespaces
-from capstream.aep.ims import keys
+from capstream.aep.ims import accounts, keys
 from capstream.aep.ims.api import ims_app
 from capstream.aep.ims.model import Clients, Organisations
 from capstream.aep.ims.tokens import Tokens
@@ -40,6 +41,7 @@ from capstream.aep.profile import api as profile
 from capstream.aep.profile.model import PROFILES
 from capstream.aep.query_service.model import QueryService
 from capstream.aep.sandbox import api as sandbox
+from capstream.aep.sandbox import erasure
 from capstream.aep.sandbox.model import Sandboxes
 from capstream.aep.schema_registry import api as schema_registry
 from capstream.aep.schema_registry.model import SchemaRegistry
@@ -47,6 +49,7 @@ from capstream.aep.streaming_ingestion.api import Collection, CollectionApp
 from capstream.aep.streaming_ingestion.recording import InletRecorder
 from capstream.aep.streaming_ingestion.synchronous import SynchronousValidation
 from capstream.config import Settings
+from capstream.emptying import Emptying
 from capstream.kernel.json import Json
 from capstream.layout import Layout
 from capstream.serving import AsgiApp
@@ -95,8 +98,15 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         SqliteLog(layout.inlet),
         SqliteDocuments(layout.metrics),
     )
-    clients, organisations, sandboxes = Clients(stores.control), Organisations(stores.control), Sandboxes(stores.control)
-    tokens = Tokens(stores.control, keys.load_or_create(layout.signing_key), ttl_s=settings.ims.token_ttl_s)
+    clients, organisations = Clients(stores.control), Organisations(stores.control)
+    sandboxes = Sandboxes(stores.control, is_erased=lambda order: erasure.is_done(stores.state, order))
+    roles = Roles(stores.control, is_admin=clients.is_admin)
+    tokens = Tokens(
+        stores.control,
+        keys.load_or_create(layout.signing_key),
+        ttl_s=settings.ims.token_ttl_s,
+        account_exists=clients.is_known,
+    )
     registry = SchemaRegistry(stores.control, organisations.all()[0].tenant_id)
     datasets = Datasets(stores.control)
     rows = QueryService(DeltaLake(layout.lake), datasets, registry)
@@ -108,10 +118,26 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     handlers["io_events"] = registrations.handlers(SqliteDocuments(layout.control), findings, signer, httpx.Client())
     recorder = InletRecorder(stores.metrics, collection.metrics, lambda inlet_id: _sandbox_of(stores.control, inlet_id), clock)
     handlers["observability_insights"] = observability_insights.handlers(stores.state, stores.metrics, flush=recorder.flush)
-    handlers |= {"sandbox": sandbox.handlers(sandboxes), "access_control": access_control.handlers(Roles(stores.control))}
+    enforced = settings.access_control.enabled
+    emptying = Emptying(stores.control, (stores.metrics,))
+    emptying.resume(sandboxes)
+    handlers |= {
+        "sandbox": sandbox.handlers(sandboxes, erase=emptying, reaches=roles.reaches if enforced else lambda *_: True),
+        "access_control": access_control.handlers(roles, enabled=enforced),
+        "accounts": accounts.handlers(organisations, clients),
+    }
+    options = GatewayOptions(
+        threaded=_SLOW,
+        permits=roles.permits if enforced else None,
+        strict=settings.gateway.strict,
+        rate_limits=limits.parse(settings.gateway.rate_limits),
+    )
 
     def gateway(extra: Sequence[tuple[str, AsgiApp]]) -> AsgiApp:
-        return Gateway(handlers, tokens, clients, sandboxes, clock, extra, GatewayOptions(threaded=_SLOW))
+        return Gateway(handlers, tokens, clients, sandboxes, clock, extra, options)
+
+    def may_query(caller: Caller, where: Sandbox) -> bool:
+        return not enforced or roles.permits(caller, where, "manage-queries")
 
     def sandbox_of(caller: Caller, name: str) -> Sandbox | None:
         return sandboxes.by_name(caller.org_id, name) if name else sandboxes.default(caller.org_id)
@@ -122,7 +148,9 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     def status() -> Json:
         return _status(stores, collection)
 
-    own = own_api.platform_api(lambda token: tokens.verify(token, clock()), sandbox_of, status=status, query=query)
+    own = own_api.platform_api(
+        lambda token: tokens.verify(token, clock()), sandbox_of, may_query=may_query, status=status, query=query
+    )
     mounts: list[tuple[str, AsgiApp]] = [
         ("/ims", ims_app(organisations, clients, tokens=tokens, clock=settings.clock())),
         ("/collection", collection),

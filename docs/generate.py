@@ -212,7 +212,8 @@ def _operations(service: Service) -> str:
 
 
 def _permissions(names: str) -> str:
-    return " or ".join(_code(name) for name in names.split())
+    groups = [" or ".join(_code(name) for name in group.split()) for group in names.split(",")]
+    return " and ".join(groups)
 
 
 def _overview(found: Sequence[Service]) -> str:

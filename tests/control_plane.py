@@ -81,7 +81,7 @@ class ControlPlane:
 
     def _services(self) -> dict[str, dict[str, Handler]]:
         return {
-            "sandbox": sandbox_api.handlers(self.sandboxes, erase=self.erased.append),
+            "sandbox": sandbox_api.handlers(self.sandboxes, erase=lambda record: self.erased.append(record.id)),
             "access_control": access_control_api.handlers(self.roles, enabled=True),
             "catalog": catalog_api.handlers(
                 self.datasets,

@@ -14,7 +14,7 @@ class Operation:
     service: str  #: folder name, e.g. `flow_service`
     method: str
     path: str  #: full path with `{name}` parameters, e.g. `/data/foundation/flowservice/connections/{id}`
-    permission: str = ""  #: permission the caller needs, empty when none
+    permission: str = ""  #: what the caller needs: any one of the names between commas, for every comma; empty when nothing
     sandboxed: bool = True  #: False for organisation-level operations, which ignore `x-sandbox-name`
 
 
@@ -54,6 +54,7 @@ class Call:
     base_url: str  #: scheme and host of the request, without trailing slash
     request_id: str
     now_ms: int
+    granted: Callable[[str], bool] = lambda _: True  #: whether the caller holds what a `permission` text asks for
 
     def arg(self, name: str, default: str = "") -> str:
         """Return the first value of a query parameter, names compared without case."""

@@ -274,6 +274,7 @@ SHAPES: Mapping[str, Shape] = {
     "audit_query": generic,
     "streaming_ingestion": generic,
     "alerts": generic,
+    "accounts": generic,
     "io_events": generic,
     "monitoring": generic,
 }

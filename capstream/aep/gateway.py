@@ -6,7 +6,7 @@ permission → handler → answer. Whatever happens on the way, the client gets 
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -30,7 +30,7 @@ from capstream.aep.asgi import (
 )
 from capstream.aep.call import Answer, ApiError, Call, Caller, Handler, Operation, Sandbox
 from capstream.aep.error_shapes import Fault, Reason, refuse
-from capstream.aep.limits import Buckets, RateLimit
+from capstream.aep.limits import ANY_OTHER, Buckets, RateLimits
 from capstream.aep.routing import Match, Router
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
@@ -87,15 +87,15 @@ class SandboxDirectory(Protocol):
         ...
 
     def default(self, org_id: str) -> Sandbox | None:
-        """Return the sandbox calls without a sandbox header work in."""
+        """Return the sandbox calls without a sandbox header work in, whatever its state."""
         ...
 
 
 class Permits(Protocol):
     """Decides whether a caller may do something."""
 
-    def __call__(self, caller: Caller, sandbox: Sandbox, permission: str) -> bool:
-        """Return whether `caller` holds any of the space-separated names in `permission` in `sandbox`."""
+    def __call__(self, caller: Caller, sandbox: Sandbox | None, permission: str) -> bool:
+        """Return whether `caller` holds what `permission` asks for in `sandbox`, or (None) in any sandbox."""
         ...
 
 
@@ -107,7 +107,7 @@ class GatewayOptions:
     permits: Permits | None = None  #: None grants everything (single-user mode)
     strict: bool = False  #: refuse what the documents forbid but clients send. Source: gateway.md 12
     body_limit: int = 16 << 20  #: bytes
-    rate_limit: RateLimit | None = None  #: None = no limit
+    rate_limits: RateLimits = field(default_factory=dict)  #: by service
     threaded: frozenset[tuple[str, str]] = frozenset()  #: (service, operationId) of handlers that wait: run beside the loop
 
 
@@ -151,7 +151,10 @@ class Gateway:
         self._clients = clients
         self._sandboxes = sandboxes
         self._clock = clock
-        self._buckets = Buckets(self._options.rate_limit) if self._options.rate_limit else None
+        self._buckets = Buckets(self._options.rate_limits)
+        known = {operation.service for operation in served} | {ANY_OTHER}
+        if unknown := sorted(self._options.rate_limits.keys() - known):
+            raise InputError("gateway.rate_limits", f"no service {unknown[0]}", f"known: {', '.join(sorted(known))}")
         mounts = [(prefix.rstrip("/"), app) for prefix, app in extra]
         self._extra = sorted((mount for mount in mounts if mount[0]), key=lambda mount: -len(mount[0]))
         self._at_root = next((app for prefix, app in mounts if not prefix), None)
@@ -235,12 +238,14 @@ class Gateway:
         if self._options.strict:
             _check_content_type(request)
         sandbox = self._sandbox(request, operation, caller)
-        self._permit(request, operation, caller, sandbox)
+        granted = self._granted(request, operation, caller, sandbox)
+        if not granted(operation.permission):
+            raise ApiError.of(_refusal(request, Reason.NO_PERMISSION, _lacking(operation, sandbox)))
         handler = self._handlers.get((operation.service, operation.id))
         if handler is None:
             log.warning("operation missing", action="operation_missing", service=operation.service, operation=operation.id)
             return _refusal(request, Reason.NOT_BUILT, f"{operation.id} ({operation.service}) is not implemented.")
-        return handler(_call(request, operation, caller, sandbox))
+        return handler(_call(request, operation, caller, sandbox, granted))
 
     def _authenticate(self, headers: Mapping[str, str], now_ms: int) -> Caller:
         """Return the caller, or refuse in the documented order. Source: gateway.md 3."""
@@ -266,7 +271,7 @@ class Gateway:
         return caller
 
     def _slow_down(self, caller: Caller, service: str, now_ms: int) -> None:
-        if self._buckets and (wait_s := self._buckets.wait_s((caller.org_id, caller.client_id, service), now_ms)):
+        if wait_s := self._buckets.wait_s((caller.org_id, caller.client_id, service), now_ms):
             raise _gateway_error("429050", "Too many requests", {"Retry-After": str(wait_s)})
 
     def _sandbox(self, request: _Request, operation: Operation, caller: Caller) -> Sandbox:
@@ -276,7 +281,7 @@ class Gateway:
         if not operation.sandboxed or not (name or wanted_id):
             if operation.sandboxed and self._options.strict:
                 raise ApiError.of(_refusal(request, Reason.NO_SANDBOX_HEADER, "The header x-sandbox-name is missing."))
-            sandbox = self._sandboxes.default(caller.org_id)
+            sandbox = self._default(operation, caller)
         elif name:
             sandbox = self._sandboxes.by_name(caller.org_id, name)
             if sandbox and wanted_id and sandbox.id != wanted_id:
@@ -289,17 +294,22 @@ class Gateway:
             raise ApiError.of(_refusal(request, Reason.NO_SANDBOX, f"The sandbox {named} was not found or is not active."))
         return sandbox
 
-    def _permit(self, request: _Request, operation: Operation, caller: Caller, sandbox: Sandbox) -> None:
+    def _default(self, operation: Operation, caller: Caller) -> Sandbox | None:
+        """Return the default sandbox; an organisation-level operation works while that one is being reset, too."""
+        default = self._sandboxes.default(caller.org_id)
+        if default is None or not operation.sandboxed:
+            return default
+        return self._sandboxes.by_name(caller.org_id, default.name)
+
+    def _granted(self, request: _Request, operation: Operation, caller: Caller, sandbox: Sandbox) -> Callable[[str], bool]:
+        """Return the check of a permission text for this call; a valid user token speaks in place of the bearer token."""
         permits = self._options.permits
-        if permits is None or not operation.permission:
-            return
+        if permits is None:
+            return lambda _: True
         user_token = request.headers.get("x-user-token", "")
         subject = (self._tokens.verify(user_token, request.now_ms) if user_token else None) or caller
-        if subject.org_id != caller.org_id or not permits(subject, sandbox, operation.permission):
-            needed = " or ".join(operation.permission.split())
-            raise ApiError.of(
-                _refusal(request, Reason.NO_PERMISSION, f"The permission {needed} is missing in sandbox {sandbox.name}.")
-            )
+        where = sandbox if operation.sandboxed else None
+        return lambda needed: not needed or (subject.org_id == caller.org_id and permits(subject, where, needed))
 
 
 def _bound(served: Sequence[Operation], handlers: Mapping[str, Mapping[str, Handler]]) -> dict[tuple[str, str], Handler]:
@@ -358,7 +368,13 @@ def _unmatched(request: _Request) -> Answer:
     return Answer(status=answer.status, body=answer.body, media_type=answer.media_type, headers={"Allow": methods})
 
 
-def _call(request: _Request, operation: Operation, caller: Caller, sandbox: Sandbox) -> Call:
+def _lacking(operation: Operation, sandbox: Sandbox) -> str:
+    needed = " and ".join(" or ".join(group.split()) for group in operation.permission.split(","))
+    where = f"in sandbox {sandbox.name}" if operation.sandboxed else "in this organisation"
+    return f"The permission {needed} is missing {where}. An administrator grants it with a role."
+
+
+def _call(request: _Request, operation: Operation, caller: Caller, sandbox: Sandbox, granted: Callable[[str], bool]) -> Call:
     query = request.scope.get("query_string", b"")
     return Call(
         operation=operation,
@@ -373,6 +389,7 @@ def _call(request: _Request, operation: Operation, caller: Caller, sandbox: Sand
         base_url=base_url(request.scope, request.headers),
         request_id=request.request_id,
         now_ms=request.now_ms,
+        granted=granted,
     )
 
 

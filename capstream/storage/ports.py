@@ -125,6 +125,14 @@ class Documents(Reading, Protocol):
         ...
 
 
+class Erasable(Documents, Protocol):
+    """Documents that can be gone through as a whole."""
+
+    def collections(self) -> list[str]:
+        """Return the names of the collections that were ever written to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What an Index knows of one record: a value for each facet, None where it has none."""

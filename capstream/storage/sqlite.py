@@ -329,6 +329,11 @@ class SqliteDocuments(SqliteTransaction):
         self._tables |= tables
         self._commits += 1
 
+    def collections(self) -> list[str]:
+        """Return the names of the collections that were ever written to."""
+        found = self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'd~_%' ESCAPE '~'")
+        return sorted(name.removeprefix("d_") for (name,) in found)
+
     def version(self) -> int:
         (others,) = self._db.execute("PRAGMA data_version").fetchone()
         return int(others) * 1_000_000_007 + self._commits

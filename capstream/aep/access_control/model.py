@@ -1,10 +1,10 @@
 """Roles: which permissions a caller has in which sandbox. Source: sandboxes-access.md 2.3."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from capstream.aep.access_control.rules import PERMISSIONS, SANDBOX_ADMINISTRATION, is_enough
+from capstream.aep.access_control.rules import ORG_ADMINISTRATOR, PERMISSIONS, SANDBOX_ADMINISTRATION, is_enough
 from capstream.aep.call import Caller, Sandbox
 from capstream.kernel.ids import new_uuid
 from capstream.storage.ports import Documents
@@ -45,8 +45,10 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 class Roles:
     """The roles of all organisations. Kept decoded until the store changes: every permission check reads them."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, *, is_admin: Callable[[Caller], bool] = lambda _: False) -> None:
+        """`is_admin` tells the organisation's administrators, who hold every permission in every sandbox (ASSUMPTION)."""
         self._documents = documents
+        self._is_admin = is_admin
         self._version = -1
         self._roles: dict[tuple[str, str], Role] = {}
 
@@ -91,15 +93,24 @@ class Roles:
         self.save(changed)
         return changed
 
-    def held(self, caller: Caller, sandbox: Sandbox) -> frozenset[str]:
-        """Return the permissions of the caller in a sandbox: the union over its roles."""
-        subjects = {Subject(type="api-integration", id=caller.client_id), Subject(type="user", id=caller.user_id)}
-        roles = [role for role in self.all(caller.org_id) if sandbox.name in role.sandboxes and subjects & set(role.subjects)]
+    def held(self, caller: Caller, sandbox: Sandbox | None) -> frozenset[str]:
+        """Return the permissions of the caller in a sandbox, or (None) in any: the union over its roles."""
+        if self._is_admin(caller):
+            return frozenset({*PERMISSIONS, ORG_ADMINISTRATOR})
+        roles = [role for role in self._of(caller) if sandbox is None or sandbox.name in role.sandboxes]
         return frozenset(permission for role in roles for permission in role.permissions)
 
-    def permits(self, caller: Caller, sandbox: Sandbox, permission: str) -> bool:
-        """Return whether the caller holds any of the space-separated names in `permission`. The gateway's check."""
+    def reaches(self, caller: Caller, sandbox_name: str) -> bool:
+        """Return whether a role of the caller includes the sandbox."""
+        return self._is_admin(caller) or any(sandbox_name in role.sandboxes for role in self._of(caller))
+
+    def permits(self, caller: Caller, sandbox: Sandbox | None, permission: str) -> bool:
+        """Return whether the caller holds what `permission` asks for. The gateway's check."""
         return is_enough(self.held(caller, sandbox), permission)
+
+    def _of(self, caller: Caller) -> list[Role]:
+        subjects = {Subject(type="api-integration", id=caller.client_id), Subject(type="user", id=caller.user_id)}
+        return [role for role in self.all(caller.org_id) if subjects.intersection(role.subjects)]
 
     def _refresh(self) -> None:
         version = self._documents.version()

@@ -50,6 +50,9 @@ PERMISSIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
 }
 """Permission to resource types to actions."""
 
+ORG_ADMINISTRATOR = "org-administrator"
+"""Needed for roles, policies, products and accounts: a flag of the account, in no role. Source: sandboxes-access.md 4."""
+
 SANDBOX_ADMINISTRATION = frozenset({"view-sandboxes", "manage-sandboxes", "reset-sandboxes"})
 
 CATEGORIES: Mapping[str, Sequence[str]] = {
@@ -115,8 +118,9 @@ def widened(held: Iterable[str]) -> frozenset[str]:
 
 
 def is_enough(held: Iterable[str], needed: str) -> bool:
-    """Return whether any of the space-separated permissions in `needed` is held or included in what is held."""
-    return not widened(held).isdisjoint(needed.split())
+    """Return whether, for every comma-separated group of `needed`, one of its names is held or included in what is held."""
+    have = widened(held)
+    return all(not have.isdisjoint(group.split()) for group in needed.split(","))
 
 
 def effective(held: frozenset[str], name: str) -> list[str]:

@@ -28,6 +28,8 @@ from capstream.storage.ports import Documents
 
 _DATASETS = "datasets"
 _DELETED = "deleted_datasets"
+COLLECTIONS = (_DATASETS, _DELETED)
+"""{sandbox}/{dataset} -> the dataset: those in the catalog, and those whose rows may still exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ import hmac
 import os
 import secrets
 import uuid
-from collections.abc import Sequence
 from hashlib import scrypt, sha256
 
 import msgspec
 
+from capstream.aep.call import Caller
 from capstream.aep.ims.tokens import Standing, Token, Tokens
 from capstream.kernel.errors import InputError
 from capstream.storage.ports import Documents
@@ -66,7 +66,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = SCOPES
     forbidden_scopes: tuple[str, ...] = ()
     product_profiles: tuple[str, ...] = (PRODUCT_PROFILE,)
-    role_ids: tuple[str, ...] = ()
+    org_admin: bool = False  #: administers the organisation: accounts, roles, every sandbox
     jwt_keys: tuple[str, ...] = ()  #: PEM public keys for the signed-JWT exchange
 
 
@@ -156,7 +156,7 @@ class Clients:
         return client is not None and bool(client.product_profiles)
 
     def create(
-        self, org_id: str, *, name: str, now_ms: int, client_id: str = "", secret: str = "", role_ids: Sequence[str] = ()
+        self, org_id: str, *, name: str, now_ms: int, client_id: str = "", secret: str = "", org_admin: bool = False
     ) -> tuple[Client, str]:
         """Store a new client; return it and its secret, which is shown this once and kept only as a hash.
 
@@ -172,7 +172,7 @@ class Clients:
             email=f"svc-{account[:8].lower()}@example.com",
             created_ms=now_ms,
             secrets=(_new_secret_record(shown, now_ms, stretched=bool(secret)),),
-            role_ids=tuple(role_ids),
+            org_admin=org_admin,
         )
         with self._documents.transaction() as change:
             if not change.insert(_CLIENTS, [(made.client_id, msgspec.json.encode(made))]):
@@ -202,6 +202,16 @@ class Clients:
         if len(kept) == len(client.secrets):
             raise InputError("secrets", f"{client_id} has no secret {secret_id}", "list the client's secrets for their ids")
         self.save(msgspec.structs.replace(client, secrets=kept))
+
+    def remove(self, client_id: str) -> None:
+        """Revoke the account: its secrets and tokens are good no longer."""
+        with self._documents.transaction() as change:
+            change.delete(_CLIENTS, [client_id])
+
+    def is_admin(self, caller: Caller) -> bool:
+        """Return whether the caller's account administers its organisation."""
+        client = self.get(caller.client_id)
+        return client is not None and client.org_admin and client.user_id == caller.user_id
 
     def accepts(self, client: Client, secret: str, now_ms: int) -> bool:
         """Return whether `secret` is one of the client's live secrets."""

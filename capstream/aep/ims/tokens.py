@@ -1,7 +1,7 @@
 """Access tokens: signed, checked, revoked. Source: ims.md 5."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,11 +39,20 @@ class Token:
 class Tokens:
     """Issues, checks and revokes access tokens. Revocations are durable; a checked signature is remembered by token text."""
 
-    def __init__(self, documents: Documents, key: rsa.RSAPrivateKey, *, ttl_s: int = 86_400) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        key: rsa.RSAPrivateKey,
+        *,
+        ttl_s: int = 86_400,
+        account_exists: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """`account_exists` tells whether a client is still registered: tokens of a revoked account are good no longer."""
         self._documents = documents
         self._key = key
         self._public = key.public_key()
         self._ttl_ms = ttl_s * 1000
+        self._account_exists = account_exists
         self._checked: dict[str, Token] = {}
         self._revoked: frozenset[str] = frozenset()
         self._revoked_at = -1  # version of the store the set was read at
@@ -123,7 +132,8 @@ class Tokens:
         if version != self._revoked_at:
             self._revoked = frozenset(key for key, _ in self._documents.scan(_REVOKED))
             self._revoked_at = version
-        return Standing.REVOKED if token.id in self._revoked else Standing.GOOD
+        gone = token.id in self._revoked or not self._account_exists(token.caller.client_id)
+        return Standing.REVOKED if gone else Standing.GOOD
 
 
 def scopes_of(text: str) -> frozenset[str]:

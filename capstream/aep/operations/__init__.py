@@ -1,7 +1,8 @@
 """The operations of every service as facts, one TOML file per service; the gateway's router is built from them.
 
-An entry has `id`, `method`, `path` and may have `permission` (several names: any one of them is enough) and
-`sandboxed = false`. A path parameter is `{name}`; `{name...}` takes the rest of the path, slashes included.
+An entry has `id`, `method`, `path` and may have `permission` and `sandboxed = false`. A permission is names between blanks,
+any one of which is enough; several such groups between commas are all needed. A path parameter is `{name}`; `{name...}` takes
+the rest of the path, slashes included.
 """
 
 import tomllib

@@ -9,11 +9,12 @@ from capstream.aep.flow_service.processing import Plans
 from capstream.aep.identity_service.graphs import GRAPHS, IDENTITIES
 from capstream.aep.observability_insights import catalogue, series
 from capstream.aep.pipeline.cleaning import Cleaning
+from capstream.aep.pipeline.emptying import Emptying
 from capstream.aep.pipeline.reverting import Reverting
 from capstream.aep.profile import deletion
 from capstream.aep.profile.deletion import Deletion
 from capstream.kernel import log
-from capstream.storage.ports import Documents
+from capstream.storage.ports import Documents, Erasable
 
 _EVERY_MS = 1000
 _PURGE_EVERY_MS = 3_600_000
@@ -27,7 +28,7 @@ class Housekeeping:
     def __init__(
         self,
         control: Documents,
-        state: Documents,
+        state: Erasable,
         windows: Windows,
         plans: Plans,
         *,
@@ -43,6 +44,7 @@ class Housekeeping:
         self._close_delay_ms = close_delay_ms
         self._cleaning = Cleaning(control, state, drop)
         self._reverting = Reverting(control, state, delete_rows)
+        self._emptying = Emptying(control, state, drop)
         self._version = -1
         self._deletions: list[Deletion] = []
         self._next_ms = 0
@@ -68,6 +70,7 @@ class Housekeeping:
             self._close_stopped(now_ms)
             self._cleaning.look()
             self._reverting.look()
+            self._emptying.look()
         self._delete_due(cursor)
 
     def after(self, now_ms: int) -> None:
@@ -76,6 +79,7 @@ class Housekeeping:
         Never before the first batch after a start: rows may lie in the lake that are not counted yet, and the window
         whose batch they carry must still be there to count them.
         """
+        self._emptying.step()
         if now_ms >= self._next_ms:
             self._next_ms = now_ms + _EVERY_MS
             self._close_due(now_ms)

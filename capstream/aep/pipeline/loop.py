@@ -22,7 +22,7 @@ from capstream.aep.streaming_ingestion.messages import decode
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.errors import Permanent, Transient
-from capstream.storage.ports import Documents, Entry, Lake, Log, Reading, StorageUnavailable
+from capstream.storage.ports import Documents, Entry, Erasable, Lake, Log, Reading, StorageUnavailable
 
 CURSORS = "cursors"
 _CURSOR = "inlet"
@@ -54,7 +54,7 @@ class Stores:
 
     inlet: Log
     control: Documents
-    state: Documents
+    state: Erasable
     lake: Lake
 
 

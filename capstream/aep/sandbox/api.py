@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from capstream.aep.call import Answer, ApiError, Call, Handler
+from capstream.aep.call import Answer, ApiError, Call, Caller, Handler
 from capstream.aep.sandbox.model import MOST_SANDBOXES, NAME, REGION, TYPES, Sandboxes, SandboxRecord, State
+from capstream.kernel.ids import new_ulid
 from capstream.kernel.json import Json
 
 _BASE = "/data/foundation/sandbox-management"
@@ -19,20 +20,25 @@ _NO_PAGES: dict[str, Json] = {
     "data": [],
 }
 
-Erase = Callable[[str], None]
-"""Deletes every resource of the sandbox with that id, everywhere."""
+Erase = Callable[[SandboxRecord], None]
+"""Deletes everything in the sandbox, and orders the pipeline to do so, under the order's id in `erasure`."""
 
 
-def handlers(sandboxes: Sandboxes, *, erase: Erase | None = None) -> dict[str, Handler]:
-    """Return the handlers of the Sandbox API. Without `erase` nobody can reset a sandbox: that operation is left out."""
-    service = _Service(sandboxes, erase)
-    found: dict[str, Handler] = {
+Reaches = Callable[[Caller, str], bool]
+"""Tells whether a role of the caller includes the sandbox of that name."""
+
+
+def handlers(sandboxes: Sandboxes, *, erase: Erase, reaches: Reaches = lambda *_: True) -> dict[str, Handler]:
+    """Return the handlers of the Sandbox API."""
+    service = _Service(sandboxes, erase, reaches)
+    return {
         "listAvailableSandboxes": service.available,
         "listSandboxTypes": lambda _: Answer(body={"sandboxTypes": [{"id": name, "title": name.title()} for name in TYPES]}),
         "listSandboxes": service.list,
         "retrieveSandbox": lambda call: Answer(body=_shown(service.existing(call))),
         "createSandbox": service.create,
         "patchSandbox": service.patch,
+        "resetSandbox": service.reset,
         "deleteSandbox": service.delete,
         # Sandbox tooling has no packages and no partners here, which an empty list says truthfully.
         "listPackages": lambda _: Answer(body=_NO_PAGES),
@@ -41,7 +47,6 @@ def handlers(sandboxes: Sandboxes, *, erase: Erase | None = None) -> dict[str, H
         "listTransfers": lambda _: Answer(body=_NO_PAGES),
         "listPartnershipRequests": lambda _: Answer(body={"data": []}),
     }
-    return found | {"resetSandbox": service.reset} if erase else found
 
 
 def refused(status: int, code: int, title: str) -> ApiError:
@@ -50,15 +55,17 @@ def refused(status: int, code: int, title: str) -> ApiError:
 
 
 class _Service:
-    def __init__(self, sandboxes: Sandboxes, erase: Erase | None) -> None:
+    def __init__(self, sandboxes: Sandboxes, erase: Erase, reaches: Reaches) -> None:
         self._sandboxes = sandboxes
         self._erase = erase
+        self._reaches = reaches
 
     def available(self, call: Call) -> Answer:
         """Return the active sandboxes without their service-only members."""
         hidden = {"id", "createdDate", "lastModifiedDate"}
         active = [record for record in self._sandboxes.records(call.caller.org_id) if record.state is State.ACTIVE]
-        shown = [{key: value for key, value in _shown(record).items() if key not in hidden} for record in active]
+        mine = [record for record in active if self._reaches(call.caller, record.name)]
+        shown = [{key: value for key, value in _shown(record).items() if key not in hidden} for record in mine]
         return Answer(body={"sandboxes": shown, "_page": {"limit": _PAGE, "count": len(shown)}, "_links": {}})
 
     def list(self, call: Call) -> Answer:
@@ -109,25 +116,30 @@ class _Service:
         return Answer(body=_shown(changed))
 
     def reset(self, call: Call) -> Answer:
-        """Delete everything in the sandbox but the sandbox."""
+        """Delete everything in the sandbox; it is `resetting`, and calls that name it find nothing, until all is gone."""
         record = self._live(call)
         if _object(call).get("action") != "reset":
             raise refused(400, 1000, 'The body must be {"action": "reset"}.')
-        if call.flag("validationOnly") or self._erase is None:
+        if call.flag("validationOnly"):
             return Answer(body=_shown(record))
-        self._erase(record.id)
-        changed = self._sandboxes.change(record, user_id=call.caller.user_id, now_ms=call.now_ms)
-        return Answer(status=202, body=_brief(changed, State.RESETTING))
+        return self._emptied(call, record, State.RESETTING)
 
     def delete(self, call: Call) -> Answer:
-        """Take the sandbox out of use."""
+        """Take the sandbox out of use for good, with everything in it."""
         record = self._live(call)
         if record.default:
             raise refused(400, 1003, f"Sandbox {record.name} is the default sandbox and cannot be deleted.")
         if call.flag("validationOnly"):
             return Answer(body=_shown(record))
-        changed = self._sandboxes.change(record, state=State.DELETED, user_id=call.caller.user_id, now_ms=call.now_ms)
-        return Answer(status=202, body=_brief(changed, State.DELETED))
+        return self._emptied(call, record, State.DELETED)
+
+    def _emptied(self, call: Call, record: SandboxRecord, state: State) -> Answer:
+        """Close the sandbox durably, then delete what is in it: no call can write there meanwhile."""
+        changed = self._sandboxes.change(
+            record, state=state, erasure=new_ulid(call.now_ms), user_id=call.caller.user_id, now_ms=call.now_ms
+        )
+        self._erase(changed)
+        return Answer(status=202, body=_brief(changed, state))
 
     def _live(self, call: Call) -> SandboxRecord:
         record = self.existing(call)

@@ -3,6 +3,7 @@
 import re
 import secrets
 import uuid
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -24,7 +25,7 @@ class State(StrEnum):
 
     CREATING = "creating"  #: accepted; only ever seen in the answer to the request itself
     ACTIVE = "active"  #: calls may name it
-    RESETTING = "resetting"  #: its resources are being deleted; only in the answer to the request itself
+    RESETTING = "resetting"  #: its resources are being deleted; calls that name it find nothing
     DELETED = "deleted"  #: still readable, its name stays taken, calls that name it find nothing
 
 
@@ -43,18 +44,22 @@ class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     modified_ms: int
     modified_by: str
+    erasure: str = ""  #: id of the last order to delete everything in it
 
 
 class Sandboxes:
     """The sandboxes of all organisations. Records are kept decoded until the store changes: every call looks one up."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, *, is_erased: Callable[[str], bool] = lambda _: True) -> None:
+        """`is_erased` tells whether an order to delete everything in a sandbox is carried out."""
         self._documents = documents
+        self._is_erased = is_erased
         self._version = -1
         self._records: dict[tuple[str, str], SandboxRecord] = {}
         self._active: dict[tuple[str, str], Sandbox] = {}
         self._active_ids: dict[str, Sandbox] = {}
         self._defaults: dict[str, Sandbox] = {}
+        self._resetting: list[SandboxRecord] = []
 
     def by_name(self, org_id: str, name: str) -> Sandbox | None:
         """Return the active sandbox of that name."""
@@ -67,7 +72,7 @@ class Sandboxes:
         return self._active_ids.get(sandbox_id)
 
     def default(self, org_id: str) -> Sandbox | None:
-        """Return the organisation's default sandbox, in which calls without a sandbox header work."""
+        """Return the organisation's default sandbox, whatever its state; calls without a sandbox header work in it."""
         self._refresh()
         return self._defaults.get(org_id)
 
@@ -121,17 +126,25 @@ class Sandboxes:
             self.create(org_id, DEFAULT_NAME, title="Production", kind="production", user_id=user_id, now_ms=now_ms)
         found = self.default(org_id)
         if found is None:
-            raise LookupError(f"organisation {org_id} has sandboxes but no active default one")
+            raise LookupError(f"organisation {org_id} has sandboxes but no default one")
         return found
 
     def change(
-        self, record: SandboxRecord, *, user_id: str, now_ms: int, title: str = "", state: State | None = None
+        self,
+        record: SandboxRecord,
+        *,
+        user_id: str,
+        now_ms: int,
+        title: str = "",
+        state: State | None = None,
+        erasure: str = "",
     ) -> SandboxRecord:
-        """Store and return the sandbox with a new title or state."""
+        """Store and return the sandbox with a new title, state or order to delete what is in it."""
         changed = msgspec.structs.replace(
             record,
             title=title or record.title,
             state=state or record.state,
+            erasure=erasure or record.erasure,
             version=record.version + 1,
             modified_ms=now_ms,
             modified_by=user_id,
@@ -140,7 +153,19 @@ class Sandboxes:
             change.put(_COLLECTION, [_item(changed)])
         return changed
 
+    def ordered(self) -> list[SandboxRecord]:
+        """Return the sandboxes whose content was ordered to be deleted at some time."""
+        self._refresh()
+        return [record for record in self._records.values() if record.erasure]
+
     def _refresh(self) -> None:
+        self._read()
+        for record in self._resetting:
+            if self._is_erased(record.erasure):
+                self.change(record, state=State.ACTIVE, user_id=record.modified_by, now_ms=record.modified_ms)
+        self._read()
+
+    def _read(self) -> None:
         version = self._documents.version()
         if version == self._version:
             return
@@ -150,7 +175,8 @@ class Sandboxes:
         active = [record for record in records if record.state is State.ACTIVE]
         self._active = {(record.org_id, record.name): _sandbox(record) for record in active}
         self._active_ids = {sandbox.id: sandbox for sandbox in self._active.values()}
-        self._defaults = {org_id: sandbox for (org_id, _), sandbox in self._active.items() if sandbox.default}
+        self._defaults = {record.org_id: _sandbox(record) for record in records if record.default}
+        self._resetting = [record for record in records if record.state is State.RESETTING]
         self._version = version
 
 

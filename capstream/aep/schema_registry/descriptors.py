@@ -49,14 +49,20 @@ class DescriptorWriter:
 
     def create(self, call: Call, body: Json) -> dict[str, Json]:
         """Store a new descriptor and return it. Errors: Refusal 1604, 1527."""
-        return self._save(call, self._checked(call.sandbox.id, body, ""), token_hex(20), None)
+        wanted = self._checked(call.sandbox.id, body, "")
+        _check_permission(call, wanted["@type"])
+        return self._save(call, wanted, token_hex(20), None)
 
     def replace(self, call: Call, old: dict[str, Json], body: Json) -> dict[str, Json]:
         """Store the new content of a descriptor and return it."""
-        return self._save(call, self._checked(call.sandbox.id, body, old["@id"]), old["@id"], old)
+        wanted = self._checked(call.sandbox.id, body, old["@id"])
+        for kind in (old["@type"], wanted["@type"]):
+            _check_permission(call, kind)
+        return self._save(call, wanted, old["@id"], old)
 
     def remove(self, call: Call, descriptor: dict[str, Json]) -> None:
         """Delete a descriptor. Errors: Refusal 1606 for the primary identity of a schema that Profile reads."""
+        _check_permission(call, descriptor["@type"])
         enabled = self.registry.has_union_tag(call.sandbox.id, descriptor["xdm:sourceSchema"])
         if enabled and descriptor["@type"] == IDENTITY and descriptor.get("xdm:isPrimary"):
             raise Refusal(Faults.FORBIDDEN, "The primary identity of a schema that is enabled for Profile cannot be deleted.")
@@ -157,6 +163,18 @@ def _check_values(wanted: dict[str, Json]) -> None:
         raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:granularity: one of {', '.join(sorted(_GRANULARITIES))}.")
     if wanted.get("xdm:property", "xdm:code") not in ("xdm:code", "xdm:id"):
         raise Refusal(Faults.BAD_DESCRIPTOR, "xdm:property: xdm:code or xdm:id, the kind of xdm:namespace.")
+
+
+def _check_permission(call: Call, kind: str) -> None:
+    """Refuse who may not write descriptors of a kind. Source: sandboxes-access.md 4; relationships are ASSUMPTION."""
+    needed = "manage-schemas"
+    if kind.startswith(IDENTITY) or kind == "xdm:descriptorReferenceIdentity":
+        needed += " manage-identity-metadata"
+    elif "xdm:destinationSchema" in _REQUIRED.get(kind, ()):
+        needed += " manage-relationships"
+    if not call.granted(needed):
+        names = " or ".join(needed.split())
+        raise Refusal(Faults.FORBIDDEN, f"The permission {names} is missing in sandbox {call.sandbox.name}.")
 
 
 def normal_path(path: Json) -> str:

@@ -141,7 +141,7 @@ def test_aliases_lead_to_the_same_operation(tmp_path: Path, path: str) -> None:
 
 
 def test_too_many_calls_are_429_with_a_time_to_wait(tmp_path: Path) -> None:
-    plane = ControlPlane(tmp_path, options=GatewayOptions(rate_limit=RateLimit(rate=0.5, burst=2)))
+    plane = ControlPlane(tmp_path, options=GatewayOptions(rate_limits={"*": RateLimit(rate=0.5, burst=2)}))
     answers = [plane.call("GET", SANDBOXES) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[2].json() == {"error_code": "429050", "message": "Too many requests"}

@@ -1,0 +1,112 @@
+"""Technical accounts over HTTP: create, list, rotate secrets, revoke. In place of Adobe's Developer Console (ASSUMPTION).
+
+A secret is shown once, in the answer that made it. Only an organisation's administrator may call any of this.
+"""
+
+from capstream.aep.call import Answer, ApiError, Call, Handler
+from capstream.aep.error_shapes import generic_body
+from capstream.aep.ims.model import Client, Clients, Organisations
+from capstream.kernel.clock import rfc3339
+from capstream.kernel.errors import InputError
+from capstream.kernel.json import Json
+
+
+def handlers(organisations: Organisations, clients: Clients) -> dict[str, Handler]:
+    """Return the handlers of `operations/accounts.toml`."""
+    service = _Service(organisations, clients)
+    return {
+        "retrieveOrganization": service.organisation,
+        "listAccounts": service.list,
+        "createAccount": service.create,
+        "retrieveAccount": lambda call: Answer(body=_shown(service.existing(call))),
+        "revokeAccount": service.revoke,
+        "addAccountSecret": service.add_secret,
+        "revokeAccountSecret": service.revoke_secret,
+    }
+
+
+class _Service:
+    def __init__(self, organisations: Organisations, clients: Clients) -> None:
+        self._organisations = organisations
+        self._clients = clients
+
+    def organisation(self, call: Call) -> Answer:
+        """Return the caller's organisation."""
+        found = self._organisations.get(call.caller.org_id)
+        if found is None:
+            raise _refused(404, f"organisation {call.caller.org_id} is not of this server")
+        return Answer(
+            body={"id": found.id, "name": found.name, "tenantId": found.tenant_id, "createdAt": rfc3339(found.created_ms)}
+        )
+
+    def list(self, call: Call) -> Answer:
+        """Return every account of the organisation."""
+        return Answer(body={"items": [_shown(client) for client in self._clients.all(call.caller.org_id)]})
+
+    def existing(self, call: Call) -> Client:
+        """Return the account the path names."""
+        client = self._clients.get(call.params["clientId"])
+        if client is None or client.org_id != call.caller.org_id:
+            raise _refused(404, f"account {call.params['clientId']} does not exist; list the accounts for their client ids")
+        return client
+
+    def create(self, call: Call) -> Answer:
+        """Make an account without roles."""
+        body = call.json()
+        name = body.get("name") if isinstance(body, dict) else None
+        admin = body.get("orgAdmin", False) if isinstance(body, dict) else None
+        if not isinstance(name, str) or not name.strip() or len(name) > 200:
+            raise _refused(400, "name: required, a text of 1 to 200 characters")
+        if not isinstance(admin, bool):
+            raise _refused(400, "orgAdmin: true or false")
+        if unknown := sorted(set(body) - {"name", "orgAdmin"}):
+            raise _refused(400, f"{unknown[0]}: unknown member; known are name and orgAdmin")
+        client, secret = self._clients.create(call.caller.org_id, name=name.strip(), now_ms=call.now_ms, org_admin=admin)
+        return Answer(status=201, body=_shown(client) | {"clientSecret": secret})
+
+    def revoke(self, call: Call) -> Answer:
+        """Revoke an account with its secrets and tokens."""
+        client = self.existing(call)
+        if client.client_id == call.caller.client_id:
+            raise _refused(409, "an account cannot revoke itself; use another administrator's account")
+        self._clients.remove(client.client_id)
+        return Answer(status=204)
+
+    def add_secret(self, call: Call) -> Answer:
+        """Give an account its second live secret."""
+        client = self.existing(call)
+        try:
+            secret = self._clients.add_secret(client.client_id, call.now_ms)
+        except InputError as error:
+            raise _refused(409, str(error)) from error
+        return Answer(status=201, body=_shown(self.existing(call)) | {"clientSecret": secret})
+
+    def revoke_secret(self, call: Call) -> Answer:
+        """Make one secret invalid; the last one stays, or nobody could enter again."""
+        client = self.existing(call)
+        wanted = call.params["secretId"]
+        if all(secret.id != wanted for secret in client.secrets):
+            raise _refused(404, f"account {client.client_id} has no secret {wanted}; show the account for the ids of its secrets")
+        if len(client.secrets) == 1:
+            raise _refused(409, "this is the account's only secret: add another one first, or revoke the account")
+        self._clients.revoke_secret(client.client_id, wanted)
+        return Answer(status=204)
+
+
+def _refused(status: int, detail: str) -> ApiError:
+    return ApiError(status, generic_body(status, detail))
+
+
+def _shown(client: Client) -> dict[str, Json]:
+    return {
+        "clientId": client.client_id,
+        "name": client.name,
+        "technicalAccountId": client.user_id,
+        "technicalAccountEmail": client.email,
+        "orgId": client.org_id,
+        "orgAdmin": client.org_admin,
+        "productProfiles": list(client.product_profiles),
+        "scopes": list(client.scopes),
+        "createdAt": rfc3339(client.created_ms),
+        "secrets": [{"id": one.id, "createdAt": rfc3339(one.created_ms)} for one in client.secrets],
+    }
