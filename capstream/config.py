@@ -103,6 +103,7 @@ class Relay:
         live=True,
     )
     linger_ms: int = setting(20, "How long the courier waits for more events before it posts.", "milliseconds", live=True)
+    key_file: str = setting("", "File of the key that seals the relay's secrets; empty: relay/vault.key in the data folder.")
     journal_days: float = setting(30, "How long webhooks that were dealt with stay, for replays.", "days", least=0, live=True)
     journal_bytes: int = setting(0, "Journal size above which they go before their time; 0: none.", "bytes", live=True)
     dedupe_days: float = setting(30, "How long repeats are told; Capillary repeats for 7 days.", "days", least=8, live=True)

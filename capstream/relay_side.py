@@ -6,6 +6,7 @@ import hmac
 import shutil
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import httpx
 
@@ -51,7 +52,7 @@ def build(live: Live, layout: Layout) -> RelaySide:
     settings = live.now
     journal = SqliteLog(layout.journal)
     courier = SqliteDocuments(layout.courier, readonly=True)
-    sources = Sources(SqliteDocuments(layout.sources), Vault(load_key(layout.relay_key)), settings.clock())
+    sources = Sources(SqliteDocuments(layout.sources), _vault(settings, layout), settings.clock())
     limits = settings.relay
     gate = Gate(
         backlog=lambda: journal.end() - read_cursor(courier),
@@ -89,6 +90,11 @@ def build(live: Live, layout: Layout) -> RelaySide:
         maintain=retention.run,
         close=receiver.flush,
     )
+
+
+def _vault(settings: Settings, layout: Layout) -> Vault:
+    named = settings.relay.key_file
+    return Vault(load_key(Path(named) if named else layout.relay_key))
 
 
 def _mark(settings: Settings) -> HighWater:
@@ -149,7 +155,7 @@ def _verifier(layout: Layout) -> Callable[[str, str], bool]:
 def courier(live: Live, layout: Layout, client: httpx.AsyncClient) -> Courier:
     """Return the delivery loop on the stores of a data folder."""
     settings = live.now
-    sources = Sources(SqliteDocuments(layout.sources, readonly=True), Vault(load_key(layout.relay_key)))
+    sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
     world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"))
     journal, documents = SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier)
     made = Courier(journal, documents, sources, world=world, settings=_pace(settings))

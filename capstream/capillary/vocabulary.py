@@ -26,6 +26,9 @@ _UNMAPPED = """
 MAPPED: frozenset[str] = frozenset(_MAPPED.split())
 """Kinds that have a translation."""
 
+OF_ONE_MEMBER: frozenset[str] = frozenset(_MAPPED.split()[:14])
+"""The kinds of Adobe's source: each is about the one member in `customerIdentifiers`. Source: capillary.md 3."""
+
 UNMAPPED: frozenset[str] = frozenset(_UNMAPPED.split())
 """Kinds Capillary documents that are journalled and go no further (class UNMAPPED_EVENT)."""
 

@@ -12,7 +12,7 @@ import msgspec
 from capstream.capillary.events import Unreadable
 from capstream.capillary.normalise import normalise
 from capstream.capillary.translate import members_of
-from capstream.capillary.vocabulary import UNMAPPED
+from capstream.capillary.vocabulary import OF_ONE_MEMBER, UNMAPPED
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, loads
@@ -41,10 +41,51 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     limit: int = 100
 
 
+class _Identifiers(msgspec.Struct):
+    customerId: int | None = None  # noqa: N815 - Capillary's spelling
+
+
+class _Data(msgspec.Struct):
+    customerIdentifiers: _Identifiers  # noqa: N815
+
+
+class _Plain(msgspec.Struct):
+    """An event as Capillary usually sends it, as far as the index needs it: a tenth of the time of reading it all."""
+
+    eventName: str  # noqa: N815
+    eventId: str  # noqa: N815
+    orgId: int  # noqa: N815
+    data: _Data
+    attributes: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_plain = msgspec.json.Decoder(_Plain).decode
+_LEAST_ID = 6  # shorter ones may stand for "none"
+
+
 def row_of(offset: int, entry: Entry) -> Row | None:
     """Return the index row of a journal entry; None for what is no webhook."""
     if entry.flags & (Flag.COMMAND | Flag.TALLY):
         return None
+    return _plain_row(offset, entry) or _any_row(offset, entry)
+
+
+def _plain_row(offset: int, entry: Entry) -> Row | None:
+    try:
+        event = _plain(entry.body)
+    except (JsonError, UnicodeDecodeError):
+        return None
+    customer, name, event_id = event.data.customerIdentifiers.customerId, event.eventName, event.eventId
+    is_wrapped = event.attributes is not msgspec.UNSET or event.body is not msgspec.UNSET
+    if is_wrapped or name not in OF_ONE_MEMBER or not customer or customer < 0 or len(event_id) < _LEAST_ID:
+        return None
+    if not event_id.isascii() or event_id.strip() != event_id:
+        return None
+    return Row(offset, entry.received_ms, (entry.source_key, name, event_id, str(customer), None))
+
+
+def _any_row(offset: int, entry: Entry) -> Row:
     event = normalise(entry.body, entry.received_ms)
     if isinstance(event, Unreadable):
         return Row(offset, entry.received_ms, (entry.source_key, None, None, None, None))

@@ -21,7 +21,8 @@ from capstream.storage.ports import Documents, Log, Reading, StorageUnavailable
 
 _DAY_MS = 86_400_000
 _SWEEP_EVERY_MS = 3_600_000
-_SLICE = 200  # segments looked at in one commit
+_SLICES = (4, 1000)  # segments looked at in one commit: so many that it takes a few milliseconds
+_LONG_S, _SHORT_S = 0.010, 0.004
 _PAUSE_S = 0.02
 _CALENDAR = "calendar"
 
@@ -60,6 +61,13 @@ def replayed_from(courier: Reading) -> int | None:
             wanted = msgspec.convert(command["range"], Range)
             found.append(int(job.position) + 1 if job.position else max(wanted.from_offset, 1))
     return min(found, default=None)
+
+
+def _next_slice(segments: int, took_s: float) -> int:
+    """Return how many segments the next slice looks at, so that no webhook waits long for it."""
+    if took_s > _LONG_S:
+        return max(segments // 2, _SLICES[0])
+    return min(segments * 2, _SLICES[1]) if took_s < _SHORT_S else segments
 
 
 class Retention:
@@ -106,9 +114,12 @@ class Retention:
         return self._journal.size_bytes() - self._journal.free_bytes()
 
     async def _trim(self, through: int, stop: asyncio.Event, is_enough: Callable[[], bool]) -> int:
-        trimmed, position = 0, 0
+        loop = asyncio.get_running_loop()
+        trimmed, position, slice_ = 0, 0, _SLICES[0]
         while not stop.is_set() and not is_enough():
-            gone, reached = self._journal.trim(through, self._needed, after=position, segments=_SLICE)
+            started = loop.time()
+            gone, reached = self._journal.trim(through, self._needed, after=position, segments=slice_)
+            slice_ = _next_slice(slice_, loop.time() - started)
             if reached == position:
                 break
             trimmed, position = trimmed + gone, reached

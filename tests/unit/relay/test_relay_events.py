@@ -1,5 +1,6 @@
 """The browser of received webhooks finds each by id, kind, member, time and outcome, whatever became of it."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from fake_edge import refusing
 from relay_rig import Rig
 
 from capstream.kernel.errors import InputError
-from capstream.relay.event_index import EventBrowser, EventQuery, follow
-from capstream.relay.journal import command, tally
+from capstream.relay import event_index
+from capstream.relay.event_index import EventBrowser, EventQuery, follow, row_of
+from capstream.relay.journal import Entry, command, tally
 from capstream.relay.sources import Sources
 from capstream.storage.ports import Row, Search
 from capstream.storage.sqlite_index import SqliteIndex
 
 Find = Callable[..., list[int]]
+CASES = Path(__file__).parents[3] / "cases" / "capillary-events"
 
 
 @pytest.fixture
@@ -119,6 +122,20 @@ def test_one_event_is_shown_whole(filled: Rig, browser: EventBrowser) -> None:
     assert [(letter["class"], letter["lastStatus"]) for letter in shown["deadLetters"]] == [("PLATFORM_REJECTED", 400)]
     assert browser.show(9)["body"] == "not json"
     assert [browser.show(offset) for offset in (10, 11, 13)] == [None] * 3
+
+
+@pytest.mark.parametrize("file", sorted(CASES.glob("*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("change", [{}, {"eventId": ""}, {"eventId": " padded-id "}, {"eventId": 12}, {"eventId": "null"}])
+def test_the_short_way_into_the_index_finds_what_the_long_one_finds(file: Path, change: dict[str, Any]) -> None:
+    body = json.dumps(json.loads(file.read_text()) | change).encode()
+    for each in (body, b'{"body":' + body + b"}", body.replace(b'"customerId": 9', b'"customerId": -9')):
+        entry = Entry("nw", 1_732_000_000_000, 0, b"", each)
+        assert row_of(1, entry) == event_index._any_row(1, entry)
+
+
+def test_the_short_way_is_taken_for_an_ordinary_event() -> None:
+    entry = Entry("nw", 1_732_000_000_000, 0, b"", (CASES / "pointsIssued.json").read_bytes())
+    assert event_index._plain_row(1, entry) is not None
 
 
 def test_an_unknown_outcome_is_refused(browser: EventBrowser) -> None:
