@@ -6,6 +6,7 @@ Pure: `plan` names the calls, the relay makes them, `translate` is given the ans
 from collections.abc import Mapping
 
 from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.history import is_imported
 from capstream.capillary.identities import read_identities
 from capstream.capillary.ledger import ZERO_SEED_SLACK_MS, ledger_of
 from capstream.capillary.members import members_of, resolve
@@ -67,7 +68,7 @@ def plan(event: NormalisedEvent, states: States, programs: Programs, config: Tra
 
     Shape: empty for kinds that are off or unknown; at most one call of a kind per member. Debouncing is the caller's.
     """
-    if event.event_name not in config.enabled_kinds:
+    if event.event_name not in config.enabled_kinds or is_imported(event):
         return []
     calls: dict[str, ApiCall] = {}
     members = members_of(event)

@@ -8,6 +8,7 @@ from capstream.capillary.answers import read_answer
 from capstream.capillary.attributes import DELETED, Statement, read_statement, state_it, state_voucher
 from capstream.capillary.enrichment import BILLS, answer
 from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.history import imported_answers, is_imported
 from capstream.capillary.identities import Found, identity_map, read_identities
 from capstream.capillary.members import members_of, resolve, subjects_of, victim_of
 from capstream.capillary.movements import code_of, operations_of
@@ -85,6 +86,8 @@ def translate(event: NormalisedEvent, states: States, programs: Programs, config
     if verdict is not None:
         return verdict
     learned = programs.learn(event.org_id, event.data.get("loyaltyProgramDetails"), event.created_at_ms)
+    carried = imported_answers(event)
+    answers = answers if carried is None else carried
     try:
         steps = [_read(event, subject, states, (programs, config), answers) for subject in _subjects(event)]
         victim = victim_of(event)
@@ -154,14 +157,16 @@ def _read(
     draft = draft_of(event, programs, config, _bill(event, config, answers))
     found = read_identities(subject.identifiers, config, draft.flags)
     body = None
-    if _has_transaction(event.event_name, config):
+    if _has_transaction(event, config):
         body = transaction_body(draft, place.key[1], {}, subject.about)
+    if is_imported(event):
+        return _Step(place, draft, found, body, [], None)
     operations, statement = operations_of(draft), read_statement(draft, subject.about)
     return _Step(place, draft, found, body, operations, statement)
 
 
 def _bill(event: NormalisedEvent, config: TranslationConfig, answers: Answers) -> dict[str, Json] | None:
-    if event.event_name not in BILLS or config.transaction_lines == "off":
+    if event.event_name not in BILLS or (config.transaction_lines == "off" and not is_imported(event)):
         return None
     transaction = event.data.get("transactionId")
     found = answer(answers, "C7", event.org_id, _bill_id(transaction))
@@ -179,10 +184,10 @@ def _bill_id(value: Json) -> str:
         return ""
 
 
-def _has_transaction(name: str, config: TranslationConfig) -> bool:
-    if name == "customerUpdated":
-        return config.emit_customer_updated_event
-    return name != "singlePointsExpiryUpdated"
+def _has_transaction(event: NormalisedEvent, config: TranslationConfig) -> bool:
+    if event.event_name == "customerUpdated":
+        return config.emit_customer_updated_event and not is_imported(event)
+    return event.event_name != "singlePointsExpiryUpdated"
 
 
 def _apply(event: NormalisedEvent, step: _Step, victim: str | None, states: States, translated: Translated) -> None:
@@ -194,14 +199,16 @@ def _apply(event: NormalisedEvent, step: _Step, victim: str | None, states: Stat
         state = MemberState()
     shows = shows_in_profile(event.event_name, config)
     before = snapshot_of(state) if shows and event.event_name not in ALWAYS else None
-    meet(state, at, owner)
+    imported = is_imported(event)
+    if not imported:
+        meet(state, at, owner)
     registers = state.merged.setdefault(owner, {}) if owner else state.identities
     for kind, value in step.identities.items():
         put(registers, kind, value, at, event_id)
     if victim is not None:
         states[key] = state
         _merge(event, key, victim, states, translated, config)
-    if is_remembered(event.event_name, config):
+    if is_remembered(event.event_name, config) and not imported:
         fact = Fact(at, event.event_log_id, event_id, owner, event.received_ms, step.operations)
         record(state, fact)
         name_event(state, at, event.event_name, event_id)

@@ -96,6 +96,8 @@ _MEMBERS = """
     transferReceivingEntityInformation transferInitiatingCustomerIdentifiers transferInitiatingEntityInformation
     survivorCustomerIdentifiers victimCustomerIdentifiers survivorCustomerLoyaltySummary lifetimePoints currentPoints
     subscriptions sourceName sourceAccountId channel ouId ouCode
+
+    history
 """
 
 MEMBERS: frozenset[str] = frozenset(_MEMBERS.split())
@@ -104,5 +106,7 @@ MEMBERS: frozenset[str] = frozenset(_MEMBERS.split())
 MEMBER_OF: dict[str, str] = {name.lower(): name for name in MEMBERS}
 """Lower-case member name -> canonical spelling."""
 
-OPAQUE: frozenset[str] = frozenset({"traceAttributes", "transactionCustomFields", "linkedTargetGroupVsTargetRuleIdMap"})
-"""Members whose own keys belong to the brand or to tracing: kept as they are."""
+OPAQUE: frozenset[str] = frozenset(
+    {"traceAttributes", "transactionCustomFields", "linkedTargetGroupVsTargetRuleIdMap", "history"}
+)
+"""Members whose own keys belong to the brand, to tracing or to an import (`capillary.history`): kept as they are."""

@@ -8,6 +8,7 @@ from capstream import __version__
 from capstream.cli import (
     alerts,
     audit,
+    backfill,
     connect,
     dead_letters,
     demo,
@@ -42,6 +43,7 @@ app.command("status")(status.status)
 app.command("reload")(status.reload)
 app.command("replay")(replay.replay)
 app.command("doctor")(doctor.doctor)
+app.command("backfill")(backfill.backfill)
 app.command("query")(query.query)
 app.add_typer(connect.app, name="connect")
 app.add_typer(profile.app, name="profile")

@@ -33,6 +33,7 @@ def simulate(
     source: Annotated[str, typer.Option(help="Key of the relay's source.")] = "capillary",
     seed: Annotated[int, typer.Option(help="Same seed and input, same events.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for events, deliveries, rejects, truth and summary.")] = None,
+    exports: Annotated[Path | None, typer.Option(help="Folder for the CSV exports Capillary would have made of the run.")] = None,
     credentials: CredentialsFile = None,
 ) -> None:
     """Stream a loyalty programme into a running server and compare the outcome; prints one JSON summary line last."""
@@ -44,6 +45,7 @@ def simulate(
         seconds=seconds,
         seed=seed,
         out=out,
+        exports=exports,
     )
     data = str((credentials or config.load().data / "credentials.json").parent)
     raise typer.Exit(asyncio.run(_run(who, options, source=source, data=data)))

@@ -21,6 +21,7 @@ from capstream.capillary.retail import Bill, Reject, RetailFormat, bills_of, rea
 from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, dumps, pretty
+from capstream.relay.exports import Exports
 from capstream.relay.facade import Control, Facade, FacadeOptions
 from capstream.relay.faults import Faults, Feed
 from capstream.relay.sender import Acceptance, Attempt, Counts, Listeners, Sender, SenderOptions
@@ -50,6 +51,7 @@ class SimulationOptions:
     seconds: float | None = None  #: of wall clock, after which the stream ends
     seed: int = 1
     out: Path | None = None
+    exports: Path | None = None  #: folder for the CSV exports Capillary would have made of the run
     progress_every_s: float = 0.5
     on_accepted: Callable[[Acceptance], None] | None = None
 
@@ -103,8 +105,9 @@ class Simulation:
         self._intake = _Intake()
         self._stop = asyncio.Event()
         self._files = _Files(options.out)
+        self._exports = Exports(self.engine, options.exports) if options.exports else None
         self._steps = self.engine.run(self._bills())  # refuses a bad file before anything is started
-        self._feed = Feed(self._steps, options.faults, seed=options.seed, on_event=self._files.event)
+        self._feed = Feed(self._steps, options.faults, seed=options.seed, on_event=self._note)
         listeners = Listeners(accepted=options.on_accepted, attempted=self._files.attempt if options.out else None)
         self._sender = Sender(self._feed, options.sender, clock, listeners)
         self._started = 0.0
@@ -121,6 +124,8 @@ class Simulation:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._files.close()
+        if self._exports is not None:
+            self._exports.close()
         self._steps.close()
         if self._server is not None:
             await self._server.__aexit__(kind, error, trace)
@@ -139,8 +144,15 @@ class Simulation:
                 helper.cancel()
         summary = self._summary(counts)
         self._files.finish(summary)
+        if self._exports is not None:
+            self._exports.finish()
         progress(self._progress(is_done=True))
         return summary
+
+    def _note(self, event: SimEvent) -> None:
+        self._files.event(event)
+        if self._exports is not None:
+            self._exports.event(event)
 
     async def _relay_stop(self, stop: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):

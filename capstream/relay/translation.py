@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 
 from capstream.capillary.enrichment import plan
 from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.history import is_imported
 from capstream.capillary.members import resolve
 from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
@@ -115,7 +116,9 @@ class Translation:
             draft.count_settled(arrival, "skipped")
             return
         draft.count_settled(arrival, "processed")
-        if not arrival.is_replay:
+        if is_imported(event):
+            counter["event.imported"] += 1
+        elif not arrival.is_replay:
             counter[f"event.{event.event_name}"] += 1
             draft.created.append((arrival.source_key, arrival.received_ms, event.created_at_ms))
         if with_transactions:

@@ -151,3 +151,15 @@ def test_the_guide_to_operating_the_relay(server: Server, guide: Run, work: Path
     assert acts[:3] == ["put_source", "rotate_secret", "retire_secret"]
     assert {"rotate_secret", "delete_source", "get_event"} <= set(acts)
     assert "member-0001" not in log
+
+
+def test_the_guide_to_importing_history(server: Server, guide: Run, work: Path) -> None:
+    printed = guide("import-history")
+    rows = json.loads((work / "first.json").read_text())["rows"]
+    assert rows["delivered"] > 0
+    assert rows["rejected"] == 0
+    assert rows["read"] == sum(count for name, count in rows.items() if name != "read")
+    assert '"read":0' in printed
+    assert "no day of the calendar" in printed
+    assert "read 1 · delivered 1" in printed
+    assert server.drained()["balanced"]

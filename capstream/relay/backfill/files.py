@@ -1,0 +1,153 @@
+"""Export files: their names, their rows, read as a stream whatever their size. Source: capillary.md 8.1, 8.2."""
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import file_digest
+from itertools import islice
+from pathlib import Path
+from typing import IO, TypeVar
+
+from capstream.kernel.errors import InputError
+
+_NAME = re.compile(
+    r"^(?P<schedule>.+?)_{1,2}(?P<template>[A-Za-z ]+?)_{1,2}(?P<ts>\d{4}(-\d\d){5})(_{1,2}(?P<ms>\d{13}))?\.(zip|csv)$"
+)
+_FIELD_LIMIT = 10 * 1024 * 1024
+NOTE = "reject_"
+"""Columns of a reject file start with this; they are left out when it is read again."""
+
+csv.field_size_limit(_FIELD_LIMIT)
+
+
+_T = TypeVar("_T")
+
+
+class Template(StrEnum):
+    """The templates that are imported; the value is the name in a file's name, without blanks."""
+
+    MEMBERS = "Members"
+    TRANSACTIONS = "Transactions"
+    RETURNS = "ReturnTransactions"
+    PAYMENTS = "PaymentMode"
+
+
+_BY_NAME = {each.value.lower(): each for each in Template}
+_FACTS = {
+    "customer_summary": Template.MEMBERS,
+    "bill_lineitems": Template.TRANSACTIONS,
+    "return_bill_lineitems": Template.RETURNS,
+    "payment_details": Template.PAYMENTS,
+}
+_NEEDED = {
+    Template.MEMBERS: (("user_id", "dim_event_user_id"), ("auto_update_time_loyalty", "auto_update_time_cps")),
+    Template.TRANSACTIONS: (("bill_id",), ("user_id",), ("date",)),
+    Template.RETURNS: (("bill_id",), ("user_id",), ("date",)),
+    Template.PAYMENTS: (("bill_id",), ("payment_mode_amount",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One file of a known template."""
+
+    path: Path
+    template: Template
+    digest: str  #: SHA-256 of the file
+
+    @property
+    def key(self) -> str:
+        """Return the name under which its progress is kept: same name, size and content, same file."""
+        return f"{self.path.name}/{self.path.stat().st_size}/{self.digest}"
+
+
+def template_of(name: str) -> Template | None:
+    """Return the template that a file's name states, None when it states none that is imported."""
+    found = _NAME.match(name)
+    stated = (found["template"] if found else Path(name).stem).replace(" ", "").lower()
+    return _BY_NAME.get(stated) or _FACTS.get(stated)
+
+
+def exports_in(folder: Path) -> tuple[list[Export], list[str]]:
+    """Return the files to import, members first, then by name; and the names of those of another template.
+
+    Errors: InputError when the folder cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(str(folder), "is no folder", "give the folder the exports lie in, or sftp://user@host/folder")
+    found, others = [], []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in (".zip", ".csv") or not path.is_file():
+            continue
+        template = template_of(path.name)
+        if template is None:
+            others.append(path.name)
+            continue
+        with path.open("rb") as file:
+            found.append(Export(path, template, file_digest(file, "sha256").hexdigest()))
+    order = list(Template)
+    return sorted(found, key=lambda export: (order.index(export.template), export.path.name)), others
+
+
+def rows_of(export: Export, *, aliases: Mapping[str, str], password: bytes | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a file with the line each ends on, one in memory at a time.
+
+    Shape: keys as `capillary.history` names columns. A row with too many cells has the key `""`, one with too few lacks keys.
+    Errors: InputError when the file is damaged, encrypted in a way that cannot be opened, or lacks a column that must be there.
+    """
+    try:
+        with _text(export.path, password) as text:
+            reader = csv.reader(text, strict=True)
+            names = [_column(cell, aliases) for cell in next(reader, [])]
+            _check(export, names)
+            kept = [(place, name) for place, name in enumerate(names) if not name.startswith(NOTE)]
+            for cells in reader:
+                if cells:
+                    row = {name: cells[place] for place, name in kept if place < len(cells)}
+                    if len(cells) != len(names):
+                        row[""] = f"{len(cells)} cells under {len(names)} columns"
+                    yield reader.line_num, row
+    except (zipfile.BadZipFile, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(export.path.name, f"is damaged: {error}", "export it again, or remove it") from error
+    except (RuntimeError, NotImplementedError) as error:  # what zipfile raises about passwords and methods
+        raise InputError(export.path.name, f"cannot be opened: {error}", "give --zip-password-file") from error
+
+
+@contextmanager
+def _text(path: Path, password: bytes | None) -> Generator[IO[str]]:
+    if path.suffix.lower() == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive:
+        inner = [each for each in archive.infolist() if not each.is_dir()]
+        if len(inner) != 1:
+            raise InputError(path.name, f"holds {len(inner)} files", "Capillary puts one CSV file into an archive")
+        with archive.open(inner[0], pwd=password) as packed, io.TextIOWrapper(packed, "utf-8-sig", newline="") as file:
+            yield file
+
+
+def _column(cell: str, aliases: Mapping[str, str]) -> str:
+    """Return a column's name: lower case, blanks as underscores, without its dimension, renamed by the aliases."""
+    plain = "_".join(cell.strip().lower().split())
+    last = plain.rpartition(".")[2]
+    return aliases.get(plain) or aliases.get(last) or last
+
+
+def _check(export: Export, names: list[str]) -> None:
+    for one_of in _NEEDED[export.template]:
+        if not any(name in names for name in one_of):
+            cure = "export the column, or name the one that holds it with --alias NAME=THEIRS"
+            raise InputError(export.path.name, f"has no column {' or '.join(one_of)}", cure)
+
+
+def portions(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Yield lists of up to `size` items."""
+    left = iter(items)
+    while portion := list(islice(left, size)):
+        yield portion
