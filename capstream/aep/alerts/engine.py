@@ -4,6 +4,7 @@ It follows the pipeline's signals with a cursor; alerts, notifications and event
 moves the cursor, so a crash repeats nothing and loses nothing.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -20,10 +21,12 @@ from capstream.aep.flow_service.model import Flows, State
 from capstream.aep.flow_service.runs import HOUR_MS, RunRecord, Runs, rendered, run_id
 from capstream.aep.observability_insights import catalogue as counters
 from capstream.aep.observability_insights import series
+from capstream.aep.sandbox import erasure
 from capstream.kernel.clock import Clock
 from capstream.kernel.ids import new_ulid
 from capstream.kernel.json import Json
-from capstream.storage.ports import Documents, Reading, Transaction
+from capstream.storage.erasing import erase
+from capstream.storage.ports import Documents, Erasable, Reading, Transaction
 
 _AT_ONCE = 200
 _SIGNALS, _TESTS, _HOUR = "signals", "tests", "profile_hour"
@@ -55,7 +58,7 @@ class Stores:
 
     control: Documents
     state: Documents
-    findings: Documents
+    findings: Erasable
 
 
 class Engine:
@@ -82,6 +85,7 @@ class Engine:
             self._next_timed_ms = now_ms + _MINUTE_MS // 4
             self._judge_time(now_ms)
             self._judge_profile(now_ms)
+            self._forget_sandboxes()
         if now_ms >= self._next_prune_ms:
             self._next_prune_ms = now_ms + HOUR_MS
             self._prune(now_ms)
@@ -267,6 +271,16 @@ class Engine:
 
     def _thresholds(self, sandbox_id: str) -> dict[str, float]:
         return {rule.id: self._threshold(sandbox_id, rule) for rule in RULES.values()}
+
+    def _forget_sandboxes(self) -> None:
+        """Delete the alerts of sandboxes that were emptied. The pipeline goes first: then no run is left to tell of."""
+        control, state, findings = self._stores.control, self._stores.state, self._stores.findings
+        for order in erasure.pending(control, findings):
+            if not erasure.is_done(state, order.id):
+                continue
+            deque(erase(findings, f"{order.sandbox_id}/"), maxlen=0)
+            with findings.transaction() as change:
+                erasure.mark_done(change, order)
 
     def _prune(self, now_ms: int) -> None:
         """Forget alerts of 30 days ago and events of a week ago."""

@@ -8,6 +8,8 @@ from pipeline_world import MEMBER_FLOW, MEMBERS, PROD, Crash, body_of, member
 
 from capstream.aep.alerts import model
 from capstream.aep.flow_service.model import State
+from capstream.aep.sandbox import erasure
+from capstream.aep.sandbox.erasure import Order
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -188,3 +190,23 @@ def test_alerts_are_of_their_sandbox(alerts: AlertWorld) -> None:
     alerts.settle()
     assert model.instances(alerts.findings, PROD.id)
     assert model.instances(alerts.findings, "another") == []
+
+
+def test_alerts_go_with_their_sandbox(alerts: AlertWorld) -> None:
+    alerts.accept(MEMBER_FLOW, bad(1))
+    next_hour(alerts)
+    order = Order("1", PROD.id, ())
+    with alerts.control.transaction() as change:
+        erasure.give(change, order)
+    alerts.now_ms += MINUTE_MS
+    alerts.engine.evaluate()
+    assert alerts.history() != []  # the pipeline has not emptied it yet
+    with alerts.state.transaction() as change:
+        erasure.mark_done(change, order)
+    alerts.now_ms += MINUTE_MS
+    alerts.engine.evaluate()
+    assert alerts.history() == []
+    assert [alerts.findings.count(each) for each in (model.INSTANCES, model.KNOWN, model.OPEN)] == [0, 0, 0]
+    alerts.accept(MEMBER_FLOW, member(2))
+    next_hour(alerts)
+    assert alerts.rules_told() == [START, SUCCESS]
