@@ -4,7 +4,7 @@ VENV := .venv
 ARGS ?=
 COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py)
 
-.PHONY: demo test setup check bench lock clean
+.PHONY: demo test setup check bench record lock clean
 
 demo: setup  ## start everything, stream a loyalty programme, show it live: make demo ARGS="--seconds 20"
 	@exec $(VENV)/bin/capstream demo $(ARGS)
@@ -14,12 +14,16 @@ test: $(VENV)/.dev  ## lint, types, architecture, every test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/pytest -n 2 $(ARGS)
+	$(VENV)/bin/pytest -n 2 --dist loadgroup $(ARGS)
 
 setup: $(VENV)/.run  ## prepare .venv; the command is then .venv/bin/capstream
 
 bench: $(VENV)/.dev  ## measure, and write docs/reference/benchmarks.md
 	@exec $(VENV)/bin/python -m bench $(ARGS)
+
+record:  ## run the suites of the coverage table and record what they verify (see tests/verified.py)
+	CAPSTREAM_RECORD=1 $(VENV)/bin/pytest tests/parity tests/story/test_story_tutorial.py tests/contract/test_services_openapi.py
+	$(VENV)/bin/python -m docs.generate
 
 lock:  ## lock requirements with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/run.in -o requirements/run.txt

@@ -73,10 +73,15 @@ def of_platform(status: Json) -> list[Metric]:
         for inlet, counts in status["inlets"].items()
         for name in ("received", "success", "failure")
     ]
+    answers = [
+        ({"service": each["service"], "operation": each["operation"], "status": f"{each['status']}"}, each["count"])
+        for each in status["answers"]
+    ]
     sizes = [({"inlet": inlet}, counts["received_bytes"]) for inlet, counts in status["inlets"].items()]
     return [
         Metric("capstream_inlet_messages_total", "counter", "Messages by inlet and outcome, since the gateway started.", inlets),
         Metric("capstream_inlet_bytes_total", "counter", "Bytes of request bodies by inlet.", sizes),
+        Metric("capstream_answers_total", "counter", "Answers of the platform by operation, since the gateway started.", answers),
         Metric("capstream_pipeline_received_total", "counter", "Messages accepted ever.", [({}, status["received"])]),
         Metric("capstream_pipeline_processed_total", "counter", "Messages processed ever.", [({}, status["processed"])]),
         Metric("capstream_pipeline_pending", "gauge", "Messages accepted and not processed.", [({}, status["pending"])]),

@@ -1,5 +1,6 @@
 """Builds the platform's side of the gateway process: every service on its stores, behind one gateway."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -126,8 +127,14 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         "access_control": access_control.handlers(roles, enabled=enforced),
         "accounts": accounts.handlers(organisations, clients),
     }
+    answers: Counter[tuple[str, str, int]] = Counter()
+
+    def count(service: str, operation: str, status: int) -> None:
+        answers[service, operation, status] += 1
+
     options = GatewayOptions(
         threaded=_SLOW,
+        count=count,
         permits=roles.permits if enforced else None,
         strict=settings.gateway.strict,
         rate_limits=limits.parse(settings.gateway.rate_limits),
@@ -146,7 +153,8 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         return await rows.answer(sql, where, limit=limit, timeout_s=settings.platform.query_timeout_s)
 
     def status() -> Json:
-        return _status(stores, collection)
+        names = ("service", "operation", "status", "count")
+        return _status(stores, collection) | {"answers": [dict(zip(names, (*key, n), strict=True)) for key, n in answers.items()]}
 
     own = own_api.platform_api(
         lambda token: tokens.verify(token, clock()), sandbox_of, may_query=may_query, status=status, query=query

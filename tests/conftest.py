@@ -11,6 +11,17 @@ settings.load_profile("capstream")
 _PACKAGE = Path(__file__).parents[1] / "capstream"
 
 
+_TOGETHER = ("tests/parity/", "tests/contract/test_services_openapi.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file whose tests share a server, or add up what they verified, on one core."""
+    for item in items:
+        place = item.path.relative_to(_PACKAGE.parent).as_posix() if item.path.is_relative_to(_PACKAGE.parent) else ""
+        if place.startswith(_TOGETHER):
+            item.add_marker(pytest.mark.xdist_group(place))
+
+
 def pytest_configure() -> None:
     """Refuse to test anything but the source as it stands."""
     for compiled in _PACKAGE.rglob("*.so"):

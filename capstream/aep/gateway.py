@@ -109,6 +109,7 @@ class GatewayOptions:
     body_limit: int = 16 << 20  #: bytes
     rate_limits: RateLimits = field(default_factory=dict)  #: by service
     threaded: frozenset[tuple[str, str]] = frozenset()  #: (service, operationId) of handlers that wait: run beside the loop
+    count: Callable[[str, str, int], None] | None = None  #: told service, operationId and status of every answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,8 @@ class Gateway:
             operation = match.operation
             waits = operation is not None and (operation.service, operation.id) in self._options.threaded
             answer = await asyncio.to_thread(self._answer, whole) if waits else self._answer(whole)
+            if operation is not None and self._options.count is not None:
+                self._options.count(operation.service, operation.id, answer.status)
         await send_answer(send, answer, reply)
 
     def _answer(self, request: _Request) -> Answer:

@@ -10,6 +10,7 @@ from capstream.cli import (
     audit,
     backfill,
     connect,
+    coverage,
     dead_letters,
     demo,
     doctor,
@@ -42,6 +43,7 @@ app.command("simulate")(simulate.simulate)
 app.command("status")(status.status)
 app.command("reload")(status.reload)
 app.command("replay")(replay.replay)
+app.command("coverage")(coverage.coverage)
 app.command("doctor")(doctor.doctor)
 app.command("backfill")(backfill.backfill)
 app.command("query")(query.query)

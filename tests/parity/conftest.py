@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 from running import Server
+from verified import answered, verify
 
 from capstream import credentials
 
@@ -13,11 +14,13 @@ aepp = pytest.importorskip("aepp", reason="aepp is not installed: it is one of t
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server, stopped when the file is done."""
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server, stopped when the file is done; what it answered is compared with what the coverage table says."""
     running = Server(tmp_path_factory.mktemp("parity") / "data").start()
     yield running
+    seen = answered(running)
     running.stop()
+    verify(request, "aepp", seen)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,18 @@
-"""Which operations answer: each operation of the tables is called once on a platform in a temporary folder."""
+"""Which operations answer, and which clients they have answered.
+
+What answers is found by calling each operation of the tables once on a platform in a temporary folder; which clients have had
+an answer is read from `operations/verified.json`, which runs of the test suites write.
+"""
 
 import asyncio
 import logging
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -16,6 +21,7 @@ from capstream import app, config, platform_side
 from capstream.aep import operations
 from capstream.aep.call import Operation
 from capstream.credentials import Credentials
+from capstream.kernel.json import loads
 from capstream.layout import Layout
 from capstream.serving import AsgiApp
 
@@ -42,11 +48,24 @@ class Service:
     name: str  #: folder and table name, e.g. `flow_service`
     built: tuple[Operation, ...]
     missing: tuple[Operation, ...]
+    verified: Mapping[str, frozenset[str]]  #: operationIds by the client they have answered with success
 
     @property
     def title(self) -> str:
         """The name people know it by."""
         return _TITLES.get(self.name) or self.name.replace("_", " ").title()
+
+
+CLIENTS = {"curl": "curl guide", "aepp": "aepp", "contract": "contract suite"}
+"""Who has verified operations, by the names of the data, with what people call them."""
+
+
+def verified() -> dict[str, set[tuple[str, str]]]:
+    """Return what each client has verified, as (service, operationId)."""
+    found: dict[str, set[tuple[str, str]]] = {client: set() for client in CLIENTS}
+    for run in loads((files(operations.__name__) / "verified.json").read_bytes()).values():
+        found[run["client"]] |= {tuple(each.split("/", 1)) for each in run["operations"]}
+    return found
 
 
 def services() -> list[Service]:
@@ -59,12 +78,17 @@ def services() -> list[Service]:
     found: dict[str, list[Operation]] = defaultdict(list)
     for operation in statuses:
         found[operation.service].append(operation)
-    return [_service(name, rows, statuses) for name, rows in found.items()]
+    clients = verified()
+    return [_service(name, rows, statuses, clients) for name, rows in found.items()]
 
 
-def _service(name: str, rows: list[Operation], statuses: dict[Operation, int]) -> Service:
+def _service(
+    name: str, rows: list[Operation], statuses: dict[Operation, int], clients: Mapping[str, set[tuple[str, str]]]
+) -> Service:
     built = tuple(row for row in rows if statuses[row] != _NOT_BUILT)
-    return Service(name, built, tuple(row for row in rows if statuses[row] == _NOT_BUILT))
+    missing = tuple(row for row in rows if statuses[row] == _NOT_BUILT)
+    by = {client: frozenset(row.id for row in built if (name, row.id) in seen) for client, seen in clients.items()}
+    return Service(name, built, missing, by)
 
 
 async def _statuses(platform: AsgiApp, who: Credentials) -> dict[Operation, int]:
