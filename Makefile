@@ -2,26 +2,34 @@
 PYTHON ?= python3
 VENV := .venv
 ARGS ?=
+NEWMAN := tests/parity/newman
 COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py)
 
-.PHONY: demo test setup check bench record lock clean
+.PHONY: demo test setup check bench newman record lock clean
 
 demo: setup  ## start everything, stream a loyalty programme, show it live: make demo ARGS="--seconds 20"
 	@exec $(VENV)/bin/capstream demo $(ARGS)
 
-test: $(VENV)/.dev  ## lint, types, architecture, every test
+test: $(VENV)/.dev newman  ## lint, types, architecture, every test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/pytest -n 2 --dist loadgroup $(ARGS)
+	$(VENV)/bin/pytest -n 2 --dist loadgroup -rs $(ARGS)
 
 setup: $(VENV)/.run  ## prepare .venv; the command is then .venv/bin/capstream
 
 bench: $(VENV)/.dev  ## measure, and write docs/reference/benchmarks.md
 	@exec $(VENV)/bin/python -m bench $(ARGS)
 
-record:  ## run the suites of the coverage table and record what they verify (see tests/verified.py)
+newman: $(NEWMAN)/node_modules/.package-lock.json  ## install Postman's runner for the parity suite
+
+$(NEWMAN)/node_modules/.package-lock.json: $(NEWMAN)/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix $(NEWMAN) --no-audit --no-fund --loglevel=error || echo "newman cannot be installed: its tests are skipped"; \
+	else echo "npm is not there: the tests with newman are skipped"; fi
+	@if [ -f $@ ]; then touch $@; fi
+
+record: $(VENV)/.dev newman  ## run the suites of the coverage table and record what they verify (see tests/verified.py)
 	CAPSTREAM_RECORD=1 $(VENV)/bin/pytest tests/parity tests/story/test_story_tutorial.py tests/contract/test_services_openapi.py
 	$(VENV)/bin/python -m docs.generate
 

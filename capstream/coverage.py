@@ -56,7 +56,7 @@ class Service:
         return _TITLES.get(self.name) or self.name.replace("_", " ").title()
 
 
-CLIENTS = {"curl": "curl guide", "aepp": "aepp", "contract": "contract suite"}
+CLIENTS = {"curl": "curl guide", "aepp": "aepp", "newman": "newman", "contract": "contract suite"}
 """Who has verified operations, by the names of the data, with what people call them."""
 
 

@@ -20,7 +20,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield running
     seen = answered(running)
     running.stop()
-    verify(request, "aepp", seen)
+    verify(request, getattr(request.module, "CLIENT", "aepp"), seen)
 
 
 @pytest.fixture(scope="module")
