@@ -6,6 +6,7 @@ import typer
 
 from capstream import __version__
 from capstream.cli import (
+    account,
     alerts,
     audit,
     backfill,
@@ -16,10 +17,13 @@ from capstream.cli import (
     doctor,
     events,
     mapping,
+    org,
     profile,
     query,
     rejected,
     replay,
+    role,
+    sandbox,
     schema,
     serve,
     simulate,
@@ -57,6 +61,10 @@ app.add_typer(events.app, name="events")
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(org.app, name="org")
+app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(role.app, name="role")
+app.add_typer(account.app, name="account")
 
 
 @app.command()

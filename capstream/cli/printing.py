@@ -1,0 +1,47 @@
+"""How the administrative commands print: a table for people, JSON for programs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from capstream.kernel.json import Json, pretty
+
+
+def table(items: Iterable[Mapping[str, Json]], columns: Sequence[tuple[str, str]], *, json: bool) -> None:
+    """Print objects, one a row; `columns` are (heading, member)."""
+    rows = list(items)
+    if json:
+        typer.echo(pretty(rows))
+        return
+    made = Table(*(heading for heading, _ in columns))
+    for row in rows:
+        made.add_row(*(Text(_cell(row.get(member))) for _, member in columns))
+    Console().print(made)
+
+
+def one(item: Json, *, json: bool, line: str = "") -> None:
+    """Print one object: as JSON, or `line`, or its members in two columns."""
+    if json:
+        typer.echo(pretty(item))
+    elif line:
+        typer.echo(line)
+    else:
+        made = Table(show_header=False)
+        for name, value in item.items():
+            made.add_row(Text(name), Text(_cell(value)))
+        Console().print(made)
+
+
+def _cell(value: Json) -> str:
+    if value is None or value == []:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "\n".join(_cell(each) for each in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(each)}" for name, each in value.items())
+    return str(value)
