@@ -14,13 +14,13 @@ from capstream.xdm.violations import LIMIT, Violation, violations
 Validator = Callable[[Json], list[Violation]]
 
 
-def compile_validator(schema: Schema) -> Validator:
-    """Return a function: record -> its violations, none when it is valid, at most five."""
+def compile_validator(schema: Schema, *, partial: bool = False) -> Validator:
+    """Return a function: record -> its violations, none when it is valid, at most five; `partial` takes parts of records."""
     root = schema.root
     sure = compile_sure(root)
 
     def validate(record: Json) -> list[Violation]:
-        return [] if sure(record) else violations(root, record)
+        return [] if sure(record) else violations(root, record, partial=partial)
 
     return validate
 

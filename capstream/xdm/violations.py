@@ -62,9 +62,13 @@ _EXPECTED = {
 }
 
 
-def violations(root: Field, record: Json) -> list[Violation]:
-    """Return what is wrong with the record, at most LIMIT violations in the order of the record's members."""
-    return list(islice(_check(root, record, _ROOT), LIMIT))
+def violations(root: Field, record: Json, *, partial: bool = False) -> list[Violation]:
+    """Return what is wrong with the record, at most LIMIT violations in the order of the record's members.
+
+    Shape: `partial` is for a part of a record, which need not hold what the whole must hold.
+    """
+    found = _check(root, record, _ROOT)
+    return list(islice((one for one in found if one.keyword != "required") if partial else found, LIMIT))
 
 
 def mandatory(field: Field) -> frozenset[str]:

@@ -46,6 +46,7 @@ class Plan:
     is_event: bool
     program: Program | None  #: None when records pass through unmapped
     validate: Validator | None  #: None when the dataset's validation is switched off
+    validate_part: Validator | None  #: the same for upserts, which hold a part of a record
     tabulate: ToTable
     profile: bool  #: fed to Profile
     identity: bool  #: fed to the identity graph
@@ -80,7 +81,7 @@ class Plans:
         self._version = -1
         self._plans: dict[tuple[str, str, str], Plan | Unusable] = {}
         self._programs: dict[tuple[str, str, str], Program] = {}
-        self._compiled: dict[tuple[str, str, str], tuple[Validator, ToTable]] = {}
+        self._compiled: dict[tuple[str, str, str], tuple[Validator, Validator, ToTable]] = {}
 
     def plan(self, inlet_id: str, flow_id: str, dataset_id: str) -> Plan | Unusable:
         """Return what to do with records that came in by `inlet_id` for a flow, or without one for a dataset."""
@@ -149,7 +150,7 @@ class Plans:
         program = self._program(source, route, schema)
         if isinstance(program, str):
             return Unusable(source=source, route=route, code=_MAPPING, reason=program)
-        validate, tabulate = self._of_schema(source.sandbox_id, schema)
+        validate, validate_part, tabulate = self._of_schema(source.sandbox_id, schema)
         profile = profile_enabled(dataset) and self._schemas.has_union_tag(source.sandbox_id, schema_id)
         return Plan(
             source=source,
@@ -158,6 +159,7 @@ class Plans:
             is_event=schema.behaviour == "time-series",
             program=program,
             validate=None if validation_disabled(dataset) else validate,
+            validate_part=None if validation_disabled(dataset) else validate_part,
             tabulate=tabulate,
             profile=profile,
             identity=profile or identity_enabled(dataset),
@@ -180,10 +182,11 @@ class Plans:
                 return f"mapping set {route.mapping_id} cannot be compiled: {error}"
         return self._programs[key]
 
-    def _of_schema(self, sandbox_id: str, schema: Schema) -> tuple[Validator, ToTable]:
+    def _of_schema(self, sandbox_id: str, schema: Schema) -> tuple[Validator, Validator, ToTable]:
         key = (sandbox_id, schema.id, self._schema_key(sandbox_id, schema))
         if key not in self._compiled:
-            self._compiled[key] = (compile_validator(schema), compile_table(stored_schema(schema)))
+            validators = compile_validator(schema), compile_validator(schema, partial=True)
+            self._compiled[key] = (*validators, compile_table(stored_schema(schema)))
         return self._compiled[key]
 
     def _schema_key(self, sandbox_id: str, schema: Schema) -> str:

@@ -162,9 +162,9 @@ def _check_upsert(batch: Batch, index: int, plan: Plan) -> None:
         text = "an array in a merge must say append or replace: upsert arrays are not supported, send the whole record"
         batch.reject(index, Stage.MAPPER, [Violation(MAPPER_CODE, "", text, "#", "#")])
         return
-    if plan.validate is None:
+    if plan.validate_part is None:
         return
-    broken = [one for one in plan.validate(_without_nulls(row.record)) if one.keyword != "required"]
+    broken = plan.validate_part(_without_nulls(row.record))
     if broken:
         batch.reject(index, Stage.VALIDATION, [_violation(one) for one in broken])
 

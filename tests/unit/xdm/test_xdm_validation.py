@@ -7,6 +7,7 @@ from capstream.kernel.json import Json, loads
 from capstream.xdm.fast import compile_sure
 from capstream.xdm.schema import Field, Schema
 from capstream.xdm.validate import Violation, compile_validator
+from capstream.xdm.violations import violations
 
 CASES = [loads(line) for line in (REPOSITORY / "cases" / "xdm" / "validation.jsonl").read_bytes().splitlines()]
 VALIDATORS = {name: compile_validator(target_schema(name)) for name in ("events", "profile")}
@@ -158,3 +159,20 @@ def test_most_valid_records_take_the_fast_way() -> None:
     valid = [case for case in CASES if case["valid"]]
     slow = [case["id"] for case in valid if not sure[case["schema"]](case["instance"])]
     assert len(slow) <= len(valid) // 4, slow  # the cases are odd on purpose
+
+
+def test_a_part_of_a_record_is_judged_by_what_it_holds_however_much_is_missing() -> None:
+    validate = compile_validator(target_schema("events"), partial=True)
+    assert validate({"productListItems": [{"SKU": "a"}]}) == []
+    missing = [f"required key [{name}] not found" for name in ("_id", "timestamp")]
+    assert [one.message for one in VALIDATORS["events"]({"eventType": 5})][1:] == missing
+    assert [one.keyword for one in validate({"eventType": 5})] == ["type"]
+
+
+def test_missing_members_hide_no_wrong_one_of_a_part() -> None:
+    field = Field(kind="string")
+    item = Field(kind="object", children={"a": field}, required=frozenset({"a"}))
+    root = Field(kind="object", children={"items": Field(kind="array", items=item), "last": field})
+    record = {"items": [{}] * 9, "last": 5}
+    assert {one.keyword for one in violations(root, record)} == {"required"}
+    assert [one.pointer for one in violations(root, record, partial=True)] == ["#/last"]
