@@ -20,6 +20,7 @@ from capstream.cli import (
     org,
     profile,
     query,
+    reconcile,
     rejected,
     replay,
     role,
@@ -50,6 +51,7 @@ app.command("replay")(replay.replay)
 app.command("coverage")(coverage.coverage)
 app.command("doctor")(doctor.doctor)
 app.command("backfill")(backfill.backfill)
+app.command("reconcile")(reconcile.reconcile)
 app.command("query")(query.query)
 app.add_typer(connect.app, name="connect")
 app.add_typer(profile.app, name="profile")

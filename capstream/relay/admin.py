@@ -27,6 +27,7 @@ from capstream.relay.dead_letters import Filter
 from capstream.relay.event_index import EventBrowser, EventQuery
 from capstream.relay.jobs import Range
 from capstream.relay.ledger import read_privacy
+from capstream.relay.member_books import member_books
 from capstream.relay.preview import Preview
 from capstream.relay.retention import expired_through
 from capstream.relay.sources import Sources, masked
@@ -41,7 +42,7 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 _T = TypeVar("_T")
 _PAGE = 100
 _MAX_PAGE = 1000
-_PERSONAL = ("get_event", "get_letter", "export_letters", "list_privacy")
+_PERSONAL = ("get_event", "get_letter", "export_letters", "list_privacy", "list_members")
 """Readings that show personal data: they are noted as administrative acts too."""
 
 
@@ -75,6 +76,7 @@ class Admin:
             ("/relay/events", ["GET"], self.list_events),
             ("/relay/events/{offset}", ["GET"], self.get_event),
             ("/relay/privacy-requests", ["GET"], self.list_privacy),
+            ("/relay/members", ["GET"], self.list_members),
             ("/relay/replay/preview", ["POST"], self.preview_replay),
             (letters, ["GET"], self.list_letters),
             (f"{letters}/discarded", ["GET"], self.list_discarded),
@@ -171,6 +173,17 @@ class Admin:
         """Members whose data has to be deleted, with their identities, for a privacy work order."""
         found = read_privacy(self.courier, after=request.query_params.get("after", ""), limit=_PAGE)
         return JSONResponse({"privacyRequests": found, **({"next": found[-1]["id"]} if len(found) == _PAGE else {})})
+
+    async def list_members(self, request: Request) -> Response:
+        """Balances of members as their events add up, in the order of `org/customer`; `after` is the last page's `next`."""
+        given = _numbers(request, "limit")
+        key, limit = str(given.get("sourceKey", "")), max(1, min(int(given.get("limit", _PAGE)), _MAX_PAGE))
+        self.sources.refresh()
+        config = self.sources.translations.get(key)
+        if config is None:
+            return _missing("source", key)
+        after, only = str(given.get("after", "")), str(given.get("only", ""))
+        return JSONResponse(await asyncio.to_thread(member_books, self.courier, config, after=after, limit=limit, only=only))
 
     async def list_events(self, request: Request) -> Response:
         """Received webhooks, newest first, by id, kind, member, time and outcome; `next` is the next page's `before`."""

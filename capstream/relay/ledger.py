@@ -190,6 +190,19 @@ def read_oldest_parked(store: Reading, most: int = 1000) -> dict[str, int]:
     return found
 
 
+def read_programs(store: Reading) -> bytes | None:
+    """Return the programme cache; for any process that reads `courier.db`."""
+    return store.get(_META, "programs")
+
+
+def read_states(store: Reading, *, after: str, limit: int, only: str = "") -> list[tuple[str, bytes]]:
+    """Return member states by name (`org/customer`), a page in the order of names, or the one of `only`."""
+    if only:
+        body = store.get(_STATES, only)
+        return [(only, body)] if body else []
+    return store.scan(_STATES, after=after, limit=limit)
+
+
 def read_privacy(store: Reading, *, after: str = "", limit: int = 100) -> list[Json]:
     """Return members whose data has to be deleted, for a privacy work order. Source: capillary.md 7.8."""
     return [{"id": key, **loads(body)} for key, body in store.scan(_PRIVACY, after=after, limit=limit)]

@@ -163,3 +163,9 @@ def test_the_guide_to_importing_history(server: Server, guide: Run, work: Path) 
     assert "no day of the calendar" in printed
     assert "read 1 · delivered 1" in printed
     assert server.drained()["balanced"]
+
+
+def test_the_guide_to_reconciling(guide: Run) -> None:
+    printed = guide("reconcile")
+    assert printed.count('"drifted":0') == 2
+    assert '"members":1' in printed

@@ -1,0 +1,210 @@
+"""`capstream reconcile`: does every member's profile say what their events and Capillary say, and did every webhook arrive?"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import httpx
+import typer
+
+from capstream.capillary.results import Answered
+from capstream.cli.client import PlatformClient
+from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.rehearsal import profiles
+from capstream.cli.times import instant_ms
+from capstream.kernel.clock import system_clock
+from capstream.kernel.errors import CapstreamError, InputError
+from capstream.kernel.json import Json, dumps
+from capstream.relay.backfill.door import Pace
+from capstream.relay.capillary_api import CapillaryClient, NotNow
+from capstream.relay.member_books import COMPARED
+from capstream.relay.sources import CapillaryApi
+
+_PAGE = 100
+_EXPLAINED = 5
+_TRIES, _WAIT_S = 40, 0.5
+_DAY_MS = 86_400_000
+_C3 = {"points": "loyaltyPoints", "lifetimePoints": "lifetimePoints", "tier": "currentSlab"}
+
+Show = Callable[[str, list[dict[str, Json]], list[Json]], None]
+"""Called with each member that differs, the differences, and the events that may explain them."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was compared. `drift` goes out line by line, so memory does not grow with it."""
+
+    members: int = 0
+    merged: int = 0
+    drifted: int = 0
+    unknown_to_capillary: int = 0
+    delivery: dict[str, Json] = field(default_factory=dict)
+
+
+def reconcile(
+    source: Annotated[str, typer.Option(help="Key of the relay's source.")] = "capillary",
+    member: Annotated[str, typer.Option(help="Only this Capillary customer id.")] = "",
+    org: Annotated[str, typer.Option(help="With --member: Capillary's org id.")] = "",
+    since: Annotated[str, typer.Option(help="Only members with an event since: 2024-09-17, or 90m, 6h, 2d ago.")] = "",
+    per_second: Annotated[float, typer.Option(help="Most members a second that are read from the platform.")] = 500.0,
+    capillary: Annotated[bool, typer.Option(help="Ask Capillary's API too, with CAPSTREAM_CAPILLARY_KEY and _SECRET.")] = False,
+    consumer_group: Annotated[str, typer.Option(help="With --capillary: compare this webhook's delivery metrics.")] = "",
+    days: Annotated[int, typer.Option(help="Full UTC days whose deliveries are compared, the last one yesterday.")] = 1,
+    credentials: CredentialsFile = None,
+    json: AsJson = False,
+) -> None:
+    """Compare each member's points, lifetime points and tier: profile, sum of events, and Capillary.
+
+    Members are read page by page; each that differs is printed with the events that may explain it. Exit code 1 on drift.
+    """
+    if member and not org:
+        raise typer.BadParameter("--member needs --org")
+    since_ms = instant_ms(since) if since else 0
+    with PlatformClient(find(credentials)) as client:
+        report = asyncio.run(
+            _reconcile(
+                client,
+                source,
+                only=f"{org}/{member}" if member else "",
+                since_ms=since_ms,
+                pace=Pace(per_second),
+                with_capillary=capillary,
+                deliveries=(consumer_group, days),
+                show=_json_line if json else _line,
+            )
+        )
+    facts = {
+        "members": report.members,
+        "merged": report.merged,
+        "drifted": report.drifted,
+        "unknownToCapillary": report.unknown_to_capillary,
+        **({"delivery": report.delivery} if report.delivery else {}),
+    }
+    typer.echo(dumps(facts).decode())
+    raise typer.Exit(1 if report.drifted or report.delivery.get("difference") else 0)
+
+
+async def _reconcile(
+    client: PlatformClient,
+    source: str,
+    *,
+    only: str,
+    since_ms: int,
+    pace: Pace,
+    with_capillary: bool,
+    deliveries: tuple[str, int],
+    show: Show,
+) -> Report:
+    report = Report()
+    async with httpx.AsyncClient() as http:
+        api = _capillary(client, http, source) if with_capillary else None
+        for page in _pages(client, source, only):
+            books = [book for book in page if book["asOfMs"] >= since_ms]
+            report.merged += sum("mergedInto" in book for book in books)
+            living = [book for book in books if "mergedInto" not in book]
+            pace.take(len(living))
+            found = profiles(client, [int(book["customerId"]) for book in living]) if living else {}
+            for book in living:
+                report.members += 1
+                stated = await _loyalty(api, book["customerId"], report) if api else None
+                drift = differences(book, found.get(int(book["customerId"])), stated)
+                if drift:
+                    report.drifted += 1
+                    show(book["customerId"], drift, _explain(client, source, book["customerId"]))
+        if api and deliveries[0]:
+            report.delivery = await _deliveries(client, api, source, *deliveries)
+    return report
+
+
+def differences(book: Mapping[str, Json], profile: Json, capillary: Mapping[str, Json] | None) -> list[dict[str, Json]]:
+    """Return the fields in which profile, sum of events and Capillary (None: not asked) differ, with the value of each."""
+    loyalty = (profile or {}).get("loyalty", {})
+    found = []
+    for name in COMPARED:
+        values = {"events": book.get(name), "profile": loyalty.get(name)}
+        if capillary is not None:
+            values["capillary"] = capillary.get(_C3[name])
+        if any(value != values["events"] for value in values.values()):
+            found.append({"field": name, **values})
+    return found
+
+
+def _pages(client: PlatformClient, source: str, only: str) -> Iterator[list[Json]]:
+    query: dict[str, Json] = {"sourceKey": source, "limit": _PAGE, **({"only": only} if only else {})}
+    while True:
+        page = client.relay("GET", "/relay/members", query=query)
+        yield page["members"]
+        if "next" not in page:
+            return
+        query["after"] = page["next"]
+
+
+def _explain(client: PlatformClient, source: str, member: str) -> list[Json]:
+    """Return the member's newest events: those that were not processed, else the last ones."""
+    query = {"customerId": member, "sourceKey": source, "limit": _PAGE}
+    events = client.relay("GET", "/relay/events", query=query)["events"]
+    stuck = [event for event in events if event.get("outcome") != "processed"]
+    names = ("offset", "eventName", "eventId", "receivedAt", "outcome")
+    return [{name: event[name] for name in names if name in event} for event in (stuck or events)[:_EXPLAINED]]
+
+
+def _capillary(client: PlatformClient, http: httpx.AsyncClient, source: str) -> CapillaryClient:
+    configured = client.relay("GET", f"/relay/sources/{source}").get("capillaryApi")
+    key, secret = (os.environ.get(f"CAPSTREAM_CAPILLARY_{name}") for name in ("KEY", "SECRET"))
+    if not configured or not key or not secret:
+        cure = "configure capillaryApi of the source, and set CAPSTREAM_CAPILLARY_KEY and CAPSTREAM_CAPILLARY_SECRET"
+        raise InputError("--capillary", "there is no API to ask", cure)
+    api = CapillaryApi(host=configured["host"], key=key, secret=secret, per_minute=configured.get("perMinute", 300))
+    return CapillaryClient(http, api, system_clock)
+
+
+async def _loyalty(api: CapillaryClient, member: str, report: Report) -> Json | None:
+    body = await _ask(api, f"/v2/customers/{member}/loyaltyDetails", {})
+    if body is None:
+        report.unknown_to_capillary += 1
+        return None
+    return next(iter(body.get("data") or ()), {})
+
+
+async def _ask(api: CapillaryClient, path: str, params: Mapping[str, str]) -> Json | None:
+    """Return an answer, None when the API knows nothing of it. Errors: CapstreamError when it stays silent."""
+    reason = ""
+    for _ in range(_TRIES):
+        reply = await api.get(path, params)
+        if isinstance(reply, Answered):
+            return reply.body
+        if not isinstance(reply, NotNow):
+            return None
+        reason = reply.reason
+        await asyncio.sleep(_WAIT_S)
+    raise CapstreamError(f"Capillary's API gives no answer at {path}: {reason}")
+
+
+async def _deliveries(client: PlatformClient, api: CapillaryClient, source: str, group: str, days: int) -> dict[str, Json]:
+    """Compare Capillary's `deliveredEvents` with the webhooks of the journal, of full days. Source: capillary.md 1.7, 7.9."""
+    end = int(time.time() * 1000) // _DAY_MS * _DAY_MS
+    start = end - days * _DAY_MS
+    path = f"/v3/events/consumer-groups/{group}/metrics"
+    body = await _ask(api, path, {"startDate": str(start), "endDate": str(end - 1)})
+    if body is None:
+        raise CapstreamError(f"Capillary knows no metrics at {path}; check --consumer-group and the permission on webhooks")
+    wanted = {time.strftime("%Y-%m-%d", time.gmtime(at / 1000)) for at in range(start, end, _DAY_MS)}
+    counters = client.relay("GET", "/relay/status")["sources"].get(source, {}).get("days", {})
+    kept = sum(each.get("journalled", 0) - each.get("event.imported", 0) for day, each in counters.items() if day in wanted)
+    delivered = int(body["data"]["deliveredEvents"])
+    return {"days": sorted(wanted), "delivered": delivered, "journalled": kept, "difference": delivered - kept}
+
+
+def _json_line(member: str, drift: list[dict[str, Json]], events: list[Json]) -> None:
+    typer.echo(dumps({"member": member, "drift": drift, "events": events}).decode())
+
+
+def _line(member: str, drift: list[dict[str, Json]], events: list[Json]) -> None:
+    for each in drift:
+        values = " · ".join(f"{name} {value}" for name, value in each.items() if name != "field")
+        typer.echo(f"member {member} {each['field']}: {values}")
+    for event in events:
+        typer.echo("  " + " ".join(str(value) for value in event.values()))
