@@ -9,6 +9,7 @@ import httpx
 from capstream import own_api
 from capstream.aep import limits
 from capstream.aep.access_control import api as access_control
+from capstream.aep.access_control import policies
 from capstream.aep.access_control.model import Roles
 from capstream.aep.alerts import api as alerts
 from capstream.aep.alerts import registrations
@@ -124,8 +125,11 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     emptying.resume(sandboxes)
     handlers |= {
         "sandbox": sandbox.handlers(sandboxes, erase=emptying, reaches=roles.reaches if enforced else lambda *_: True),
-        "access_control": access_control.handlers(roles, enabled=enforced),
-        "accounts": accounts.handlers(organisations, clients),
+        "access_control": {
+            **access_control.handlers(roles, enabled=enforced),
+            **policies.handlers(stores.control),
+        },
+        "accounts": accounts.handlers(organisations, clients, tokens),
     }
     answers: Counter[tuple[str, str, int]] = Counter()
 

@@ -9,6 +9,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from capstream.aep.access_control import api as access_control_api
+from capstream.aep.access_control import policies
 from capstream.aep.access_control.model import Roles
 from capstream.aep.call import Handler
 from capstream.aep.catalog import api as catalog_api
@@ -17,6 +18,7 @@ from capstream.aep.catalog.model import Datasets
 from capstream.aep.dataset_service import api as dataset_service_api
 from capstream.aep.dataset_service.model import Labels
 from capstream.aep.gateway import Gateway, GatewayOptions
+from capstream.aep.ims import accounts
 from capstream.aep.ims.api import ims_app
 from capstream.aep.ims.model import Client, Clients, Organisations, Tokens
 from capstream.aep.sandbox import api as sandbox_api
@@ -46,7 +48,7 @@ class ControlPlane:
         self.organisations.create("Demo Org", "demo", now_ms=self.now_ms, org_id=ORG)
         self.clients = Clients(self.documents)
         self.client, self.secret = self.clients.create(ORG, name="tests", now_ms=self.now_ms)
-        self.tokens = Tokens(self.documents, signing_key())
+        self.tokens = Tokens(self.documents, signing_key(), account_exists=self.clients.is_known)
         self.sandboxes = Sandboxes(self.documents)
         self.prod = self.sandboxes.ensure_default(ORG, self.now_ms)
         self.roles = Roles(self.documents)
@@ -82,7 +84,11 @@ class ControlPlane:
     def _services(self) -> dict[str, dict[str, Handler]]:
         return {
             "sandbox": sandbox_api.handlers(self.sandboxes, erase=lambda record: self.erased.append(record.id)),
-            "access_control": access_control_api.handlers(self.roles, enabled=True),
+            "access_control": {
+                **access_control_api.handlers(self.roles, enabled=True),
+                **policies.handlers(self.documents),
+            },
+            "accounts": accounts.handlers(self.organisations, self.clients, self.tokens),
             "catalog": catalog_api.handlers(
                 self.datasets,
                 self.schemas,

@@ -1,6 +1,6 @@
 """Access Control API: the permission reference, effective policies, roles, products. Source: sandboxes-access.md 2.
 
-Policies (`/administration/policies`) are not built: nothing here evaluates their conditions.
+`policies.py` has the policies.
 """
 
 from collections.abc import Callable, Mapping

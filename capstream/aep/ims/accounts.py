@@ -3,17 +3,19 @@
 A secret is shown once, in the answer that made it. Only an organisation's administrator may call any of this.
 """
 
-from capstream.aep.call import Answer, ApiError, Call, Handler
+from capstream.aep.call import Answer, ApiError, Call, Caller, Handler
 from capstream.aep.error_shapes import generic_body
-from capstream.aep.ims.model import Client, Clients, Organisations
+from capstream.aep.ims.grants import OFFLINE
+from capstream.aep.ims.model import Client, Clients, Organisations, Tokens
+from capstream.aep.ims.tokens import CODE
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json
 
 
-def handlers(organisations: Organisations, clients: Clients) -> dict[str, Handler]:
+def handlers(organisations: Organisations, clients: Clients, tokens: Tokens) -> dict[str, Handler]:
     """Return the handlers of `operations/accounts.toml`."""
-    service = _Service(organisations, clients)
+    service = _Service(organisations, clients, tokens)
     return {
         "retrieveOrganization": service.organisation,
         "listAccounts": service.list,
@@ -22,11 +24,13 @@ def handlers(organisations: Organisations, clients: Clients) -> dict[str, Handle
         "revokeAccount": service.revoke,
         "addAccountSecret": service.add_secret,
         "revokeAccountSecret": service.revoke_secret,
+        "issueAuthorizationCode": service.issue_code,
     }
 
 
 class _Service:
-    def __init__(self, organisations: Organisations, clients: Clients) -> None:
+    def __init__(self, organisations: Organisations, clients: Clients, tokens: Tokens) -> None:
+        self._tokens = tokens
         self._organisations = organisations
         self._clients = clients
 
@@ -91,6 +95,13 @@ class _Service:
             raise _refused(409, "this is the account's only secret: add another one first, or revoke the account")
         self._clients.revoke_secret(client.client_id, wanted)
         return Answer(status=204)
+
+    def issue_code(self, call: Call) -> Answer:
+        """Issue an authorization code, in place of a browser login; it is good once, for ten minutes."""
+        client = self.existing(call)
+        scopes = frozenset({*client.scopes, OFFLINE}) - frozenset(client.forbidden_scopes)
+        caller = Caller(org_id=client.org_id, client_id=client.client_id, user_id=client.user_id, scopes=scopes)
+        return Answer(status=201, body={"code": self._tokens.issue(caller, call.now_ms, CODE)})
 
 
 def _refused(status: int, detail: str) -> ApiError:

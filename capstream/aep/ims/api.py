@@ -21,8 +21,9 @@ from capstream.aep.asgi import (
 from capstream.aep.call import Answer, ApiError, Operation
 from capstream.aep.error_shapes import Fault, Reason, refuse
 from capstream.aep.ims import parameters
-from capstream.aep.ims.grants import Grants, refused
+from capstream.aep.ims.grants import Granted, Grants, refused
 from capstream.aep.ims.model import Client, Clients, Organisations, Standing, Token, Tokens
+from capstream.aep.ims.tokens import ACCESS
 from capstream.aep.routing import Match, Router
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
@@ -77,16 +78,20 @@ class _Service:
             "listKeys": lambda _: Answer(body=self._tokens.key_set()),
         }
 
-    def _answer(self, grant: Callable[[Mapping[str, str], int], str], request: _Request, *, in_ms: bool = False) -> Answer:
+    def _answer(self, grant: Callable[[Mapping[str, str], int], Granted], request: _Request, *, in_ms: bool = False) -> Answer:
         """Return a token answer. The unit of `expires_in` is that of the endpoint called. Source: ims.md 7."""
-        token = grant(request.parameters, request.now_ms)
+        granted = grant(request.parameters, request.now_ms)
         left_ms = self._tokens.ttl_ms - max(1, self._clock() - request.now_ms)
-        return Answer(body={"access_token": token, "token_type": "bearer", "expires_in": left_ms if in_ms else left_ms // 1000})
+        expires_in = left_ms if in_ms else left_ms // 1000
+        body = {"access_token": granted.token, "token_type": "bearer", "expires_in": expires_in}
+        return Answer(body=body | dict(granted.more))
 
     def _validate(self, request: _Request) -> Answer:
         token = request.parameters.get("token", "") or request.bearer()
         standing, known = self._tokens.inspect(token, request.now_ms)
         if known and request.parameters.get("client_id", known.caller.client_id) != known.caller.client_id:
+            standing = Standing.BAD
+        if known and known.claims["type"] != request.parameters.get("type", known.claims["type"]):
             standing = Standing.BAD
         if standing is not Standing.GOOD or known is None:
             return Answer(body={"valid": False, "reason": standing.value})
@@ -130,6 +135,8 @@ class _Service:
     def _account(self, request: _Request) -> tuple[Token, Client]:
         standing, token = self._tokens.inspect(request.bearer(), request.now_ms)
         client = self._clients.get(token.caller.client_id) if token else None
+        if token and token.claims["type"] != ACCESS:
+            standing = Standing.BAD
         if standing is not Standing.GOOD or token is None or client is None:
             raise refused(401, "invalid_token", f"the access token is not valid: {standing.value}")
         return token, client

@@ -1,14 +1,17 @@
 """How a client earns an access token: with its secret, or with a JWT it has signed. Source: ims.md 4, 6."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import jwt
 
 from capstream.aep.call import ApiError, Caller
 from capstream.aep.ims.model import SCOPES, Client, Clients, Tokens
-from capstream.aep.ims.tokens import scopes_of
+from capstream.aep.ims.tokens import ACCESS, CODE, REFRESH, Standing, scopes_of
 from capstream.kernel.json import Json
+
+OFFLINE = "offline_access"
+"""The scope that earns a refresh token. Source: ims.md 4."""
 
 _JWT_LIFETIME_S = 86_400
 _JWT_ALGORITHMS = ["RS256"]
@@ -20,6 +23,14 @@ def refused(status: int, error: str, description: str) -> ApiError:
     return ApiError(status, {"error": error, "error_description": description})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What a request earned."""
+
+    token: str
+    more: Mapping[str, str] = field(default_factory=dict)  #: `refresh_token`, `userId`
+
+
 @dataclass(frozen=True, slots=True)
 class Grants:
     """Turns the parameters of a token request into a token, or refuses."""
@@ -27,20 +38,37 @@ class Grants:
     clients: Clients
     tokens: Tokens
 
-    def token(self, parameters: Mapping[str, str], now_ms: int) -> str:
+    def token(self, parameters: Mapping[str, str], now_ms: int) -> Granted:
         """Return a token for the grant types of `/ims/token`. Errors: ApiError as documented.
 
-        `authorization_code` and `refresh_token` need a browser login, which this server does not have.
+        There is no browser login here: an administrator has an authorization code issued for an account.
         """
         grant = parameters.get("grant_type", "")
         if not grant:
             raise refused(400, "invalid_request", "missing grant_type parameter")
-        if grant != "client_credentials":
+        if grant not in ("client_credentials", CODE, REFRESH):
             raise refused(400, "unsupported_grant_type", "unsupported grant_type")
         client = self.client(parameters, now_ms)
-        return self._issue(client, _granted(client, parameters.get("scope", "")), now_ms)
+        if grant == "client_credentials":
+            return Granted(token=self._issue(client, _granted(client, parameters.get("scope", "")), now_ms))
+        member = "code" if grant == CODE else REFRESH
+        return self._redeem(client, parameters.get(member, ""), grant, now_ms)
 
-    def exchange(self, parameters: Mapping[str, str], now_ms: int) -> str:
+    def _redeem(self, client: Client, shown: str, kind: str, now_ms: int) -> Granted:
+        """Return an access token for a code, which is good once, or for a refresh token."""
+        standing, held = self.tokens.inspect(shown, now_ms)
+        mine = held is not None and held.claims["type"] == kind and held.caller.client_id == client.client_id
+        if held is None or not mine or standing is not Standing.GOOD:
+            raise refused(400, "invalid_grant", "invalid authorization code")
+        more = {"userId": client.user_id} if kind == CODE else {}
+        if kind == CODE:
+            self.tokens.revoke(held, now_ms)
+        if OFFLINE in held.caller.scopes:
+            more[REFRESH] = self.tokens.issue(held.caller, now_ms, REFRESH) if kind == CODE else shown
+        caller = replace(held.caller, scopes=held.caller.scopes - {OFFLINE})
+        return Granted(token=self.tokens.issue(caller, now_ms, ACCESS), more=more)
+
+    def exchange(self, parameters: Mapping[str, str], now_ms: int) -> Granted:
         """Return a token for a signed JWT. Errors: ApiError as documented."""
         client = self.client(parameters, now_ms)
         claims = _claims(parameters.get("jwt_token", ""), client)
@@ -52,7 +80,7 @@ class Grants:
             raise refused(400, "invalid_token", _BAD_JWT)
         if not str(claims.get("aud", "")).endswith(f"/c/{client.client_id}"):
             raise refused(400, "invalid_token", _BAD_JWT)
-        return self._issue(client, frozenset({"ent_dataservices_sdk"}), now_ms)
+        return Granted(token=self._issue(client, frozenset({"ent_dataservices_sdk"}), now_ms))
 
     def client(self, parameters: Mapping[str, str], now_ms: int) -> Client:
         """Return the client that proves itself by id and secret. Errors: ApiError `invalid_client`."""

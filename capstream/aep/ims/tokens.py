@@ -1,7 +1,7 @@
 """Access tokens: signed, checked, revoked. Source: ims.md 5."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +14,10 @@ from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.ports import Documents
 
 _REVOKED = "ims_revoked"
+ACCESS, CODE, REFRESH = "access_token", "authorization_code", "refresh_token"
+"""Types of tokens."""
+
+_LIFETIMES_MS: Mapping[str, int] = {CODE: 600_000, REFRESH: 14 * 86_400_000}  # ASSUMPTION
 _MOST_CACHED = 4096
 
 
@@ -62,24 +66,26 @@ class Tokens:
         """Return how long a token lives."""
         return self._ttl_ms
 
-    def issue(self, caller: Caller, now_ms: int) -> str:
-        """Return a new access token that speaks for `caller`."""
+    def issue(self, caller: Caller, now_ms: int, kind: str = ACCESS) -> str:
+        """Return a new token that speaks for `caller`; a code and a refresh token only earn access tokens."""
         claims = {
             "id": f"{now_ms}_{uuid.uuid4()}_ue1",
-            "type": "access_token",
+            "type": kind,
             "client_id": caller.client_id,
             "user_id": caller.user_id,
             "as": "ims-na1",
             "org": caller.org_id,
             "scope": ",".join(sorted(caller.scopes)),
             "created_at": str(now_ms),
-            "expires_in": str(self._ttl_ms),
+            "expires_in": str(_LIFETIMES_MS.get(kind, self._ttl_ms)),
         }
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": KEY_ID, "itt": "at", "typ": ""})
 
     def verify(self, token: str, now_ms: int) -> Caller | None:
         """Return who the token speaks for; None when it is invalid, expired or revoked."""
         known = self._read(token)
+        if known and known.claims["type"] != ACCESS:
+            return None
         return known.caller if known and self._standing(known, now_ms) is Standing.GOOD else None
 
     def inspect(self, token: str, now_ms: int) -> tuple[Standing, Token | None]:
@@ -112,7 +118,7 @@ class Tokens:
     def _decode(self, token: str) -> Token | None:
         try:
             claims = jwt.decode(token, self._public, algorithms=["RS256"], options={"verify_aud": False})
-            if claims.get("type") != "access_token":
+            if claims.get("type") not in (ACCESS, CODE, REFRESH):
                 return None
             caller = Caller(
                 org_id=claims["org"],

@@ -145,7 +145,3 @@ def test_products_lead_to_every_permission_set(plane: ControlPlane) -> None:
     assert {one["category"] for one in sets} <= categories
     assert {one["id"] for one in sets} == rules.PERMISSIONS.keys()
     assert plane.call("GET", f"{BASE}/administration/products/1/categories").status_code == 404
-
-
-def test_stored_policies_are_not_built(plane: ControlPlane) -> None:
-    assert plane.call("GET", f"{BASE}/administration/policies").status_code == 501

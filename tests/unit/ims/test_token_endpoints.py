@@ -113,8 +113,9 @@ REFUSED = [
     ({"org_id": "F" * 24 + "@AdobeOrg"}, "invalid_client", "invalid client_id parameter"),
     ({"grant_type": None}, "invalid_request", "missing grant_type parameter"),
     ({"grant_type": "password"}, "unsupported_grant_type", "unsupported grant_type"),
-    ({"grant_type": "authorization_code"}, "unsupported_grant_type", "unsupported grant_type"),
-    ({"grant_type": "refresh_token"}, "unsupported_grant_type", "unsupported grant_type"),
+    ({"grant_type": "authorization_code"}, "invalid_grant", "invalid authorization code"),
+    ({"grant_type": "authorization_code", "code": "x"}, "invalid_grant", "invalid authorization code"),
+    ({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid_grant", "invalid authorization code"),
 ]
 
 
