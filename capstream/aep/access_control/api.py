@@ -82,7 +82,7 @@ class _Service:
             "page": {"href": "/roles?limit={limit}&start={start}&orderBy={orderBy}&property={property}", "templated": True},
         }
         if start + limit < len(found):
-            page["next"] = str(start + limit)
+            page["next"] = start + limit
             links["next"] = {"href": f"/roles?limit={limit}&start={start + limit}&orderBy={order}", "templated": False}
         return Answer(body={"items": shown, "roles": shown, "_page": page, "_links": links})
 
