@@ -114,14 +114,17 @@ def everything(rig: Rig, sources: Sources, make_event: Any, tmp_path: Path, monk
     full.close()
     rig.drain()
 
-    def broken(*_: Any) -> Any:
-        try:
-            raise KeyError(MAIL)
-        except KeyError as error:
-            raise ValueError(f"{NAME} cannot be translated: {ECHO}") from error
+    class Broken:
+        """Settings no translation survives: a bug made on purpose, also where the translation is compiled."""
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                raise KeyError(MAIL)
+            except KeyError as error:
+                raise ValueError(f"{NAME} cannot be translated: {ECHO}") from error
 
     with monkeypatch.context() as patched:
-        patched.setattr("capstream.relay.translation.translate", broken)
+        patched.setattr(rig.sources, "translations", {"nw": Broken()})
         receive(rig, sources, journal, person(make_event, 9))
         rig.drain()
 
