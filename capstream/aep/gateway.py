@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 from capstream.aep import operations
@@ -30,6 +30,7 @@ from capstream.aep.asgi import (
 )
 from capstream.aep.call import Answer, ApiError, Call, Caller, Handler, Operation, Sandbox
 from capstream.aep.error_shapes import Fault, Reason, refuse
+from capstream.aep.gateway_ports import ClientRegistry, Permits, SandboxDirectory, TokenVerifier
 from capstream.aep.limits import ANY_OTHER, Buckets, RateLimits
 from capstream.aep.routing import Match, Router
 from capstream.kernel import log
@@ -53,50 +54,6 @@ _ORG_ID = re.compile(r"[0-9A-Fa-f]{24}@AdobeOrg")
 _UNSET_VARIABLE = re.compile(r"\{\{.*\}\}")
 _MOST_PARAMETERS = 500
 _BODY_TYPES = frozenset({"application/json", "application/json-patch+json", "application/octet-stream"})
-
-
-class TokenVerifier(Protocol):
-    """Knows which access tokens are good."""
-
-    def verify(self, token: str, now_ms: int) -> Caller | None:
-        """Return who the token speaks for; None when it is invalid, expired or revoked."""
-        ...
-
-
-class ClientRegistry(Protocol):
-    """Knows the registered API clients."""
-
-    def is_known(self, client_id: str) -> bool:
-        """Return whether the client id is registered."""
-        ...
-
-    def is_bound(self, client_id: str) -> bool:
-        """Return whether the client belongs to a product profile."""
-        ...
-
-
-class SandboxDirectory(Protocol):
-    """Knows the active sandboxes."""
-
-    def by_name(self, org_id: str, name: str) -> Sandbox | None:
-        """Return the active sandbox of that name."""
-        ...
-
-    def by_id(self, sandbox_id: str) -> Sandbox | None:
-        """Return the active sandbox with that id."""
-        ...
-
-    def default(self, org_id: str) -> Sandbox | None:
-        """Return the sandbox calls without a sandbox header work in, whatever its state."""
-        ...
-
-
-class Permits(Protocol):
-    """Decides whether a caller may do something."""
-
-    def __call__(self, caller: Caller, sandbox: Sandbox | None, permission: str) -> bool:
-        """Return whether `caller` holds what `permission` asks for in `sandbox`, or (None) in any sandbox."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
