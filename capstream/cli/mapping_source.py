@@ -87,11 +87,15 @@ def _of_server(named: str, known: Schema | None, credentials: Path | None) -> Ma
 
 
 def target(named: str, credentials: Path | None) -> Schema:
-    """Return the schema a user names: a local JSON Schema, or the $id of a schema on the server. Errors: InputError, Refused."""
+    """Return the schema a user names: a local JSON Schema (its id is its `$id`, or ""), or the $id of a schema on the server.
+
+    Errors: InputError, Refused.
+    """
     file = Path(named)
     try:
         if file.is_file():
-            return plain_schema(loads(file.read_bytes()), schema_id=named)
+            described = loads(file.read_bytes())
+            return plain_schema(described, schema_id=str(described.get("$id", "")) if isinstance(described, dict) else "")
         with PlatformClient(find(credentials)) as client:
             return plain_schema(_registered(client, named), schema_id=named)
     except (BadSchema, JsonError) as error:

@@ -9,17 +9,16 @@ from capstream.aep.data_prep.cases import missing_required
 from capstream.aep.data_prep.provenance import Trace, Traced, Tracer
 from capstream.aep.data_prep.resolving import Surroundings
 from capstream.aep.data_prep.rules import unusable
-from capstream.cli.client import PlatformClient
-from capstream.cli.mapping_source import SETS, mapping_set, records_of
-from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.aep.data_prep.samples import leaf_types, schema_of
+from capstream.aep.data_prep.suggestion import propose_for
+from capstream.cli.mapping_source import FULL, mapping_set, records_of, target
+from capstream.cli.options import AsJson, CredentialsFile
 from capstream.kernel.clock import system_clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.ids import new_uuid
 from capstream.kernel.json import Json, dumps, pretty
 from capstream.lang.hierarchy_functions import Budget
 from capstream.xdm.schema import Schema
-
-_SAMPLES = "/data/foundation/conversion/samples"
 
 
 def try_(
@@ -47,20 +46,18 @@ def try_(
 
 def suggest(
     sample: Annotated[Path, typer.Option(help="Records of the source: JSON, or JSON Lines.")],
-    schema: Annotated[str, typer.Option(help="$id of the target schema on the server.")],
+    schema: Annotated[str, typer.Option(help="Target: $id of a schema on the server, or a local JSON Schema.")],
     credentials: CredentialsFile = None,
 ) -> None:
     """Propose a mapping set for records of a source: known Capillary fields first, the others by name and type."""
-    body = {"sampleData": dumps(records_of(sample, "--sample")).decode(), "sampleType": "JSON"}
-    with PlatformClient(find(credentials)) as client:
-        stored = client.platform("POST", _SAMPLES, body=body)
-        query = {"schemaId": schema, "sampleId": stored["id"]}
-        found = client.platform("GET", f"{SETS}/suggestion", query=query)
+    sources = leaf_types(schema_of(records_of(sample, "--sample"), sample.name))
+    known = target(schema, credentials)
+    reference = {"outputSchema": {"schemaRef": {"id": known.id, "contentType": FULL}}} if known.id else {}
     mappings = [
-        {"sourceType": "ATTRIBUTE", **{name: one[name] for name in ("source", "destination", "matchScore")}}
-        for one in found["mappings"]
+        {"sourceType": "ATTRIBUTE", "source": one.source, "destination": one.destination, "matchScore": one.score}
+        for one in propose_for(sources, known)
     ]
-    typer.echo(pretty({"outputSchema": {"schemaRef": found["schemaRef"]}, "mappings": mappings}))
+    typer.echo(pretty(reference | {"mappings": mappings}))
 
 
 def _to_json(trace: Trace, schema: Schema | None) -> Json:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from data_prep_calls import data_prep
 from verified import verify
 from whole_platform import CAPILLARY, CATALOG, FLOWS, LAKE, PROFILE, Platform, Spec, operations_of, platform, violations
 
@@ -294,6 +295,7 @@ def access_control(it: Platform) -> None:
 
 
 SERVICES: list[tuple[str, Script]] = [
+    ("data-prep.yaml", data_prep),
     ("sandbox.yaml", sandboxes),
     ("access-control.yaml", access_control),
     ("flow-service.yaml", flow_service),
@@ -304,6 +306,7 @@ SERVICES: list[tuple[str, Script]] = [
 ]
 
 UNLISTED = {
+    "data-prep.yaml": {404: "MAPPER-3040-404 (data-prep.md 1.1)"},
     "sandbox.yaml": {404: "SMS-1001-404 (sandboxes-access.md 1.2)", 409: "SMS-1002-409 (sandboxes-access.md 1.2)"},
     "access-control.yaml": {
         400: "a body that names no role or no list (sandboxes-access.md 2)",
@@ -326,7 +329,15 @@ UNLISTED = {
 }
 """Undocumented statuses and why they are answered."""
 
+STORED = (
+    r"(.*\.)?((created|modified)Date|sourceType)",
+    "every example prints milliseconds and stored source types (data-prep.md 1.1, 1.3)",
+)
 DEVIATIONS = {
+    **dict.fromkeys(("createMappingSet", "listMappingSets", "retrieveMappingSet", "putMappingSet", "retrieveMapping"), STORED),
+    "listMappings": ("", "the file says one object, its prose the array (data-prep.md 1.2)"),
+    "validateExpression": ("", "the file says a boolean, its prose the object (data-prep.md 1.5)"),
+    "previewMappingSet": ("", "an array of records is answered by an array (data-prep.md 1.7)"),
     **dict.fromkeys(
         ("createRole", "retrieveRole", "updateRole", "updateRoleByRoleId"),
         (r"subjectAttributes\.labels", "the file says one text, its examples and aepp a list (sandboxes-access.md 2.3)"),
@@ -451,6 +462,8 @@ NEVER_GOOD = {
     "postAction": "for file dataflows only, which are not built",
 }
 NEVER_BAD = {
+    "listMappingSetFunctions": "has no parameter that could be wrong",
+    "listMappingSetOperators": "has no parameter that could be wrong",
     "listAvailableSandboxes": "has no parameter that could be wrong",
     "listSandboxTypes": "has no parameter that could be wrong",
     "listPolicyNames": "has no parameter that could be wrong",

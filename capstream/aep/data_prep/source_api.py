@@ -8,30 +8,14 @@ from capstream.aep.data_prep.errors import BAD_BODY, BAD_QUERY, NOT_FOUND, UNKNO
 from capstream.aep.data_prep.listing import page
 from capstream.aep.data_prep.mappings import FULL, Stamp, object_body, schema_members, stored_mapping
 from capstream.aep.data_prep.model import Sources
-from capstream.aep.data_prep.rowplan import target_of
 from capstream.aep.data_prep.samples import BadSample, leaf_types, records, schema_of, uploaded
-from capstream.aep.data_prep.suggestion import propose
+from capstream.aep.data_prep.suggestion import propose_for
 from capstream.kernel.ids import new_hex32
 from capstream.kernel.json import Json, JsonError, loads
 from capstream.xdm.render import full
 from capstream.xdm.schema import Schema
 
 SchemaLookup = Callable[[str, str], Schema | None]
-
-CERTAIN = (
-    ("identityMap.email[*].id", "identityMap.email[0].id"),
-    ("identityMap.email[*].primary", "identityMap.email[0].primary"),
-    ("identityMap.email[*].authenticatedState", "identityMap.email[0].authenticatedState"),
-    ("loyalty.points", "loyalty.points"),
-    ("loyalty.tier", "loyalty.tier"),
-    ("commerce.order.priceTotal", "commerce.order.priceTotal"),
-    ("productLineItems[*].SKU", "productListItems[*].SKU"),
-    ("productLineItems[*].name", "productListItems[*].name"),
-    ("productLineItems[*].quantity", "productListItems[*].quantity"),
-    ("productLineItems[*].priceTotal", "productListItems[*].priceTotal"),
-    ("productLineItems[*].discountAmount", "productListItems[*].discountAmount"),
-)
-"""The rows that are certain for Capillary's payloads, proposed with score 1.0. Source: capillary.md 6.3."""
 
 
 class SourceService:
@@ -166,7 +150,7 @@ class SourceService:
         sources = leaf_types(self._of_sample(call, sample_id))
         stamp = Stamp.of(call)
         mappings = []
-        for proposal in propose(sources, schema, known=[pair for pair in CERTAIN if target_of(pair[1], schema).known]):
+        for proposal in propose_for(sources, schema):
             row = {"sourceType": "ATTRIBUTE", "source": proposal.source, "destination": proposal.destination}
             mappings.append(stored_mapping(row, stamp) | {"matchScore": proposal.score})
         if not call.flag("excludeUnmapped", default=True):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from capstream.aep.data_prep.rowplan import target_of
 from capstream.xdm.schema import Field, Schema
 
 LEAST_SCORE = 0.5
@@ -21,6 +22,21 @@ _COMPATIBLE = {
     "number": {"number", "string"},
     "boolean": {"boolean", "string"},
 }
+
+CERTAIN = (
+    ("identityMap.email[*].id", "identityMap.email[0].id"),
+    ("identityMap.email[*].primary", "identityMap.email[0].primary"),
+    ("identityMap.email[*].authenticatedState", "identityMap.email[0].authenticatedState"),
+    ("loyalty.points", "loyalty.points"),
+    ("loyalty.tier", "loyalty.tier"),
+    ("commerce.order.priceTotal", "commerce.order.priceTotal"),
+    ("productLineItems[*].SKU", "productListItems[*].SKU"),
+    ("productLineItems[*].name", "productListItems[*].name"),
+    ("productLineItems[*].quantity", "productListItems[*].quantity"),
+    ("productLineItems[*].priceTotal", "productListItems[*].priceTotal"),
+    ("productLineItems[*].discountAmount", "productListItems[*].discountAmount"),
+)
+"""The rows that are certain for Capillary's payloads, proposed with score 1.0. Source: capillary.md 6.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,11 @@ def leaves(schema: Schema) -> Iterator[tuple[str, str]]:
             yield path, node.kind
 
     yield from visit(schema.root, "")
+
+
+def propose_for(sources: Mapping[str, str], schema: Schema) -> list[Proposal]:
+    """Return the proposals for a source: the certain rows the schema has a place for, then what fits by name and type."""
+    return propose(sources, schema, known=[pair for pair in CERTAIN if target_of(pair[1], schema).known])
 
 
 def propose(sources: Mapping[str, str], schema: Schema, *, known: Sequence[tuple[str, str]] = ()) -> list[Proposal]:

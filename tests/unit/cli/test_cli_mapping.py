@@ -93,6 +93,35 @@ def test_try_shows_where_values_come_from(tmp_path: Path) -> None:
     assert told[0]["record"]["loyalty"] == {"points": 5, "status": "active"}
 
 
+def test_suggest_for_a_local_schema_needs_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # no credentials here
+    records = written(
+        tmp_path / "records.jsonl", {"loyalty": {"points": 5}, "productLineItems": [{"SKU": "a"}], "loyaltyTier": "gold"}
+    )
+    done = run("suggest", "--sample", records, "--schema", written(tmp_path / "schema.json", SCHEMA))
+    assert done.exit_code == 0, done.exception
+    found = loads(done.output)
+    assert [(one["source"], one["destination"]) for one in found.pop("mappings")] == [
+        ("loyalty.points", "loyalty.points"),
+        ("productLineItems[*].SKU", "productListItems[*].SKU"),
+        ("loyaltyTier", "loyalty.tier"),
+    ]
+    assert found == {}
+    named = written(tmp_path / "named.json", SCHEMA | {"$id": "https://ns.adobe.com/demo/schemas/x"})
+    done = run("suggest", "--sample", records, "--schema", named)
+    assert loads(done.output)["outputSchema"]["schemaRef"]["id"] == "https://ns.adobe.com/demo/schemas/x"
+    tried = run("try", written(tmp_path / "set.json", done.output), "--input", records, "--schema", named)
+    assert "loyalty.points = 5" in " ".join(tried.output.split())
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"type": "string"}'])
+def test_suggest_refuses_what_is_no_schema(tmp_path: Path, content: str) -> None:
+    records = written(tmp_path / "records.jsonl", {"a": 1})
+    done = run("suggest", "--sample", records, "--schema", written(tmp_path / "schema.json", content))
+    assert isinstance(done.exception, InputError)
+    assert "--schema" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("mappings", "records", "reason"),
     [
