@@ -86,4 +86,5 @@ def of_platform(status: Json) -> list[Metric]:
         Metric("capstream_pipeline_processed_total", "counter", "Messages processed ever.", [({}, status["processed"])]),
         Metric("capstream_pipeline_pending", "gauge", "Messages accepted and not processed.", [({}, status["pending"])]),
         Metric("capstream_profiles", "gauge", "Identities with a profile fragment.", [({}, status["profiles"])]),
+        Metric("capstream_faults", "gauge", "Faults that are set on purpose.", [({}, len(status["faults"]))]),
     ]

@@ -1,5 +1,6 @@
 """Builds the platform's side of the gateway process: every service on its stores, behind one gateway."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +8,7 @@ from dataclasses import asdict, dataclass
 import httpx
 
 from capstream import own_api
-from capstream.aep import limits
+from capstream.aep import limits, operations
 from capstream.aep.access_control import api as access_control
 from capstream.aep.access_control import policies
 from capstream.aep.access_control.model import Roles
@@ -42,6 +43,7 @@ from capstream.aep.observability_insights import api as observability_insights
 from capstream.aep.profile import api as profile
 from capstream.aep.profile.model import PROFILES
 from capstream.aep.query_service.model import QueryService
+from capstream.aep.routing import Router
 from capstream.aep.sandbox import api as sandbox
 from capstream.aep.sandbox import erasure
 from capstream.aep.sandbox.model import Sandboxes
@@ -52,6 +54,9 @@ from capstream.aep.streaming_ingestion.recording import InletRecorder
 from capstream.aep.streaming_ingestion.synchronous import SynchronousValidation
 from capstream.config import Settings
 from capstream.emptying import Emptying
+from capstream.faults import api as faults
+from capstream.faults.layer import with_faults
+from capstream.faults.model import Switch
 from capstream.kernel.json import Json
 from capstream.layout import Layout
 from capstream.serving import AsgiApp
@@ -144,8 +149,15 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         rate_limits=limits.parse(settings.gateway.rate_limits),
     )
 
+    table = operations.load()
+    router = Router(table)
+    switch = Switch((operation.service for operation in table), clock, random.random)
+
     def gateway(extra: Sequence[tuple[str, AsgiApp]]) -> AsgiApp:
-        return Gateway(handlers, tokens, clients, sandboxes, clock, extra, options)
+        app = Gateway(handlers, tokens, clients, sandboxes, clock, extra, options)
+        return with_faults(
+            app, switch, lambda method, path: router.match(method, path).service, lambda token: _revoke(tokens, token, clock())
+        )
 
     def may_query(caller: Caller, where: Sandbox) -> bool:
         return not enforced or roles.permits(caller, where, "manage-queries")
@@ -158,7 +170,8 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
 
     def status() -> Json:
         names = ("service", "operation", "status", "count")
-        return _status(stores, collection) | {"answers": [dict(zip(names, (*key, n), strict=True)) for key, n in answers.items()]}
+        answered = [dict(zip(names, (*key, n), strict=True)) for key, n in answers.items()]
+        return _status(stores, collection) | {"answers": answered, "faults": faults.shown(switch)}
 
     own = own_api.platform_api(
         lambda token: tokens.verify(token, clock()), sandbox_of, may_query=may_query, status=status, query=query
@@ -169,6 +182,7 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         ("/data/foundation/import/collection", collection),
         ("/capstream/status", own_api.asgi(own)),
         ("/capstream/query", own_api.asgi(own)),
+        (faults.PATH, own_api.asgi(faults.endpoint(switch, lambda who, secret: _administers(clients, who, secret, clock())))),
         (PUBLIC_PATH, own_api.asgi(own_api.files(signer.public_key))),
     ]
     return PlatformSide(gateway, mounts, status, recorder.flush)
@@ -251,6 +265,18 @@ def _accepts(clients: Clients, client_id: str, secret: str, now_ms: int) -> bool
     return client is not None and clients.accepts(client, secret, now_ms)
 
 
+def _administers(clients: Clients, client_id: str, secret: str, now_ms: int) -> bool:
+    client = clients.get(client_id)
+    return client is not None and client.org_admin and clients.accepts(client, secret, now_ms)
+
+
+def _revoke(tokens: Tokens, text: str, now_ms: int) -> None:
+    """Revoke an access token when it is one of ours."""
+    _, token = tokens.inspect(text, now_ms)
+    if token is not None:
+        tokens.revoke(token, now_ms)
+
+
 def _collection(
     settings: Settings, stores: _Stores, *, tokens: Tokens, datasets: Datasets, registry: SchemaRegistry, vault: Vault
 ) -> CollectionApp:
@@ -271,7 +297,7 @@ def _collection(
     )
 
 
-def _status(stores: _Stores, collection: CollectionApp) -> Json:
+def _status(stores: _Stores, collection: CollectionApp) -> dict[str, Json]:
     end, cursor = stores.inlet.end(), _cursor(stores.state)
     inlets = {inlet: asdict(counts) for inlet, counts in collection.metrics().items()}
     return {

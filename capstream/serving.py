@@ -6,6 +6,9 @@ webhooks that arrive there are served by the same handler through ASGI.
 """
 
 import asyncio
+import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -198,6 +201,20 @@ class ThinProtocol(asyncio.Protocol):
             protocol.data_received(held)
 
 
+class _Protocol(HttpToolsProtocol):  # type: ignore[misc]
+    """uvicorn's protocol whose applications may end the connection: extensions `capstream.reset` and `capstream.close`."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"capstream.reset": self._abort, "capstream.close": self.transport.close}
+
+    def _abort(self) -> None:
+        """Reset the connection: what is under way is lost on both sides."""
+        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
 def asgi_webhooks(handler: ThinHandler, body_limit: int) -> AsgiApp:
     """Return the ASGI form of a thin handler, for webhooks on connections that uvicorn already serves."""
 
@@ -243,7 +260,7 @@ async def serve(
     thin: set[ThinProtocol] = set()
 
     def connection() -> ThinProtocol:
-        return ThinProtocol(webhooks, lambda: HttpToolsProtocol(config, state, {}, loop), body_limit, thin)
+        return ThinProtocol(webhooks, lambda: _Protocol(config, state, {}, loop), body_limit, thin)
 
     server = await loop.create_server(connection, host, port, backlog=2048)
     ready()

@@ -68,6 +68,11 @@ class PlatformClient:
         auth = httpx.BasicAuth(self.credentials.client_id, self.credentials.client_secret)
         return self._call(method, self.credentials.relay_url + path, auth=auth, body=body, query=query)
 
+    def administration(self, method: str, path: str, *, body: Json = None) -> Json:
+        """Return the decoded answer of an endpoint of the platform that takes the account itself, without a token."""
+        auth = httpx.BasicAuth(self.credentials.client_id, self.credentials.client_secret)
+        return self._call(method, self.credentials.platform_url + path, auth=auth, body=body)
+
     def _access_token(self) -> str:
         if not self._token:
             form = {

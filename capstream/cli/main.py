@@ -16,6 +16,7 @@ from capstream.cli import (
     demo,
     doctor,
     events,
+    faults,
     mapping,
     org,
     profile,
@@ -60,6 +61,7 @@ app.add_typer(rejected.app, name="rejected")
 app.add_typer(schema.app, name="schema")
 app.add_typer(sources.app, name="sources")
 app.add_typer(events.app, name="events")
+app.add_typer(faults.app, name="faults")
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(alerts.app, name="alerts")

@@ -17,6 +17,7 @@ from capstream.relay.retry import retry_after_s
 _SEVEN_DAYS_S = 604_800
 _LEAST_REST_MS = 60_000
 _TIMEOUT = httpx.Timeout(15.0)
+_WHOLE_S = 30.0  # for the whole answer, however slowly it drips
 
 
 Report = Callable[[str, int, str], None]
@@ -141,8 +142,9 @@ class Tokens:
             "scope": ",".join(credentials.scopes),
         }
         try:
-            response = await self._client.post(credentials.token_url, data=form, timeout=_TIMEOUT)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(_WHOLE_S):
+                response = await self._client.post(credentials.token_url, data=form, timeout=_TIMEOUT)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Transient(f"the token endpoint cannot be reached: {type(error).__name__}") from error
         now = self._clock()
         if response.is_success:

@@ -1,5 +1,6 @@
 """One POST of a batch of records to one flow of a streaming inlet. Source: streaming-ingestion.md 1, 2, 16."""
 
+import asyncio
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from capstream.relay.retry import retry_after_s
 from capstream.relay.verdicts import judge
 
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_WHOLE_S = 120.0  # for the whole answer: a byte now and then must not hold a lane for ever
 _ENVELOPE = len(b'{"messages":[]}')
 
 
@@ -81,10 +83,11 @@ class Inlet:
             body = gzip.compress(body, 1)
             headers["content-encoding"] = "gzip"
         try:
-            response = await self._client.post(self._url, content=body, headers=headers, timeout=_TIMEOUT)
+            async with asyncio.timeout(_WHOLE_S):
+                response = await self._client.post(self._url, content=body, headers=headers, timeout=_TIMEOUT)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             return Pause(0, f"the inlet URL is unusable: {error}")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return TryAgain(f"the inlet cannot be reached: {type(error).__name__}")
         asked = retry_after_s(response.headers.get("retry-after"), self._clock())
         return judge(response.status_code, response.content, records=len(records), retry_after_s=asked)

@@ -1,0 +1,40 @@
+"""The parts of the page of faults: the kinds the switch knows, and what the relay makes of each fault it is tested with."""
+
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from capstream.faults.model import KINDS
+
+Table = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
+_CASES = Path(__file__).parents[1] / "cases" / "faults.toml"
+_DEAD = {
+    "none": "all delivered",
+    "some": "delivered, or dead letters where the platform refused them for good",
+    "all": "all dead letters while it lasts",
+}
+_ORDER = {"events": "events and snapshots", "state": "the profile; single events may come late"}
+
+
+def parts(table: Table) -> list[str]:
+    """Return the parts of the page."""
+    intro = (
+        "The embedded platform can fail on purpose: see [its endpoint](endpoints.md#faults-on-purpose) and\n"
+        "`capstream faults`. For example, a fifth of the calls to the inlets are answered 429 for a minute:\n\n"
+        "```\ncapstream faults set inlet status status=429 retryAfterS=5 share=0.2 seconds=60\n```"
+    )
+    kinds = table(("kind", "what the platform does"), [[f"`{kind}`", told] for kind, told in KINDS.items()])
+    outcomes = (
+        "The fault suite sets each of these through the switch on a real port, or breaks the network in front of it, and lets\n"
+        "the relay deliver. After each one every accepted event is delivered or a dead letter, has one effect (a record that\n"
+        "is sent again is the same under the same `_id`), the books balance, and where all is delivered each member's newest\n"
+        "snapshot is right. *Order* says what of each member arrives in the order in which Capillary sent it."
+    )
+    rows = [_row(row) for row in tomllib.loads(_CASES.read_text("utf-8"))["fault"]]
+    header = ("fault", "the relay", "the flow meanwhile", "events afterwards", "order")
+    return [intro, f"## Kinds\n\n{kinds}", f"## What the relay makes of them\n\n{outcomes}\n\n{table(header, rows)}"]
+
+
+def _row(row: Any) -> list[str]:
+    return [row["name"], row["relay"], row["state"], _DEAD[row["dead"]], _ORDER[row["order"]] if row["dead"] != "all" else ""]
