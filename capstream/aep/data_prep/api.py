@@ -18,6 +18,7 @@ from capstream.aep.data_prep.mappings import (
     object_body,
     output_schema,
     posted_mappings,
+    set_body,
     simple,
     stored_mapping,
     with_mappings,
@@ -100,8 +101,8 @@ class _Service:
 
     def create(self, call: Call) -> Answer:
         """Store a new set; refuse it when an expression does not parse, or with `validate=true` when anything is wrong."""
-        body = object_body(call.json())
-        if body.get("mappings") is None and isinstance(body.get("copyFrom"), str):
+        body = set_body(call.json())
+        if body.get("mappings") is None and body.get("copyFrom") is not None:
             body = body | {"mappings": self._found(call, body["copyFrom"])["mappings"]}
         mappings = posted_mappings(body)
         reference = output_schema(body)
@@ -124,7 +125,7 @@ class _Service:
     def replace(self, call: Call) -> Answer:
         """Store the next version of a set."""
         old = self._found(call)
-        body = object_body(call.json())
+        body = set_body(call.json())
         posted_mappings(body)
         reference = output_schema(body)
         schema = self._schema(call, reference if reference is not None else old["schemaRef"])
@@ -144,7 +145,7 @@ class _Service:
 
     def validate(self, call: Call) -> Answer:
         """Return what is wrong with each mapping of a posted set."""
-        body = object_body(call.json())
+        body = set_body(call.json())
         posted_mappings(body)
         reference = output_schema(body)
         findings = self._examined(call, body, None if reference is None else self._schema(call, reference))
@@ -153,7 +154,8 @@ class _Service:
             listed = [problem.to_json() for problem in (*verdict.errors, *verdict.warnings)]
             responses.append({"status": "FAILED" if verdict.errors else "SUCCESS", "errors": listed or None})
         answer: dict[str, Json] = {"validationResponse": responses}
-        return Answer(body=answer | {"warnings": findings.warnings} if findings.warnings else answer)
+        warnings = [*findings.warnings, *self._unknown_sources(call, body)]
+        return Answer(body=answer | {"warnings": warnings} if warnings else answer)
 
     def preview(self, call: Call) -> Answer:
         """Return what posted records become."""
@@ -254,6 +256,16 @@ class _Service:
             if schema is None and isinstance(described.get(member), str):
                 schema = json_schema(kind, self._sources.get(kind, call.sandbox.id, described[member]))
         return field_paths(schema) if isinstance(schema, dict) else None
+
+    def _unknown_sources(self, call: Call, body: dict[str, Json]) -> list[str]:
+        """Return why sources could not be checked. Never an error: sets that come from elsewhere name schemas of elsewhere."""
+        described = body.get("inputSchema") or {}
+        named = [(kind, member, described.get(member)) for kind, member in (("schemas", "id"), ("samples", "sampleId"))]
+        return [
+            f"inputSchema.{member}: {identity} is not in /{kind} of this sandbox, so it checks no source"
+            for kind, member, identity in named
+            if isinstance(identity, str) and self._sources.get(kind, call.sandbox.id, identity) is None
+        ]
 
     def _check(self, call: Call, body: dict[str, Json], schema: Schema | None, *, everything: bool) -> None:
         """Refuse what does not parse; `everything` refuses whatever the validation calls an error."""

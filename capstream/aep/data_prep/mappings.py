@@ -16,6 +16,14 @@ from capstream.lang.scanner import MAX_LENGTH
 FULL = "application/vnd.adobe.xed-full+json;version=1"
 _XDM_PREFIX = re.compile(r"(^|\.)xdm:")
 _KEPT = ("name", "description", "identityGroup", "namespaceCode")
+_MEMBERS: dict[str, tuple[type, str]] = {
+    "name": (str, "text"),
+    "inputSchema": (dict, "an object with id, sampleId or jsonSchema"),
+    "tags": (list, "an array of {name, values}"),
+    "strictMapping": (bool, "true or false"),
+    "allowNullValues": (bool, "true or false"),
+    "copyFrom": (str, "the id of a mapping set of this sandbox"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,15 @@ def object_body(body: Json) -> dict[str, Json]:
     if not isinstance(body, dict):
         raise refusal(BAD_BODY, "The body must be a JSON object.")
     return body
+
+
+def set_body(body: Json) -> dict[str, Json]:
+    """Return a posted mapping set when its own members have the right types; null is the same as absent. Errors: ApiError."""
+    posted = object_body(body)
+    for name, (kind, expected) in _MEMBERS.items():
+        if posted.get(name) is not None and not isinstance(posted[name], kind):
+            raise refusal(BAD_BODY, f"{name}: {expected} is needed.")
+    return posted
 
 
 def posted_mappings(body: dict[str, Json]) -> list[dict[str, Json]]:
@@ -85,7 +102,7 @@ def stored_mapping(mapping: dict[str, Json], stamp: Stamp, *, identity: str = ""
         "identity": mapping.get("identity") is True,
         "primaryIdentity": mapping.get("primaryIdentity") is True,
         "matchScore": 0.0,
-        "functionVersion": 1,
+        "functionVersion": version if (version := mapping.get("functionVersion")).__class__ is int else 1,
         "sourceAttribute": row.source,
         "destinationXdmPath": destination,
     }
@@ -142,11 +159,7 @@ def new_set(body: dict[str, Json], mappings: list[dict[str, Json]], reference: d
 
 
 def _optional(body: dict[str, Json]) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for name, kind in (("name", str), ("inputSchema", dict), ("tags", list)):
-        if isinstance(body.get(name), kind):
-            found[name] = body[name]
-    return found
+    return {name: body[name] for name in ("name", "inputSchema", "tags") if body.get(name) is not None}
 
 
 def changed_set(old: dict[str, Json], body: dict[str, Json], stamp: Stamp) -> dict[str, Json]:

@@ -224,6 +224,39 @@ def test_validate_answers_per_mapping(plane: Plane) -> None:
     assert all("duplicate destination" in response["errors"][0]["exception"] for response in responses[3:])
 
 
+def test_validate_says_when_the_source_is_unknown(plane: Plane) -> None:
+    sample = plane.ok("POST", "/samples", {"sampleData": '{"member": 1}'})["id"]
+    assert "warnings" not in plane.ok("POST", "/mappingSets/validate", posted(ROW, inputSchema={"sampleId": sample}))
+    answer = plane.ok("POST", "/mappingSets/validate", posted(ROW, inputSchema={"id": "elsewhere", "sampleId": sample}))
+    assert answer["warnings"] == ["inputSchema.id: elsewhere is not in /schemas of this sandbox, so it checks no source"]
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("name", 5),
+        ("tags", "a"),
+        ("inputSchema", []),
+        ("strictMapping", "yes"),
+        ("allowNullValues", 1),
+        ("copyFrom", 7),
+    ],
+)
+def test_members_of_a_wrong_type_are_refused_by_name(plane: Plane, member: str, value: Any) -> None:
+    for place in ("/mappingSets", "/mappingSets/validate"):
+        body = posted(ROW, **{member: value})
+        assert plane.refused("POST", place, body)[1] == "MAPPER-3000-400"
+    assert plane.ok("POST", "/mappingSets", posted(ROW, **{member: None}))["version"] == 0
+
+
+def test_the_function_version_of_a_mapping_is_kept(plane: Plane) -> None:
+    made = plane.ok(
+        "POST", "/mappingSets", posted(ROW, row("upper(a)", "repositoryCreatedBy", "EXPRESSION") | {"functionVersion": 2})
+    )
+    mappings = plane.ok("GET", f"/mappingSets/{made['id']}/mappings")
+    assert [one["functionVersion"] for one in mappings] == [1, 2]
+
+
 def test_preview_maps_without_storing(plane: Plane) -> None:
     one = {"data": {"member": 1234, "other": 1}, "mappingSet": posted(ROW)}
     assert plane.ok("POST", "/mappingSets/preview", one) == {"data": {"_id": "1234"}, "errors": None}
