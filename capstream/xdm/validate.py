@@ -14,15 +14,21 @@ from capstream.xdm.violations import LIMIT, Violation, violations
 Validator = Callable[[Json], list[Violation]]
 
 
-def compile_validator(schema: Schema, *, partial: bool = False) -> Validator:
-    """Return a function: record -> its violations, none when it is valid, at most five; `partial` takes parts of records."""
+def compile_validator(schema: Schema) -> Validator:
+    """Return a function: record -> its violations, none when it is valid, at most five."""
     root = schema.root
     sure = compile_sure(root)
 
     def validate(record: Json) -> list[Violation]:
-        return [] if sure(record) else violations(root, record, partial=partial)
+        return [] if sure(record) else violations(root, record)
 
     return validate
 
 
-__all__ = ["LIMIT", "Validator", "Violation", "compile_validator"]
+def part_validator(schema: Schema) -> Validator:
+    """Return the same for parts of records. Nothing here is quick: `fast` knows whole records only."""
+    root = schema.root
+    return lambda record: violations(root, record, partial=True)
+
+
+__all__ = ["LIMIT", "Validator", "Violation", "compile_validator", "part_validator"]

@@ -22,7 +22,7 @@ from capstream.kernel.json import Json, digest
 from capstream.storage.ports import Documents
 from capstream.xdm.arrow import compile_table
 from capstream.xdm.schema import Schema
-from capstream.xdm.validate import Validator, compile_validator
+from capstream.xdm.validate import Validator, compile_validator, part_validator
 
 ToTable = Callable[[Sequence[dict[str, Json]]], pa.Table]
 
@@ -185,7 +185,7 @@ class Plans:
     def _of_schema(self, sandbox_id: str, schema: Schema) -> tuple[Validator, Validator, ToTable]:
         key = (sandbox_id, schema.id, self._schema_key(sandbox_id, schema))
         if key not in self._compiled:
-            validators = compile_validator(schema), compile_validator(schema, partial=True)
+            validators = compile_validator(schema), part_validator(schema)
             self._compiled[key] = (*validators, compile_table(stored_schema(schema)))
         return self._compiled[key]
 
