@@ -8,7 +8,7 @@ from typing import Any
 from capstream.faults.model import KINDS
 
 Table = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
-_CASES = Path(__file__).parents[1] / "cases" / "faults.toml"
+_CASES = Path(__file__).parents[1] / "cases"
 _DEAD = {
     "none": "all delivered",
     "some": "delivered, or dead letters where the platform refused them for good",
@@ -31,9 +31,31 @@ def parts(table: Table) -> list[str]:
         "is sent again is the same under the same `_id`), the books balance, and where all is delivered each member's newest\n"
         "snapshot is right. *Order* says what of each member arrives in the order in which Capillary sent it."
     )
-    rows = [_row(row) for row in tomllib.loads(_CASES.read_text("utf-8"))["fault"]]
+    rows = [_row(row) for row in tomllib.loads((_CASES / "faults.toml").read_text("utf-8"))["fault"]]
     header = ("fault", "the relay", "the flow meanwhile", "events afterwards", "order")
-    return [intro, f"## Kinds\n\n{kinds}", f"## What the relay makes of them\n\n{outcomes}\n\n{table(header, rows)}"]
+    return [
+        intro,
+        f"## Kinds\n\n{kinds}",
+        f"## What the relay makes of them\n\n{outcomes}\n\n{table(header, rows)}",
+        _elsewhere(table, tomllib.loads((_CASES / "faults-elsewhere.toml").read_text("utf-8"))),
+    ]
+
+
+def _elsewhere(table: Table, found: Any) -> str:
+    products = found["products"]
+    intro = (
+        "What other products do when they post to the same endpoint, with the settings they come with. It was read from their\n"
+        "documentation and code at the commits named below and not run; newer versions may differ, and settings (a dead letter\n"
+        "topic, more retries, a fallback output) change much of it."
+    )
+    rows = [[row["name"], row["capstream"], *(row[product] for product in products)] for row in found["fault"]]
+    sources = [
+        f"- {products[source['product']]}: "
+        + ", ".join(f"[{url.rstrip('/').rpartition('/')[2]}]({url})" for url in source["urls"])
+        for source in found["source"]
+    ]
+    listed = "\n".join(sources)
+    return f"## Elsewhere\n\n{intro}\n\n{table(('fault', 'capstream', *products.values()), rows)}\n\nSources:\n\n{listed}"
 
 
 def _row(row: Any) -> list[str]:
