@@ -166,7 +166,7 @@ class _Service:
             raise refusal(BAD_BODY, "data: an object or an array of objects is needed.")
         if not isinstance(posted, dict):
             raise refusal(BAD_BODY, "mappingSet: a mapping set is needed.")
-        posted_mappings(posted)
+        posted_mappings(set_body(posted, "mappingSet."))
         reference = output_schema(posted)
         schema = None if reference is None else self._schema(call, reference)
         nulls, strict = posted.get("allowNullValues") is True, posted.get("strictMapping") is True

@@ -54,12 +54,15 @@ def object_body(body: Json) -> dict[str, Json]:
     return body
 
 
-def set_body(body: Json) -> dict[str, Json]:
-    """Return a posted mapping set when its own members have the right types; null is the same as absent. Errors: ApiError."""
+def set_body(body: Json, where: str = "") -> dict[str, Json]:
+    """Return a posted mapping set when its own members have the right types; null is the same as absent. Errors: ApiError.
+
+    `where` stands before the names of members in errors: `mappingSet.`.
+    """
     posted = object_body(body)
     for name, (kind, expected) in _MEMBERS.items():
         if posted.get(name) is not None and not isinstance(posted[name], kind):
-            raise refusal(BAD_BODY, f"{name}: {expected} is needed.")
+            raise refusal(BAD_BODY, f"{where}{name}: {expected} is needed.")
     return posted
 
 

@@ -246,6 +246,7 @@ def test_members_of_a_wrong_type_are_refused_by_name(plane: Plane, member: str, 
     for place in ("/mappingSets", "/mappingSets/validate"):
         body = posted(ROW, **{member: value})
         assert plane.refused("POST", place, body)[1] == "MAPPER-3000-400"
+    assert plane.refused("POST", "/mappingSets/preview", {"data": {}, "mappingSet": body})[1] == "MAPPER-3000-400"
     assert plane.ok("POST", "/mappingSets", posted(ROW, **{member: None}))["version"] == 0
 
 
