@@ -5,6 +5,7 @@ Two collections: `identities` ({sandbox}/{xid} -> who that is and which graph it
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,23 +39,40 @@ _read_graph = msgspec.msgpack.Decoder(Graph).decode
 _Signature = tuple[str, str, tuple[Identity, ...]]
 
 
+class _Noted(NamedTuple):
+    """When the identities of a record were last written: the record's time and the number of the write."""
+
+    time_ms: int
+    write: int
+
+
 class GraphWriter:
-    """Applies the identities of records to the stored graphs. One writer; call `settle` after the commit."""
+    """Applies the identities of records to the stored graphs. One writer; call `settle` after the commit.
+
+    An identity that lost its links is linked again when it is seen again. So whatever was noted of it up to that write
+    no longer counts; what was noted of others does. An identity that thousands of members share loses links in every
+    batch, and must not make every record of everybody else news.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[_Signature, int] = {}
-        self._unsettled: dict[_Signature, int] = {}
+        self._known: dict[_Signature, _Noted] = {}
+        self._unsettled: dict[_Signature, _Noted] = {}
+        self._lost: dict[tuple[str, str], int] = {}  # (sandbox, xid) -> the last write that took its links away
+        self._writes = 0
 
     def write(self, change: Transaction, sandbox_id: str, seen: Iterable[Sighting]) -> None:
         """Bring identities and graphs up to date with `seen`, in the order given."""
+        self._writes += 1
         fresh = [sighting for sighting in seen if self._is_news(sandbox_id, sighting)]
-        if fresh and _Update(change, sandbox_id, fresh).run():
-            self.clear()
+        if fresh:
+            for xid in _Update(change, sandbox_id, fresh).run():
+                self._lost[sandbox_id, xid] = self._writes
 
     def settle(self) -> None:
         """Remember what was written: the transaction is durable."""
-        if len(self._known) + len(self._unsettled) > _KNOWN_LIMIT:
-            self._known.clear()
+        if len(self._known) + len(self._unsettled) > _KNOWN_LIMIT or len(self._lost) > _KNOWN_LIMIT:
+            self.clear()
+            return
         self._known.update(self._unsettled)
         self._unsettled = {}
 
@@ -63,17 +81,22 @@ class GraphWriter:
         self._unsettled = {}
 
     def clear(self) -> None:
-        """Know nothing any more: an identity lost its links, and is linked again when it is seen again."""
+        """Know nothing any more."""
         self._known.clear()
+        self._lost.clear()
         self._unsettled = {}
 
     def _is_news(self, sandbox_id: str, sighting: Sighting) -> bool:
         signature = (sandbox_id, sighting.dataset_id, sighting.identities)
         last = self._unsettled.get(signature) or self._known.get(signature)
-        if last is not None and sighting.time_ms - last < REFRESH_MS:
+        if last is not None and sighting.time_ms - last.time_ms < REFRESH_MS and not self._is_stale(sandbox_id, sighting, last):
             return False
-        self._unsettled[signature] = sighting.time_ms
+        self._unsettled[signature] = _Noted(sighting.time_ms, self._writes)
         return True
+
+    def _is_stale(self, sandbox_id: str, sighting: Sighting, noted: _Noted) -> bool:
+        lost = self._lost
+        return bool(lost) and any(lost.get((sandbox_id, identity.xid), 0) >= noted.write for identity in sighting.identities)
 
 
 class _Update:
@@ -88,10 +111,10 @@ class _Update:
         self._gone: set[str] = set()
         self._dirty_identities: set[str] = set()
         self._dirty_graphs: set[str] = set()
-        self._shrunk = False
+        self._lost: set[str] = set()
 
-    def run(self) -> bool:
-        """Apply the sightings; return whether an identity lost its links to the limit of a graph."""
+    def run(self) -> set[str]:
+        """Apply the sightings; return the identities that lost their links to the limit of a graph."""
         self._load()
         for sighting in self._seen:
             linkable = tuple(identity for identity in sighting.identities if identity.links)
@@ -100,7 +123,7 @@ class _Update:
             if len(linkable) > 1:
                 self._link(sighting._replace(identities=linkable))
         self._store()
-        return self._shrunk
+        return self._lost
 
     def _load(self) -> None:
         names = {identity.xid for sighting in self._seen for identity in sighting.identities}
@@ -138,7 +161,7 @@ class _Update:
         self._dirty_graphs -= touched
         for xid in before.keys() - after:
             self._place(before[xid], "")
-            self._shrunk = True
+            self._lost.add(xid)
 
     def _place(self, member: Member, graph: str) -> None:
         old = self._identities.get(member.xid)
