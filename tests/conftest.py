@@ -14,6 +14,7 @@ _PACKAGE = Path(__file__).parents[1] / "capstream"
 _TOGETHER = ("tests/parity/", "tests/contract/test_services_openapi.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the runner reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file whose tests share a server, or add up what they verified, on one core."""
     for item in items:

@@ -200,7 +200,7 @@ _LISTS = {"/permissionSets": "permissions", "/sandboxes": "sandboxes", "/subject
 
 
 def _patched(role: Role, operation: dict[str, Json]) -> Role:
-    verb, path, value = str(operation["op"]).lower(), operation["path"], operation.get("value")
+    verb, path, value = str(operation["op"]).lower(), str(operation["path"]), operation.get("value")
     if path in _TEXTS and verb in {"add", "replace"} and isinstance(value, str) and value:
         return msgspec.structs.replace(role, **{_TEXTS[path]: value})
     if path not in _LISTS or verb not in {"add", "replace", "remove"}:
@@ -219,7 +219,7 @@ def _patched(role: Role, operation: dict[str, Json]) -> Role:
 
 
 def _with_subject(role: Role, operation: dict[str, Json]) -> Role:
-    verb, kind, value = str(operation["op"]).lower(), SUBJECT_TYPES.get(operation["path"]), operation.get("value")
+    verb, kind, value = str(operation["op"]).lower(), SUBJECT_TYPES.get(str(operation["path"])), operation.get("value")
     if kind is None or verb not in {"add", "remove", "replace"} or not isinstance(value, str) or not value:
         raise refused(400, f"op must be add, remove or replace, path one of {', '.join(SUBJECT_TYPES)}, value an id.")
     named = Subject(type=kind, id=value)

@@ -87,7 +87,7 @@ class SftpServer:
             self._transports.append(transport)
             try:
                 transport.start_server(server=_Door(self._key))
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):  # the client went away; the next one is served
                 transport.close()
 
     def close(self) -> None:
