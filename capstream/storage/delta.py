@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
-from deltalake.exceptions import DeltaError, SchemaMismatchError
+from deltalake.exceptions import DeltaError, SchemaMismatchError, TableNotFoundError
 
 from capstream.kernel.errors import Permanent
 from capstream.storage.ports import StorageUnavailable
@@ -146,8 +146,12 @@ class DeltaLake:
     def _opened(self, table: str) -> _Open | None:
         found = self._tables.get(table)
         if found is None and (self._root / table / "_delta_log").is_dir():
+            try:
+                opened = DeltaTable(self._root / table)
+            except TableNotFoundError:  # a full disk cut its making short: there are folders, but no table
+                return None
             # Not counted: how far back the last checkpoint lies. Starting at zero only puts the next one off once.
-            found = self._tables[table] = _Open(DeltaTable(self._root / table), 0)
+            found = self._tables[table] = _Open(opened, 0)
         return found
 
     def _fresh(self, table: str) -> _Open | None:

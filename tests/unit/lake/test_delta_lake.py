@@ -27,6 +27,14 @@ def test_a_table_that_was_never_written_is_empty(tmp_path: Path) -> None:
     lake.compact(TABLE)
 
 
+def test_a_table_whose_making_was_cut_short_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / TABLE / "_delta_log").mkdir(parents=True)
+    lake = DeltaLake(tmp_path)
+    assert (lake.files(TABLE), lake.rows(TABLE), lake.committed(TABLE, "app")) == ([], 0, 0)
+    assert lake.append(TABLE, rows("a"), app_id="app", version=1)
+    assert ids(lake) == ["a"]
+
+
 def test_the_same_version_is_committed_once_by_each_application(tmp_path: Path) -> None:
     lake = DeltaLake(tmp_path)
     assert lake.append(TABLE, rows("a"), app_id="one", version=5)
