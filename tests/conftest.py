@@ -1,6 +1,7 @@
 """What holds for every test: a slow machine is no failure, and compiled modules are those of the source beside them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,16 +12,25 @@ settings.load_profile("capstream")
 _PACKAGE = Path(__file__).parents[1] / "capstream"
 
 
-_TOGETHER = ("tests/parity/", "tests/contract/test_services_openapi.py")
+_TOGETHER = ("tests/parity/", "tests/contract/test_services_openapi.py", "tests/story/test_story_tutorial.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the runner reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file whose tests share a server, or add up what they verified, on one core."""
-    for item in items:
-        place = item.path.relative_to(_PACKAGE.parent).as_posix() if item.path.is_relative_to(_PACKAGE.parent) else ""
-        if place.startswith(_TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(place))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a file whose tests share a server, or add up what they verified, on one core (`--dist loadgroup`).
+
+    The mark `xdist_group` cannot do it: pytest-xdist 3.8 writes the group into `Item._nodeid`, which pytest 9.2 no longer reads.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class TogetherOrAlone(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.startswith(_TOGETHER) else nodeid
+
+    return TogetherOrAlone(config, log)
 
 
 def pytest_configure() -> None:

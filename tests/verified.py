@@ -19,9 +19,9 @@ FILE = ROOT / "capstream" / "aep" / "operations" / "verified.json"
 def is_whole(request: pytest.FixtureRequest) -> bool:
     """Return whether every test of the file runs here: neither picked by name, cut short by a failure, nor shared by processes.
 
-    A parallel run may spread a file over its processes, so the data is compared where one process runs all: `make record`.
+    A parallel run keeps such a file on one process (tests/conftest.py) when it distributes by group, as `make test` does.
     """
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if "PYTEST_XDIST_WORKER" in os.environ and not request.config.getoption("loadgroup"):
         return False
     options = request.config.option
     picked = options.keyword or any("::" in argument for argument in request.config.args)
