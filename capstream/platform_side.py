@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import httpx
 
@@ -16,7 +16,7 @@ from capstream.aep.alerts import api as alerts
 from capstream.aep.alerts import registrations
 from capstream.aep.alerts.model import forget_flow
 from capstream.aep.alerts.signing import PUBLIC_PATH, Signer
-from capstream.aep.call import Caller, Handler, Sandbox
+from capstream.aep.call import Answer, Call, Caller, Handler, Sandbox
 from capstream.aep.catalog import api as catalog
 from capstream.aep.catalog.batches import Batches
 from capstream.aep.catalog.model import Datasets, profile_enabled
@@ -65,7 +65,7 @@ from capstream.storage.ports import Documents
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
 _WAITING = ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetFileHeaders", "retrieveDatasetPreview")
-_CALLING = ("testConnection", "getByConnectionId")
+_CALLING = ("createConnection", "patchConnection", "performAction", "testConnection", "getByConnectionId")
 _SLOW = (
     frozenset(("data_access", name) for name in _WAITING)
     | frozenset(("io_events", name) for name in registrations.CALLING)
@@ -234,11 +234,24 @@ def _handlers(
         "catalog": catalog.handlers(datasets, registry, documents=control, batches=batches, forget=_forget_labels),
         "dataset_service": dataset_service.handlers(Labels(control), datasets),
         "data_prep": data_prep.handlers(mapping_sets, registry, usage=lambda *which: _usage(Flows(control), *which)),
-        "flow_service": flow_service.handlers(flow),
+        "flow_service": flow_service.handlers(flow) | {name: _beside(flow, layout, name) for name in _CALLING},
         "identity_service": identity_service.handlers(control, state),
         "profile": profile.handlers(control, state, stores.inlet.end),
         "data_access": data_access.handlers(control, state, rows, layout.data / "platform" / "exports"),
     }
+
+
+def _beside(flow: FlowService, layout: Layout, name: str) -> Handler:
+    """Return a handler that runs in threads: each call has a connection to the store, for two cannot share a transaction."""
+
+    def handle(call: Call) -> Answer:
+        documents = SqliteDocuments(layout.control)
+        try:
+            return flow_service.handlers(replace(flow, documents=documents, shelves={}))[name](call)
+        finally:
+            documents.close()
+
+    return handle
 
 
 def _forget_labels(control: Documents, sandbox_id: str, dataset_id: str) -> None:

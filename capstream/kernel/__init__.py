@@ -1,1 +1,1 @@
-"""What every part may use: clock, ids, errors, json, log, metrics. A closed list: a new module needs an ADR."""
+"""What every part may use: clock, ids, errors, json, log, metrics, sftp. A closed list: a new module needs an ADR."""

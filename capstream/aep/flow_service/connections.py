@@ -27,7 +27,8 @@ from capstream.aep.flow_service.entities import (
     touched,
 )
 from capstream.aep.flow_service.errors import invalid, not_built, refusal
-from capstream.aep.flow_service.exploring import explore, holds_files, problem_of
+from capstream.aep.flow_service.exploring import explore, holds_files, problem_of, proven
+from capstream.aep.flow_service.file_store import HOST_KEY
 from capstream.aep.flow_service.internal import all_of
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.model import Inlet, State, remove_inlet, save_inlet
@@ -37,6 +38,7 @@ from capstream.aep.flow_service.shelf import Entities
 from capstream.aep.flow_service.specs import HTTP_API, Spec, auth_spec, is_streaming_source
 from capstream.kernel.ids import new_inlet_id
 from capstream.kernel.json import Json, dumps
+from capstream.kernel.sftp import key_problem
 from capstream.storage.ports import Transaction
 
 _INLET_MEMBERS = ("inletId", "inletUrl")
@@ -93,11 +95,19 @@ def _create(service: FlowService, call: Call) -> Answer:
         members["auth"] = auth
     state = State.DRAFT if is_draft(call) else State.ENABLED
     connection = new_entity(call, {key: value for key, value in members.items() if value is not None}, state)
+    if state is State.ENABLED:
+        _prove(service, call, connection, spec)
     with service.documents.transaction() as change:
         if state is State.ENABLED:
             _open_inlet(call, change, connection, spec)
         _put(call, change, connection)
     return created(CONNECTIONS, connection)
+
+
+def _prove(service: FlowService, call: Call, connection: Document, spec: Spec) -> None:
+    """Open a session with an enabled connection to files; its server's key becomes the one that is trusted."""
+    if holds_files(spec):
+        connection["auth"]["params"][HOST_KEY] = proven(service, call, connection)
 
 
 def _spec(service: FlowService, call: Call, spec_id: str) -> Spec:
@@ -138,6 +148,8 @@ def _checked_auth(call: Call, spec: Spec, auth: Mapping[str, Json], kept: frozen
     problems = rules.param_problems(chosen.get("spec") or {}, auth["params"], given=kept)
     if auth["params"].get("dataType") not in (None, "xdm", "raw"):
         problems.append("auth.params.dataType must be xdm or raw")
+    if auth["params"].get(HOST_KEY) and (problem := key_problem(str(auth["params"][HOST_KEY]))):
+        problems.append(f"auth.params.{HOST_KEY}: {problem}")
     if problems:
         raise invalid(call, "; ".join(problems))
     return chosen
@@ -192,11 +204,21 @@ def _patch(service: FlowService, call: Call) -> Answer:
     updated = touched(call, patched)
     if "auth" in stored:
         updated["auth"] = _patched_auth(service, call, spec, patched.get("auth"), stored["auth"])
+        if any(change.steps[0] == "auth" for change in changes):
+            _forget_host_key(updated["auth"]["params"], stored["auth"]["params"])
+            _prove(service, call, updated, spec)
     with service.documents.transaction() as change:
         if updated.get("auth", {}).get("params", {}).get("inletId"):
             save_inlet(change, _inlet(call, updated))
         _put(call, change, updated)
     return receipt(updated)
+
+
+def _forget_host_key(params: Document, before: Document) -> None:
+    """Leave out the key of another server than the one the parameters now name."""
+    moved = any(params.get(name) != before.get(name) for name in ("host", "port"))
+    if moved and params.get(HOST_KEY) == before.get(HOST_KEY):
+        params.pop(HOST_KEY, None)
 
 
 def _merging(change: Change, visible: Document) -> Change:
@@ -259,6 +281,7 @@ def _act(service: FlowService, call: Call) -> Answer:
     publishable(call, connection, CONNECTIONS)
     spec = _spec(service, call, connection["connectionSpec"]["id"])
     published = touched(call, connection, state=State.ENABLED.value)
+    _prove(service, call, published, spec)
     with service.documents.transaction() as change:
         _open_inlet(call, change, published, spec)
         _put(call, change, published)

@@ -27,6 +27,19 @@ def in_clear(service: FlowService, connection: Document) -> dict[str, Json]:
     return {name: service.vault.unseal(sealed_text(value)) if is_sealed(value) else value for name, value in params.items()}
 
 
+def proven(service: FlowService, call: Call, connection: Document) -> str:
+    """Open a session with a new or changed connection and return the server's host key.
+
+    Errors: 1100 with the reason when no session can be opened. Source: batch-ingestion.md B2 (the status is an ASSUMPTION).
+    """
+    try:
+        with service.open_files(in_clear(service, connection), learns=True) as files:
+            files.list("/")
+            return files.host_key
+    except (Unreachable, OSError) as error:
+        raise invalid(call, f"no session could be opened with the connection: {error}") from error
+
+
 def problem_of(service: FlowService, connection: Document) -> str:
     """Return why no session can be opened with a connection, empty when one can."""
     try:

@@ -1,10 +1,14 @@
-"""What exploring asks of a place that holds files."""
+"""What exploring and file flows ask of a place that holds files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from capstream.kernel.json import Json
+
+HOST_KEY = "hostKey"
+"""The member of `auth.params` that holds the key of the server: type and Base64, as in known_hosts."""
 
 
 class Entry(NamedTuple):
@@ -20,6 +24,8 @@ class Entry(NamedTuple):
 class FileStore(Protocol):
     """An open session. What it cannot do it says as OSError."""
 
+    host_key: str  #: of the server, empty where there is none
+
     def list(self, path: str) -> list[Entry]:
         """Return what lies in a folder: folders first, then by name."""
         ...
@@ -28,10 +34,22 @@ class FileStore(Protocol):
         """Return the first `limit` bytes of a file."""
         ...
 
+    def about(self, path: str) -> Entry:
+        """Return what a path is."""
+        ...
+
+    def fetch(self, entry: Entry, into: Path) -> None:
+        """Add to `into` what it lacks of a file."""
+        ...
+
 
 class Unreachable(Exception):
     """No session could be opened, or it broke; the message says why. It holds no secret."""
 
 
-OpenFiles = Callable[[Mapping[str, Json]], AbstractContextManager[FileStore]]
-"""Opens a session with the parameters of a connection. Errors: Unreachable."""
+class OpenFiles(Protocol):
+    """Opens a session with the parameters of a connection. Errors: Unreachable."""
+
+    def __call__(self, params: Mapping[str, Json], *, learns: bool = False) -> AbstractContextManager[FileStore]:
+        """`learns`: take the host key the server shows when `params` name none."""
+        ...

@@ -212,7 +212,7 @@ def test_explore_answers_by_spec(plane: FlowPlane) -> None:
     assert f"Explore connection is not supported for connection spec ID: {CAPILLARY}" in streaming.json()["errorMessage"]
     params = {"host": "files.example.com", "userName": "u", "password": "p"}
     auth = {"specName": "Basic Authentication for sftp", "params": params}
-    sftp = plane.made("/connections", {"name": "sftp", "connectionSpec": {"id": SFTP}, "auth": auth})
+    sftp = plane.made("/connections?mode=draft", {"name": "sftp", "connectionSpec": {"id": SFTP}, "auth": auth})
     for query, expected in (("objectType=disk", "CONNECTOR-1358-400"), ("objectType=FILE", "CONNECTOR-1337-400")):
         answer = plane.flow("GET", f"/connections/{sftp}/explore?{query}")
         assert expected in answer.json()["errorMessage"]
@@ -310,7 +310,7 @@ def test_no_secret_lies_in_the_data_folder_or_in_an_answer(plane: FlowPlane, cap
     ):
         params = {"host": "files.example.com", "userName": "u"} | {name: secrets[name] for name in names}
         auth = {"specName": f"{kind} for sftp", "params": params}
-        plane.made("/connections", {"name": kind, "connectionSpec": {"id": SFTP}, "auth": auth})
+        plane.made("/connections?mode=draft", {"name": kind, "connectionSpec": {"id": SFTP}, "auth": auth})
     secrets["changed"] = "s3cret-changed-value"
     change = [{"op": "replace", "path": "/auth/params", "value": {"clientSecret": secrets["changed"]}}]
     etag = plane.item(f"/connections/{base}")["etag"]

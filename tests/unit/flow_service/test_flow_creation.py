@@ -6,7 +6,6 @@ import pytest
 from flow_plane import (
     CAPILLARY,
     EVENT,
-    FILE_FLOW,
     GENERIC,
     GENERIC_FLOW,
     LAKE,
@@ -14,7 +13,6 @@ from flow_plane import (
     PASS_FLOW,
     PROFILE,
     REST_FLOW,
-    SFTP,
     FlowPlane,
     code_of,
     http_connection,
@@ -248,29 +246,6 @@ def test_checks_come_in_the_documented_order(plane: FlowPlane) -> None:
     refused()
     refused(transformations=[{"name": "Mapping", "params": {"mappingId": "m0", "mappingVersion": "9"}}])
     assert seen == ["1410-400", "1413-400", "1439-404", "1100-400", "1100-400", "1419-400", "1412-400"]
-
-
-def test_a_file_flow_checks_its_schedule_and_is_not_built(plane: FlowPlane) -> None:
-    base = plane.made(
-        "/connections",
-        {
-            "name": "sftp",
-            "connectionSpec": {"id": SFTP},
-            "auth": {
-                "specName": "Basic Authentication for sftp",
-                "params": {"host": "files.example.com", "userName": "u", "password": "p"},
-            },
-        },
-    )
-    body = plane.flow_body(plane.source(base, spec=SFTP), plane.target(), flowSpec={"id": FILE_FLOW})
-    refused = plane.flow(
-        "POST", "/flows", json=body | {"scheduleParams": {"startTime": "1", "frequency": "minute", "interval": 5}}
-    )
-    assert code_of(refused) == "1100-400"
-    assert "CONNECTOR-1361-400" in refused.json()["errorMessage"]
-    answer = plane.flow("POST", "/flows", json=body | {"scheduleParams": {"startTime": 1, "frequency": "once"}})
-    assert answer.status_code == 501
-    assert "CloudStorageToAEP" in answer.json()["errorMessage"]
 
 
 def test_the_public_url_is_resolved_when_a_flow_is_read(plane: FlowPlane, tmp_path: Any) -> None:

@@ -69,9 +69,6 @@ def test_a_test_opens_a_session(plane: FlowPlane, server: SftpServer, connection
     assert plane.flow("GET", f"/connections/{connection}/test").json() == {"result": True}
     params = plane.item(f"/connections/{connection}")["auth"]["params"]
     assert (params["password"], params["userName"]) == ("xxxx", USER)
-    wrong = plane.made("/connections", account(server, password="wrong"))
-    tested = plane.flow("GET", f"/connections/{wrong}/test").json()
-    assert tested == {"result": False, "message": f"127.0.0.1:{server.port} refused the credentials"}
     server.close()
     assert plane.flow("GET", f"/connections/{connection}/test").json()["result"] is False
 
@@ -82,10 +79,53 @@ def test_a_key_opens_a_session(plane: FlowPlane, server: SftpServer, phrase: str
     assert plane.flow("GET", f"/connections/{plane.made('/connections', with_key)}/test").json() == {"result": True}
 
 
-@pytest.mark.parametrize(("content", "words"), [("!", "not the Base64"), ("bm8ga2V5", "no RSA, Ed25519 or ECDSA key")])
-def test_what_is_no_key_says_so(plane: FlowPlane, server: SftpServer, content: str, words: str) -> None:
-    connection = plane.made("/connections", account(server, password=None, privateKeyContent=content))
-    assert words in plane.flow("GET", f"/connections/{connection}/test").json()["message"]
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"password": "wrong"}, "refused the credentials"),
+        ({"password": None, "privateKeyContent": "!"}, "not the Base64"),
+        ({"password": None, "privateKeyContent": "bm8ga2V5"}, "no RSA, Ed25519 or ECDSA key"),
+        ({"hostKey": "ssh-rsa"}, "auth.params.hostKey: the host key cannot be read"),
+        ({"hostKey": "ssh-ed25519 !"}, "auth.params.hostKey: the host key cannot be read"),
+    ],
+)
+def test_an_account_that_opens_no_session_is_refused(
+    plane: FlowPlane, server: SftpServer, changed: dict[str, Any], words: str
+) -> None:
+    before = len(plane.flow("GET", "/connections").json()["items"])
+    answer = plane.flow("POST", "/connections", json=account(server, **changed))
+    assert code_of(answer) == "1100-400"
+    assert words in answer.json()["errorMessage"]
+    assert len(plane.flow("GET", "/connections").json()["items"]) == before
+    draft = plane.flow("POST", "/connections?mode=draft", json=account(server, **changed))
+    if "hostKey" not in changed:
+        assert code_of(plane.flow("POST", f"/connections/{draft.json()['id']}/action?op=publish")) == "1100-400"
+
+
+def test_the_host_key_is_learnt_once_and_checked_from_then_on(plane: FlowPlane, server: SftpServer, tmp_path: Path) -> None:
+    shown = f"{key().get_name()} {key().get_base64()}"
+    connection = plane.made("/connections", account(server))
+    assert plane.item(f"/connections/{connection}")["auth"]["params"]["hostKey"] == shown
+    assert plane.flow("GET", f"/connections/{connection}/test").json() == {"result": True}
+    named = plane.made("/connections", account(server, hostKey=shown))
+    assert plane.flow("GET", f"/connections/{named}/test").json() == {"result": True}
+    other = SftpServer(server.root, paramiko.RSAKey.generate(2048))
+    refused = plane.flow("POST", "/connections", json=account(other, hostKey=shown))
+    assert "another host key" in refused.json()["errorMessage"]
+    assert "PATCH /auth/params" in refused.json()["errorMessage"]
+    # The account moves to another server: its key is learnt anew, an old one sent along is not taken for it.
+    move = [{"op": "replace", "path": "/auth/params", "value": {"port": other.port}}]
+    etag = plane.item(f"/connections/{connection}")["etag"]
+    assert plane.flow("PATCH", f"/connections/{connection}", json=move, if_match=etag).status_code == 200
+    assert plane.item(f"/connections/{connection}")["auth"]["params"]["hostKey"] != shown
+    other.close()
+    # What has nothing to do with the session can be changed while the server is away; credentials cannot.
+    etag = plane.item(f"/connections/{connection}")["etag"]
+    rename = [{"op": "replace", "path": "/name", "value": "moved"}]
+    renamed = plane.flow("PATCH", f"/connections/{connection}", json=rename, if_match=etag)
+    assert renamed.status_code == 200
+    secret = [{"op": "replace", "path": "/auth/params", "value": {"password": "other"}}]
+    assert code_of(plane.flow("PATCH", f"/connections/{connection}", json=secret, if_match=renamed.json()["etag"])) == "1100-400"
 
 
 def test_folders_are_listed(plane: FlowPlane, connection: str) -> None:

@@ -215,7 +215,7 @@ def test_callers_cannot_make_or_change_runs_of_streaming_flows(plane: FlowPlane)
 def test_runs_of_file_flows_depend_on_their_frequency(plane: FlowPlane) -> None:
     params = {"host": "files.example.com", "userName": "u", "password": "p"}
     auth = {"specName": "Basic Authentication for sftp", "params": params}
-    base = plane.made("/connections", {"name": "sftp", "connectionSpec": {"id": SFTP}, "auth": auth})
+    base = plane.made("/connections?mode=draft", {"name": "sftp", "connectionSpec": {"id": SFTP}, "auth": auth})
     file_flow = {"id": "9753525b-82c7-4dce-8a9b-5ccfce2b9876"}
     schedules = ({"startTime": 1, "frequency": "day", "interval": "1"}, {"startTime": "1", "frequency": "once"})
     answers = []
