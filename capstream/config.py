@@ -60,7 +60,7 @@ class GatewaySettings:
     rate_limits: str = setting(
         "",
         "Rehearse 429: `service=rate:burst`, comma-separated, calls a second in the long run and at once for each account; "
-        "`*` means every other service, e.g. `flow_service=2:10,*=50:100`. Empty: no limit.",
+        "`*` means every other service, `ims` is the token service, e.g. `flow_service=2:10,*=50:100`. Empty: no limit.",
     )
 
 

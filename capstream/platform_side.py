@@ -136,6 +136,7 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         },
         "accounts": accounts.handlers(organisations, clients, tokens),
     }
+    rate_limits = limits.parse(settings.gateway.rate_limits)
     answers: Counter[tuple[str, str, int]] = Counter()
 
     def count(service: str, operation: str, status: int) -> None:
@@ -146,7 +147,7 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         count=count,
         permits=roles.permits if enforced else None,
         strict=settings.gateway.strict,
-        rate_limits=limits.parse(settings.gateway.rate_limits),
+        rate_limits=rate_limits,
     )
 
     table = operations.load()
@@ -177,7 +178,7 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         lambda token: tokens.verify(token, clock()), sandbox_of, may_query=may_query, status=status, query=query
     )
     mounts: list[tuple[str, AsgiApp]] = [
-        ("/ims", ims_app(organisations, clients, tokens=tokens, clock=settings.clock())),
+        ("/ims", ims_app(organisations, clients, tokens=tokens, clock=settings.clock(), rate_limits=rate_limits)),
         ("/collection", collection),
         ("/data/foundation/import/collection", collection),
         ("/capstream/status", own_api.asgi(own)),

@@ -57,7 +57,8 @@ class ControlPlane:
         self.schemas = SchemaRegistry(self.documents, "demo")
         self.state = SqliteDocuments(folder / "state.db")
         self.erased: list[str] = []
-        ims = ims_app(self.organisations, self.clients, tokens=self.tokens, clock=self.clock)
+        limits = options.rate_limits if options else {}
+        ims = ims_app(self.organisations, self.clients, tokens=self.tokens, clock=self.clock, rate_limits=limits)
         self.gateway = Gateway(
             {**self._services(), **(handlers or {})},
             self.tokens,

@@ -110,7 +110,7 @@ class Gateway:
         self._sandboxes = sandboxes
         self._clock = clock
         self._buckets = Buckets(self._options.rate_limits)
-        known = {operation.service for operation in served} | {ANY_OTHER}
+        known = {operation.service for operation in self._options.operations} | {ANY_OTHER}
         if unknown := sorted(self._options.rate_limits.keys() - known):
             raise InputError("gateway.rate_limits", f"no service {unknown[0]}", f"known: {', '.join(sorted(known))}")
         mounts = [(prefix.rstrip("/"), app) for prefix, app in extra]

@@ -1,4 +1,4 @@
-"""`capstream account list|show|create|add-secret|revoke-secret|revoke`: technical accounts, through capstream's own API."""
+"""`capstream account list|show|create|bind|unbind|add-secret|revoke-secret|revoke`: technical accounts, by our own API."""
 
 import os
 from dataclasses import replace
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from capstream import credentials as files
+from capstream.aep.ims.model import PRODUCT_PROFILE
 from capstream.cli import printing
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
@@ -19,6 +20,8 @@ _ACCOUNTS = "/capstream/api/accounts"
 _COLUMNS = [("client id", "clientId"), ("name", "name"), ("administrator", "orgAdmin"), ("created", "createdAt")]
 
 Which = Annotated[str, typer.Argument(help="The account's client id.")]
+
+Profile = Annotated[str, typer.Argument(help="The product profile's name.")]
 
 
 @app.command("list")
@@ -53,6 +56,26 @@ def create(
         secret = made.pop("clientSecret")
         files.write(out, replace(mine, client_id=made["clientId"], client_secret=secret, webhook_secret=""))
     printing.one(made, json=json)
+
+
+@app.command("bind")
+def bind(which: Which, profile: Profile = PRODUCT_PROFILE, credentials: CredentialsFile = None, json: AsJson = False) -> None:
+    """Bind an account to a product profile; without any the platform refuses it (403027)."""
+    with PlatformClient(find(credentials)) as client:
+        profiles = client.platform("GET", f"{_ACCOUNTS}/{which}")["productProfiles"]
+        body = {"productProfiles": [*profiles, profile]}
+        printing.one(client.platform("PATCH", f"{_ACCOUNTS}/{which}", body=body), json=json)
+
+
+@app.command("unbind")
+def unbind(which: Which, profile: Profile = PRODUCT_PROFILE, credentials: CredentialsFile = None, json: AsJson = False) -> None:
+    """Take a product profile from an account."""
+    with PlatformClient(find(credentials)) as client:
+        profiles = client.platform("GET", f"{_ACCOUNTS}/{which}")["productProfiles"]
+        if profile not in profiles:
+            raise InputError("profile", f"{which} is not bound to {profile}", f"bound: {', '.join(profiles) or 'none'}")
+        body = {"productProfiles": [one for one in profiles if one != profile]}
+        printing.one(client.platform("PATCH", f"{_ACCOUNTS}/{which}", body=body), json=json)
 
 
 @app.command("add-secret")

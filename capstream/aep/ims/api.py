@@ -24,6 +24,7 @@ from capstream.aep.ims import parameters
 from capstream.aep.ims.grants import Granted, Grants, refused
 from capstream.aep.ims.model import Client, Clients, Organisations, Standing, Token, Tokens
 from capstream.aep.ims.tokens import ACCESS
+from capstream.aep.limits import Buckets, RateLimits
 from capstream.aep.routing import Match, Router
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
@@ -142,8 +143,11 @@ class _Service:
         return token, client
 
 
-def ims_app(organisations: Organisations, clients: Clients, *, tokens: Tokens, clock: Clock) -> AsgiApp:
+def ims_app(
+    organisations: Organisations, clients: Clients, *, tokens: Tokens, clock: Clock, rate_limits: RateLimits | None = None
+) -> AsgiApp:
     """Return the ASGI application that serves `/ims/**`."""
+    buckets = Buckets(rate_limits or {})
     handlers = _Service(organisations, clients, tokens, clock).handlers()
     router = Router(operation for operation in operations.load() if operation.service == "ims")
 
@@ -155,7 +159,9 @@ def ims_app(organisations: Organisations, clients: Clients, *, tokens: Tokens, c
         try:
             body = await read_body(receive, _BODY_LIMIT)
             found = await parameters.read(scope, headers, body)
-            answer = _run(handlers, match, _Request(parameters=found, headers=headers, now_ms=now_ms))
+            wait_s = buckets.wait_s(("", found.get("client_id", ""), "ims"), now_ms)
+            request = _Request(parameters=found, headers=headers, now_ms=now_ms)
+            answer = _too_many(wait_s) if wait_s else _run(handlers, match, request)
         except BodyRefused as error:
             answer = _fault(match, Reason.TOO_LARGE, error.reason)
         except ClientGone:
@@ -188,6 +194,11 @@ def _run(handlers: Mapping[str, _Handler], match: Match, request: _Request) -> A
             "request failed", action="request_failed", error=type(error).__name__, trace=places(error), operation=operation.id
         )
         return _fault(match, Reason.INTERNAL, "unexpected failure; the log has it")
+
+
+def _too_many(wait_s: int) -> Answer:
+    body = {"error": "too_many_requests", "error_description": "request limit reached"}
+    return Answer(status=429, body=body, headers={"Retry-After": str(wait_s)})
 
 
 def _fault(match: Match, reason: Reason, detail: str) -> Answer:

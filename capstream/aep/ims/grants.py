@@ -97,11 +97,14 @@ class Grants:
 
 
 def _granted(client: Client, asked: str) -> frozenset[str]:
-    """Return the scopes to grant: those asked for that the client has, all of them when it asks for none."""
-    scopes = scopes_of(asked) or frozenset(SCOPES)
-    if scopes & frozenset(client.forbidden_scopes):
+    """Return the scopes to grant: those asked for, all the client has when it asks for none.
+
+    One that is documented and not the client's is refused; an extra one, which nobody knows, is ignored. Source: ims.md 3, 6.
+    """
+    scopes, mine = scopes_of(asked), frozenset(client.scopes) - frozenset(client.forbidden_scopes)
+    if scopes & (frozenset(SCOPES) | frozenset(client.forbidden_scopes)) - mine:
         raise refused(400, "invalid_scope", "invalid_scope")
-    return scopes & frozenset(client.scopes)
+    return scopes & mine if scopes else mine
 
 
 def _claims(token: str, client: Client) -> dict[str, Json]:

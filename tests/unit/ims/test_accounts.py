@@ -56,6 +56,50 @@ def test_a_revoked_accounts_tokens_and_secrets_are_good_no_longer(plane: Control
     assert checked.json() == {"valid": False, "reason": "revoked"}
 
 
+def test_an_account_without_a_product_profile_passes_no_gateway(plane: ControlPlane) -> None:
+    made = plane.call("POST", ACCOUNTS, json={"name": "streamer"}).json()
+    path = f"{ACCOUNTS}/{made['clientId']}"
+    held = token(plane, made["clientId"], made["clientSecret"]).json()["access_token"]
+    headers = plane.headers(authorization=f"Bearer {held}")
+    assert plane.call("PATCH", path, json={"productProfiles": []}).json()["productProfiles"] == []
+    refused = plane.call("GET", DATASETS, headers=headers)
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "403027")
+    bound = plane.call("PATCH", path, json={"productProfiles": ["Analysts", " Analysts"], "name": "reader"}).json()
+    assert (bound["productProfiles"], bound["name"]) == (["Analysts"], "reader")
+    assert plane.call("GET", DATASETS, headers=headers).status_code == 200
+
+
+def test_an_account_asks_for_the_scopes_it_was_left(plane: ControlPlane) -> None:
+    made = plane.call("POST", ACCOUNTS, json={"name": "streamer"}).json()
+    plane.call("PATCH", f"{ACCOUNTS}/{made['clientId']}", json={"scopes": ["openid"]})
+    form = {"grant_type": "client_credentials", "client_id": made["clientId"], "client_secret": made["clientSecret"]}
+    assert plane.call("POST", "/ims/token/v3", headers={}, data=form | {"scope": "openid"}).status_code == 200
+    refused = plane.call("POST", "/ims/token/v3", headers={}, data=form | {"scope": "openid,session"})
+    assert refused.json()["error"] == "invalid_scope"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ([], "body"),
+        ({}, "body"),
+        ({"name": ""}, "name"),
+        ({"productProfiles": "x"}, "productProfiles"),
+        ({"productProfiles": [""]}, "productProfiles"),
+        ({"scopes": ["made_up"]}, "made_up"),
+        ({"orgAdmin": True}, "orgAdmin"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_by_name(plane: ControlPlane, body: Any, named: str) -> None:
+    made = plane.call("POST", ACCOUNTS, json={"name": "streamer"}).json()
+    answer = plane.call("PATCH", f"{ACCOUNTS}/{made['clientId']}", json=body)
+    assert (answer.status_code, named in answer.json()["detail"]) == (400, True)
+
+
+def test_nobody_takes_their_own_last_product_profile(plane: ControlPlane) -> None:
+    assert plane.call("PATCH", f"{ACCOUNTS}/{plane.client.client_id}", json={"productProfiles": []}).status_code == 409
+
+
 def test_nobody_revokes_the_account_they_work_with(plane: ControlPlane) -> None:
     assert plane.call("DELETE", f"{ACCOUNTS}/{plane.client.client_id}").status_code == 409
     assert plane.call("GET", f"{ACCOUNTS}/{plane.client.client_id}").status_code == 200

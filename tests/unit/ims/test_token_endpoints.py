@@ -1,5 +1,6 @@
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -8,6 +9,9 @@ import pytest
 from control_plane import ORG, START_MS, ControlPlane
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from capstream.aep.gateway import GatewayOptions
+from capstream.aep.limits import RateLimit
 
 SANDBOXES = "/data/foundation/sandbox-management/sandboxes"
 
@@ -134,6 +138,27 @@ def test_a_forbidden_scope_is_refused_and_an_unknown_one_ignored(plane: ControlP
     granted = plane.call("POST", "/ims/token/v3", data=form(plane, scope="openid,made_up"), headers={})
     assert refused.json()["error"] == "invalid_scope"
     assert payload(granted.json()["access_token"])["scope"] == "openid"
+
+
+def test_a_documented_scope_that_is_not_the_clients_is_refused(plane: ControlPlane) -> None:
+    plane.clients.save(msgspec.structs.replace(plane.client, scopes=("openid", "AdobeID")))
+    refused = plane.call("POST", "/ims/token/v3", data=form(plane), headers={})
+    assert (refused.status_code, refused.json()) == (400, {"error": "invalid_scope", "error_description": "invalid_scope"})
+    for asked in ("openid, AdobeID", None):
+        granted = plane.call("POST", "/ims/token/v3", data=form(plane, scope=asked), headers={})
+        assert payload(granted.json()["access_token"])["scope"] == "AdobeID,openid"
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_ask_again(tmp_path: Path) -> None:
+    plane = ControlPlane(tmp_path, options=GatewayOptions(rate_limits={"ims": RateLimit(rate=0.5, burst=2)}))
+    answers = [plane.call("POST", "/ims/token/v3", data=form(plane), headers={}) for _ in range(3)]
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert answers[2].json() == {"error": "too_many_requests", "error_description": "request limit reached"}
+    assert answers[2].headers["retry-after"] == "2"
+    assert plane.call("POST", "/ims/token/v3", data=form(plane, client_id="other"), headers={}).status_code == 400
+    plane.now_ms += 2000
+    assert plane.call("POST", "/ims/token/v3", data=form(plane), headers={}).status_code == 200
+    plane.close()
 
 
 @pytest.mark.parametrize("path", ["/ims/authorize/v1", "/ims/authorize/v2"])
