@@ -15,7 +15,7 @@ from capstream.layout import Layout
 from capstream.relay import dead_letters
 from capstream.storage.sqlite import SqliteDocuments
 
-FORMAT = 2
+FORMAT = 3
 
 
 def _find_letters_by_offset(layout: Layout) -> None:
@@ -28,7 +28,20 @@ def _find_letters_by_offset(layout: Layout) -> None:
         courier.close()
 
 
-STEPS: Mapping[int, Callable[[Layout], None]] = {1: _find_letters_by_offset}
+def _forget_identities_of_no_sandbox(layout: Layout) -> None:
+    """Identities that were asked for are kept by sandbox; before, they were by organisation, and outlived a reset."""
+    if not layout.control.exists():  # a relay alone
+        return
+    control = SqliteDocuments(layout.control)
+    try:
+        with control.transaction() as transaction:
+            keys = [key for key, _ in transaction.scan("asked_identities") if "@AdobeOrg/" in key]
+            transaction.delete("asked_identities", keys)
+    finally:
+        control.close()
+
+
+STEPS: Mapping[int, Callable[[Layout], None]] = {1: _find_letters_by_offset, 2: _forget_identities_of_no_sandbox}
 """From each form to the next."""
 
 

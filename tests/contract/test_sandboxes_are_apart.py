@@ -18,6 +18,30 @@ SANDBOXES = "/data/foundation/sandbox-management/sandboxes"
 REGISTRY = "/data/foundation/schemaregistry/tenant"
 CONVERSION = "/data/foundation/conversion"
 
+IDENTITY = "/data/core/identity"
+ENTITIES = "/data/core/ups/access/entities"
+SUBSCRIPTIONS = "/capstream/api/alerts/subscriptions"
+MAIL = "member-0001@example.com"
+
+OF_THE_ORGANISATION = {
+    "organisations": "the organisation itself",
+    "clients": "technical accounts work in every sandbox their roles include",
+    "roles": "a role names its sandboxes",
+    "sandboxes": "the sandboxes themselves",
+    "namespaces": "identity namespaces belong to the organisation (identity.md 2.1, ASSUMPTION)",
+    "cursors": "how far the pipeline has read the one log of all inlets",
+}
+UNDER_IDS_OF_THEIR_OWN = {
+    "inlets": "a producer knows the inlet alone; what it holds says whose it is",
+    "inlet_aliases": "by base connection",
+    "inlet_flows": "by inlet and dataflow",
+    "routes": "by dataflow",
+    "windows": "by dataset and dataflow",
+    "open_runs": "by hour, so that those due come first",
+    "run_signals": "in the order they were written",
+}
+"""Collections whose keys do not start with a sandbox, and why."""
+
 LISTS = [
     f"{FLOWS}/connections",
     f"{FLOWS}/sourceConnections",
@@ -43,12 +67,20 @@ def fill(whole: Platform) -> dict[str, str]:
     schema = {
         "title": "Own",
         "type": "object",
-        "allOf": [{"$ref": PROFILE}],
+        "allOf": [{"$ref": PROFILE}, {"$ref": "https://ns.adobe.com/xdm/context/identitymap"}],
         "meta:class": PROFILE,
+        "meta:immutableTags": ["union"],
     }
     answer = whole.call("POST", f"{REGISTRY}/schemas", json=schema)
     assert answer.status_code == 201, answer.text
-    made = whole.flow_to_a_dataset() | {"schema": answer.json()["$id"]}
+    schema_id = answer.json()["$id"]
+    tags = {"unifiedProfile": ["enabled:true"], "unifiedIdentity": ["enabled:true"]}
+    identities = {"Email": [{"id": MAIL, "primary": True}], "Phone": [{"id": "+15550100001"}]}
+    made = whole.flow_to_a_dataset(schema_id, tags, {"identityMap": identities}) | {"schema": schema_id}
+    flow_alerts = {"flowId": made["flow"], "ruleIds": ["sources-flow-run-failure"]}
+    assert whole.call("PUT", SUBSCRIPTIONS, json=flow_alerts).status_code == 200
+    asked = whole.call("GET", f"{IDENTITY}/identity?namespace=Email&id=never-seen@example.com")
+    assert asked.status_code == 200, asked.text
     mapping = {
         "outputSchema": {"schemaRef": {"id": PROFILE, "contentType": "application/vnd.adobe.xed-full+json;version=1"}},
         "mappings": [{"sourceType": "ATTRIBUTE", "source": "id", "destination": "_id"}],
@@ -70,6 +102,17 @@ def seen(whole: Platform, sandbox: str) -> dict[str, Any]:
     return found
 
 
+def documents(whole: Platform) -> Iterator[tuple[str, str, bytes]]:
+    """Yield collection, key and body of every document of every store of the platform."""
+    layout = Layout(whole.folder)
+    for file in sorted(layout.control.parent.glob("*.db")):
+        if file == layout.inlet:
+            continue  # the log of what the inlets took, whole envelopes
+        store = SqliteDocuments(file, readonly=True)
+        yield from ((name, key, body) for name in store.collections() for key, body in store.scan(name))
+        store.close()
+
+
 def rows(whole: Platform, sandbox: str) -> httpx.Response:
     query = {"sql": "select count(*) as n from profiles", "limit": 1}
     return whole.call("POST", "/capstream/query", headers={"x-sandbox-name": sandbox}, json=query)
@@ -83,13 +126,7 @@ def settle(whole: Platform) -> None:
 
 def left(whole: Platform, sandbox_id: str) -> list[str]:
     """Return the collections of all stores that hold something under the sandbox."""
-    layout = Layout(whole.folder)
-    found = []
-    for file in (layout.control, layout.state, layout.metrics):
-        store = SqliteDocuments(file, readonly=True)
-        found += [name for name in store.collections() if any(sandbox_id in key for key, _ in store.scan(name))]
-        store.close()
-    return sorted(found)
+    return sorted({collection for collection, key, _ in documents(whole) if sandbox_id in key})
 
 
 def test_nothing_of_one_sandbox_is_seen_in_another(whole: Platform) -> None:
@@ -99,6 +136,41 @@ def test_nothing_of_one_sandbox_is_seen_in_another(whole: Platform) -> None:
     assert {path for path, items in there.items() if items} == set()
     assert rows(whole, "prod").json()["rows"] == [{"n": 1}]
     assert rows(whole, "dev").status_code == 400
+
+
+def test_no_store_keeps_things_of_two_sandboxes_together(whole: Platform) -> None:
+    """Walks every document of every store: whose it is can be told, and none of one sandbox speaks of the other."""
+    own: dict[str, set[bytes]] = {}
+    for name in ("prod", "dev"):
+        whole.credentials = replace(whole.credentials, sandbox=name)
+        made = fill(whole)
+        own[name] = {whole.call("GET", f"{SANDBOXES}/{name}").json()["id"].encode(), *(each.encode() for each in made.values())}
+    ids = {name: whole.call("GET", f"{SANDBOXES}/{name}").json()["id"] for name in own}
+    kept: dict[str, set[str]] = {}
+    for collection, key, body in documents(whole):
+        speaks_of = {name for name, marks in own.items() if any(mark in key.encode() + b" " + body for mark in marks)}
+        owner = next((name for name, one in ids.items() if key.startswith(f"{one}/")), None)
+        if collection in OF_THE_ORGANISATION:
+            continue
+        assert len(speaks_of) <= 1, (collection, key)
+        assert owner or collection in UNDER_IDS_OF_THEIR_OWN, (collection, key)
+        assert owner is None or speaks_of == {owner}, (collection, key)
+        kept.setdefault(collection, set()).update(speaks_of)
+    assert {name for name, found in kept.items() if found not in (set(own), set())} == set()
+    assert {"fragments", "profiles", "identities", "graphs", "alert_subscriptions", "asked_identities"} <= set(kept)
+
+
+def test_one_persons_profiles_and_graphs_are_apart(whole: Platform) -> None:
+    fill(whole)
+    elsewhere = {"x-sandbox-name": "dev"}
+    person = f"{ENTITIES}?schema.name=_xdm.context.profile&entityId={MAIL}&entityIdNS=Email"
+    graph = {"composite_xids": [{"ns": "Email", "id": MAIL}], "projection_type": "graph"}
+    here = whole.call("POST", f"{IDENTITY}/v2/graph", json=graph).json()
+    there = whole.call("POST", f"{IDENTITY}/v2/graph", json=graph, headers=elsewhere).json()
+    assert (len(here["graphs"]), len(there["graphs"])) == (1, 0)
+    (entity,) = whole.call("GET", person).json().values()
+    assert entity["entity"]["_id"] == "good"
+    assert whole.call("GET", person, headers=elsewhere).status_code == 404
 
 
 def test_what_one_sandbox_has_cannot_be_reached_from_another(whole: Platform) -> None:

@@ -75,9 +75,12 @@ class Platform:
         found = answer.json()
         return str(found["id"] if isinstance(found, dict) else found[0].rpartition("/")[2])
 
-    def flow_to_a_dataset(self) -> dict[str, str]:
-        """Return the ids of a dataflow of XDM profiles and of its parts; it has taken a good and a bad record."""
-        dataset = self.made(f"{CATALOG}/dataSets", {"name": "Profiles", "schemaRef": {"id": PROFILE}})
+    def flow_to_a_dataset(
+        self, schema: str = PROFILE, tags: dict[str, list[str]] | None = None, more: dict[str, Any] | None = None
+    ) -> dict[str, str]:
+        """Return the ids of a dataflow of XDM profiles and of its parts; it took a good record (with `more`) and a bad one."""
+        kind = {"id": schema, "contentType": "application/vnd.adobe.xed-full+json;version=1"}
+        dataset = self.made(f"{CATALOG}/dataSets", {"name": "Profiles", "schemaRef": kind, "tags": tags or {}})
         auth = {"specName": "Streaming Connection", "params": {"dataType": "xdm", "name": "inlet", "sourceId": "inlet"}}
         http = {"id": "bc7b00d6-623a-4dfc-9fdb-f1240aeadaeb", "version": "1.0"}
         base = self.made(f"{FLOWS}/connections", {"name": "http", "connectionSpec": http, "auth": auth})
@@ -93,16 +96,16 @@ class Platform:
         }
         flow = self.made(f"{FLOWS}/flows", body)
         inlet = self.call("GET", f"{FLOWS}/connections/{base}").json()["items"][0]["auth"]["params"]["inletUrl"]
-        for record in ({"_id": "good"}, {"_id": 5}):
+        for record in ({"_id": "good"} | (more or {}), {"_id": 5}):
             envelope = {
                 "header": {
-                    "schemaRef": {"id": PROFILE, "contentType": "application/vnd.adobe.xed-full+json;version=1"},
+                    "schemaRef": kind,
                     "imsOrgId": self.credentials.org_id,
                     "datasetId": dataset,
                     "flowId": flow,
                     "source": {"name": "inlet"},
                 },
-                "body": {"xdmMeta": {"schemaRef": {"id": PROFILE}}, "xdmEntity": record},
+                "body": {"xdmMeta": {"schemaRef": kind}, "xdmEntity": record},
             }
             answer = self.call("POST", httpx.URL(inlet).path, json=envelope)
             assert answer.status_code == 200, answer.text

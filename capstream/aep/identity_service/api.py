@@ -97,7 +97,7 @@ def _retrieve_identity(service: _Service, call: Call) -> Answer:
     if identity is None:
         raise _invalid(namespace, call.arg("id"))
     if service.graphs.identity(call.sandbox.id, identity.xid) is None:
-        service.asked.remember(call.caller.org_id, identity)
+        service.asked.remember(call.sandbox.id, identity)
     return Answer(body={"xid": identity.xid})
 
 
