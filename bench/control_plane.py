@@ -18,6 +18,7 @@ from capstream.aep.data_prep.model import MappingSets
 from capstream.aep.flow_service import sftp
 from capstream.aep.flow_service.api import handlers
 from capstream.aep.flow_service.entities import FlowService
+from capstream.aep.flow_service.landing_zone import Zones
 from capstream.aep.flow_service.runs import Runs
 from capstream.aep.flow_service.secrets import Vault
 from capstream.kernel.json import Json, dumps, loads
@@ -164,6 +165,7 @@ def _service(documents: SqliteDocuments, state: SqliteDocuments, folder: Path) -
         vault=Vault.open(folder / "key"),
         can_obtain_token=lambda *_: True,
         open_files=sftp.opened,
+        zones=Zones(folder / "dlz"),
     )
 
 

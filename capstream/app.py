@@ -129,6 +129,7 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
     mounts: list[tuple[str, AsgiApp]] = [("/health", own_api.asgi(own_api.health(settings.data / "run", others)))]
     readings: list[Callable[[], list[Metric]]] = []
     chores: list[Callable[[], None]] = []
+    beside: list[Callable[[threading.Event, asyncio.AbstractEventLoop], None]] = []
     if relay is not None:
         mounts += relay.mounts
         readings.append(lambda: of_relay(relay.status()))
@@ -139,6 +140,7 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
         mounts += platform.mounts
         readings.append(lambda: of_platform(platform.status()))
         chores.append(platform.flush)
+        beside.append(platform.collect)
         app: AsgiApp = platform.gateway([*mounts, ("/metrics", _metrics(readings))])
     else:
         app = own_api.mounted([*mounts, ("/metrics", _metrics(readings))])
@@ -146,6 +148,7 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
     server = settings.server
     async with asyncio.TaskGroup() as group:
         group.create_task(_repeated(chores, stop))
+        group.create_task(_in_threads(beside, stop))
         if relay is not None:
             group.create_task(relay.maintain(stop))
         await serve(
@@ -153,6 +156,15 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
         )
     if relay is not None:
         relay.close()
+
+
+async def _in_threads(beside: list[Callable[[threading.Event, asyncio.AbstractEventLoop], None]], stop: asyncio.Event) -> None:
+    """Run what has a thread of its own until `stop` is set."""
+    ended, loop = threading.Event(), asyncio.get_running_loop()
+    running = [asyncio.create_task(asyncio.to_thread(work, ended, loop)) for work in beside]
+    await stop.wait()
+    ended.set()
+    await asyncio.gather(*running)
 
 
 async def _repeated(chores: list[Callable[[], None]], stop: asyncio.Event) -> None:

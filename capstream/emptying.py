@@ -1,7 +1,7 @@
 """Deletes what the gateway wrote for a sandbox that is reset or deleted, and orders the pipeline to delete the rest."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from capstream.aep.catalog.lake import lake_table
 from capstream.aep.catalog.model import COLLECTIONS
@@ -17,15 +17,17 @@ from capstream.storage.ports import Erasable
 class Emptying:
     """Empties closed sandboxes. Each step can be done twice, so one that was cut off is done again at the next start."""
 
-    def __init__(self, control: Erasable, others: Sequence[Erasable]) -> None:
-        """`others` are the gateway's other stores."""
+    def __init__(self, control: Erasable, others: Sequence[Erasable], forget: Callable[[str], None] = lambda _: None) -> None:
+        """`others` are the gateway's other stores; `forget` deletes the files of a sandbox."""
         self._control = control
         self._others = others
+        self._forget = forget
 
     def __call__(self, sandbox: SandboxRecord) -> None:
         """Delete what the gateway wrote; the datasets last, together with the order, which names their tables."""
         prefix = f"{sandbox.id}/"
         flow_erasure.erase(self._control, sandbox.id)  # first: from here on nothing reaches the pipeline's tables
+        self._forget(sandbox.id)
         for store in self._others:
             deque(erase(store, prefix), maxlen=0)
         deque(erase(self._control, prefix, keep=COLLECTIONS), maxlen=0)

@@ -51,6 +51,16 @@ class Layout:
         return self.data / "platform" / "lake"
 
     @property
+    def spool(self) -> Path:
+        """Files of file flows until their rows are in the inlet log. Writer: gateway."""
+        return self.data / "platform" / "spool"
+
+    @property
+    def landing_zones(self) -> Path:
+        """The Data Landing Zone of each sandbox. Writer: gateway."""
+        return self.data / "platform" / "dlz"
+
+    @property
     def signing_key(self) -> Path:
         """The key that signs access tokens; 0600."""
         return self.data / "platform" / "keys" / "ims.pem"

@@ -1,6 +1,8 @@
 """Builds the platform's side of the gateway process: every service on its stores, behind one gateway."""
 
+import asyncio
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,9 +28,13 @@ from capstream.aep.data_prep import api as data_prep
 from capstream.aep.data_prep.model import MappingSets, Usage
 from capstream.aep.dataset_service import api as dataset_service
 from capstream.aep.dataset_service.model import Labels
+from capstream.aep.file_ingestion import zone_app
+from capstream.aep.file_ingestion.collector import Collector
+from capstream.aep.file_ingestion.log_rows import LogRows
 from capstream.aep.flow_service import api as flow_service
 from capstream.aep.flow_service import monitoring, sftp
 from capstream.aep.flow_service.entities import FLOWS, FlowService
+from capstream.aep.flow_service.landing_zone import Signatures, Zones
 from capstream.aep.flow_service.model import Flows, Inlets, State
 from capstream.aep.flow_service.runs import Runs
 from capstream.aep.flow_service.secrets import Vault
@@ -57,6 +63,7 @@ from capstream.emptying import Emptying
 from capstream.faults import api as faults
 from capstream.faults.layer import with_faults
 from capstream.faults.model import Switch
+from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json
 from capstream.layout import Layout
 from capstream.serving import AsgiApp
@@ -82,6 +89,7 @@ class PlatformSide:
     mounts: list[tuple[str, AsgiApp]]
     status: Callable[[], Json]
     flush: Callable[[], None]  #: writes down what the inlets counted; to be called every few seconds
+    collect: Callable[[threading.Event, asyncio.AbstractEventLoop], None]  #: runs file flows in a thread until the event is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +127,27 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     rows = QueryService(DeltaLake(layout.lake), datasets, registry)
     vault = Vault.open(layout.platform_key)
     collection = _collection(settings, stores, tokens=tokens, datasets=datasets, registry=registry, vault=vault)
-    handlers = _handlers(settings, layout, stores, registry=registry, datasets=datasets, rows=rows, clients=clients, vault=vault)
+    flow = FlowService(
+        documents=stores.control,
+        datasets=datasets,
+        mapping_sets=MappingSets(stores.control),
+        runs=Runs(stores.state, base_url=settings.base_url),
+        vault=vault,
+        can_obtain_token=lambda client_id, secret: _accepts(clients, client_id, secret, clock()),
+        open_files=sftp.opened,
+        zones=Zones(layout.landing_zones),
+        public_url=settings.base_url,
+        activation_delay_ms=settings.flow.activation_delay_s * 1000,
+        forget_flow=forget_flow,
+    )
+    handlers = _handlers(settings, layout, stores, registry=registry, datasets=datasets, rows=rows, flow=flow)
     signer = Signer(layout.event_keys)
     findings = SqliteDocuments(layout.alerts, readonly=True)
     handlers["io_events"] = registrations.handlers(SqliteDocuments(layout.control), findings, signer, httpx.Client())
     recorder = InletRecorder(stores.metrics, collection.metrics, lambda inlet_id: _sandbox_of(stores.control, inlet_id), clock)
     handlers["observability_insights"] = observability_insights.handlers(stores.state, stores.metrics, flush=recorder.flush)
     enforced = settings.access_control.enabled
-    emptying = Emptying(stores.control, (stores.metrics,))
+    emptying = Emptying(stores.control, (stores.metrics,), flow.zones.forget)
     emptying.resume(sandboxes)
     handlers |= {
         "sandbox": sandbox.handlers(sandboxes, erase=emptying, reaches=roles.reaches if enforced else lambda *_: True),
@@ -184,9 +205,18 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         ("/capstream/status", own_api.asgi(own)),
         ("/capstream/query", own_api.asgi(own)),
         (faults.PATH, own_api.asgi(faults.endpoint(switch, lambda who, secret: _administers(clients, who, secret, clock())))),
+        (zone_app.PATH, own_api.asgi(_zone_app(flow, clock))),
         (PUBLIC_PATH, own_api.asgi(own_api.files(signer.public_key))),
     ]
-    return PlatformSide(gateway, mounts, status, recorder.flush)
+
+    def collect(stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
+        documents = SqliteDocuments(layout.control)
+        service = replace(flow, documents=documents, runs=Runs(SqliteDocuments(layout.state, readonly=True)), shelves={})
+        state = SqliteDocuments(layout.state, readonly=True)
+        rows = LogRows(stores.inlet, lambda: _cursor(state), loop)
+        Collector(service, rows, layout.spool, clock=clock).run(stop)
+
+    return PlatformSide(gateway, mounts, status, recorder.flush, collect)
 
 
 def _sandbox_of(control: SqliteDocuments, inlet_id: str) -> str | None:
@@ -202,24 +232,11 @@ def _handlers(
     registry: SchemaRegistry,
     datasets: Datasets,
     rows: QueryService,
-    clients: Clients,
-    vault: Vault,
+    flow: FlowService,
 ) -> dict[str, Mapping[str, Handler]]:
     control, state = stores.control, stores.state
     org_id = Organisations(control).all()[0].id  # one server, one organisation
     mapping_sets, namespaces, batches = MappingSets(control), Namespaces(control), Batches(state, base_url=settings.base_url)
-    flow = FlowService(
-        documents=control,
-        datasets=datasets,
-        mapping_sets=mapping_sets,
-        runs=Runs(state, base_url=settings.base_url),
-        vault=vault,
-        can_obtain_token=lambda client_id, secret: _accepts(clients, client_id, secret, settings.clock()()),
-        open_files=sftp.opened,
-        public_url=settings.base_url,
-        activation_delay_ms=settings.flow.activation_delay_s * 1000,
-        forget_flow=forget_flow,
-    )
     return {
         "alerts": alerts.handlers(
             control,
@@ -253,6 +270,11 @@ def _beside(flow: FlowService, layout: Layout, name: str) -> Handler:
             documents.close()
 
     return handle
+
+
+def _zone_app(flow: FlowService, clock: Clock) -> zone_app.ZoneApp:
+    signatures = Signatures(flow.documents, flow.vault)
+    return zone_app.ZoneApp(flow.zones, lambda query: signatures.sandbox_of(query, clock()))
 
 
 def _forget_labels(control: Documents, sandbox_id: str, dataset_id: str) -> None:

@@ -18,7 +18,9 @@ from capstream.aep.alerts.rules import Finding, Subject
 from capstream.aep.catalog.model import Datasets, profile_enabled
 from capstream.aep.flow_service import run_signals
 from capstream.aep.flow_service.model import Flows, State
-from capstream.aep.flow_service.runs import HOUR_MS, RunRecord, Runs, rendered, run_id
+from capstream.aep.flow_service.run_form import rendered
+from capstream.aep.flow_service.run_records import HOUR_MS, RunRecord
+from capstream.aep.flow_service.runs import Runs, run_id
 from capstream.aep.observability_insights import catalogue as counters
 from capstream.aep.observability_insights import series
 from capstream.aep.sandbox import erasure
@@ -123,7 +125,7 @@ class Engine:
 
     def _late(self, now_ms: int) -> Iterator[tuple[Finding, RunRecord | None]]:
         for run in self._runs.unfinished():
-            if now_ms - run.hour * HOUR_MS >= self._threshold(run.sandbox_id, catalogue.DELAY) * _MINUTE_MS:
+            if now_ms - run.started_ms >= self._threshold(run.sandbox_id, catalogue.DELAY) * _MINUTE_MS:
                 yield Finding(catalogue.DELAY, rules.subject_of(run), rules.values_of(run)), run
         oldest = self._pending()
         route = self._flows.route(oldest.flow_id) if oldest else None

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from capstream.aep.alerts import catalogue
 from capstream.aep.alerts.catalogue import Rule
+from capstream.aep.flow_service.run_form import shown_errors
+from capstream.aep.flow_service.run_records import RunRecord
 from capstream.aep.flow_service.run_signals import OPENED
-from capstream.aep.flow_service.runs import RunRecord, shown_errors
 from capstream.kernel.json import Json
 
 
@@ -62,7 +63,7 @@ def values_of(run: RunRecord) -> dict[str, Json]:
         "outputRecordCount": run.written,
         "failedRecordCount": run.failed,
         "warningRecordCount": run.warnings,
-        "windowStartTime": run.hour * 3600,
+        "windowStartTime": run.started_ms // 1000,
         "errors": shown_errors(run),
     }
 

@@ -21,6 +21,7 @@ LATEST = "latest_batches"  #: {sandbox}/{dataset} -> Latest
 SUMMARY_CODE = "INGEST-1212-400"
 UNDIAGNOSED_CODE = "INGEST-1211-400"
 MAPPER_CODE = "MAPPER-3700-400"
+FAILED_RUN_CODE = "CONNECTOR-2001-500"
 
 
 class Stage(StrEnum):
@@ -50,10 +51,12 @@ class Source(NamedTuple):
     flow_id: str  #: empty for records routed by their dataset
     diagnostics: bool = False  #: details of what fails are shown
     partial_percent: float | None = None  #: share of failed records up to which ingestion is a success
+    run_ms: int = 0  #: beginning of the file run the records belong to; such a run has batches of its own
+    format: str = "json"  #: of what came in
 
     @property
     def key(self) -> str:
-        return f"{self.dataset_id}/{self.flow_id}"
+        return f"{self.dataset_id}/{self.flow_id}" + (f"/{self.run_ms}" if self.run_ms else "")
 
 
 class Window(msgspec.Struct, array_like=True):
@@ -64,6 +67,7 @@ class Window(msgspec.Struct, array_like=True):
     batch_id: str = ""  #: empty until the first row
     failed_id: str = ""  #: empty until the first rejected record
     size: int = 0
+    held: bool = False  #: stays open until its run is closed
 
 
 class BatchRecord(msgspec.Struct, array_like=True):
@@ -86,6 +90,7 @@ class BatchRecord(msgspec.Struct, array_like=True):
     profiled: int = 0  #: rows that Profile took
     diagnostics: bool = False
     partial_percent: float | None = None
+    format: str = "json"
 
 
 class Latest(msgspec.Struct, array_like=True):
@@ -160,7 +165,7 @@ class Windows:
         window = self._windows(change, [source])[source]
         if self._is_over(window, now_ms):
             self._close(change, window, now_ms)
-            window = Window(source.sandbox_id, now_ms)
+            window = Window(source.sandbox_id, now_ms, held=bool(source.run_ms))
         if not window.failed_id:
             window.failed_id, window.opened_ms = new_ulid(now_ms), window.opened_ms or now_ms
             self._new_batch(change, source, window.failed_id, BatchStatus.FAILED, now_ms)
@@ -212,17 +217,36 @@ class Windows:
     def _windows(self, reading: Reading, sources: Sequence[Source]) -> dict[Source, Window]:
         bodies = reading.get_many(WINDOWS, [source.key for source in sources])
         return {
-            source: _read_window(bodies[source.key]) if source.key in bodies else Window(source.sandbox_id, 0)
+            source: _read_window(bodies[source.key])
+            if source.key in bodies
+            else Window(source.sandbox_id, 0, held=bool(source.run_ms))
             for source in sources
         }
 
+    def close_run(self, change: Transaction, source: Source, *, succeeded: bool, now_ms: int) -> str:
+        """Close what the rows of a file run went into; return the batch to take back when the run failed, empty otherwise."""
+        window = self._windows(change, [source])[source]
+        change.delete(WINDOWS, [source.key])
+        if succeeded or not window.batch_id:
+            self._close(change, window, now_ms)
+            return ""
+        batch = _stored(change, source.sandbox_id, window.batch_id)
+        text = "The dataflow run failed: nothing of it was kept. See the errors of the run."
+        batch.status, batch.completed_ms = BatchStatus.FAILED, now_ms
+        batch.errors = {FAILED_RUN_CODE: (text, batch.records)}
+        _save(change, batch, now_ms)
+        series.add(change, source.sandbox_id, series.dataset(source.dataset_id), now_ms, {catalogue.BATCHES_BAD: 1})
+        return batch.id
+
     def _is_over(self, window: Window, now_ms: int) -> bool:
+        if window.held:
+            return False
         return bool(window.opened_ms) and (now_ms - window.opened_ms >= self._flush_ms or window.size >= self._flush_bytes)
 
     def _opened(self, change: Transaction, source: Source, window: Window, now_ms: int) -> Window:
         if self._is_over(window, now_ms):
             self._close(change, window, now_ms)
-            window = Window(source.sandbox_id, now_ms)
+            window = Window(source.sandbox_id, now_ms, held=bool(source.run_ms))
         window.opened_ms = window.opened_ms or now_ms
         window.batch_id = new_ulid(now_ms)
         self._new_batch(change, source, window.batch_id, BatchStatus.PROCESSING, now_ms)
@@ -232,7 +256,7 @@ class Windows:
     def _new_batch(self, change: Transaction, source: Source, batch_id: str, status: BatchStatus, now_ms: int) -> None:
         batch = BatchRecord(
             batch_id, source.sandbox_id, source.org_id, source.dataset_id, source.flow_id, status, now_ms, now_ms,
-            diagnostics=source.diagnostics, partial_percent=source.partial_percent,
+            diagnostics=source.diagnostics, partial_percent=source.partial_percent, format=source.format,
         )  # fmt: skip
         _save(change, batch, now_ms)
 
@@ -299,7 +323,7 @@ def rendered(batch: BatchRecord, base_url: str = "") -> dict[str, Json]:
         "createdUser": "streaming",
         "updatedUser": "streaming",
         "externalId": batch.id,
-        "inputFormat": {"format": "json"},
+        "inputFormat": {"format": batch.format},
         "relatedObjects": [{"type": "dataSet", "id": batch.dataset_id}, {"type": "batch", "id": batch.id}],
         "recordCount": batch.records,
         "failedRecordCount": failed,

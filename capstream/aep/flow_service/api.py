@@ -1,7 +1,7 @@
 """The operations of the Flow Service. Facts about paths are in `aep/operations/flow_service.toml`."""
 
 from capstream.aep.call import Handler
-from capstream.aep.flow_service import connections, endpoints, flows, run_operations, spec_operations
+from capstream.aep.flow_service import connections, endpoints, flows, landing_zone, run_operations, spec_operations
 from capstream.aep.flow_service.entities import FlowService
 
 
@@ -13,4 +13,5 @@ def handlers(service: FlowService) -> dict[str, Handler]:
         **endpoints.handlers(service),
         **flows.handlers(service),
         **run_operations.handlers(service),
+        **landing_zone.handlers(service.documents, service.vault, service.public_url),
     }

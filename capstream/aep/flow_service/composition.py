@@ -5,7 +5,7 @@ Source: flow-service.md 3.4 (validation order), 6 (inlets), 9.1 (the flow after 
 
 from dataclasses import dataclass
 
-from capstream.aep.call import Call
+from capstream.aep.call import Call, Sandbox
 from capstream.aep.flow_service import rules
 from capstream.aep.flow_service.entities import (
     CONNECTIONS,
@@ -150,6 +150,8 @@ def check_unmapped(call: Call, parts: Parts) -> None:
     if spec_id == WITH_MAPPING and takes_xdm:
         # aepp names this flow spec for XDM inlets and sends no mapping.
         return
+    if not is_streaming_flow(parts.flow_spec) and parts.source["data"].get("format") != "delimited":
+        return  # files of JSON or Parquet may hold XDM already: batch-ingestion.md B5
     raise provider_refusal(call, 1370, f"A mapping is required for flow spec {spec_id}; add it under transformations.")
 
 
@@ -173,16 +175,17 @@ def inlet_of(service: FlowService, call: Call, parts: Parts, flow: Document) -> 
     )
 
 
-def route_of(flow: Document, parts: Parts, inlet: Inlet, active_from_ms: int) -> Route:
-    """Return the route of a streaming flow."""
+def route_of(sandbox: Sandbox, flow: Document, parts: Parts, inlet: Inlet | None, active_from_ms: int) -> Route:
+    """Return the route of a flow; a file flow's has no inlet."""
     options = flow.get("options") or {}
     schema = parts.target["data"].get("schema") or {}
     return Route(
         flow_id=flow["id"],
-        sandbox=inlet.sandbox,
+        sandbox=sandbox,
         org_id=flow["imsOrgId"],
         state=State(flow["state"]),
-        inlet_id=inlet.id,
+        inlet_id=inlet.id if inlet else "",
+        file_format="" if is_streaming_flow(parts.flow_spec) else str(parts.source["data"].get("format") or "delimited"),
         dataset_id=str(parts.target["params"].get("dataSetId") or ""),
         mapping_id=parts.mapping.id if parts.mapping else "",
         mapping_version=parts.mapping.version if parts.mapping else 0,

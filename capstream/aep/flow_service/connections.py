@@ -106,7 +106,7 @@ def _create(service: FlowService, call: Call) -> Answer:
 
 def _prove(service: FlowService, call: Call, connection: Document, spec: Spec) -> None:
     """Open a session with an enabled connection to files; its server's key becomes the one that is trusted."""
-    if holds_files(spec):
+    if holds_files(spec) and connection.get("auth"):
         connection["auth"]["params"][HOST_KEY] = proven(service, call, connection)
 
 
@@ -295,7 +295,7 @@ def _test(service: FlowService, call: Call) -> Answer:
     if not is_streaming_source(spec) and not holds_files(spec):
         raise not_built(call, f"The connection test of spec {spec['name']}")
     if holds_files(spec):
-        problem = problem_of(service, connection)
+        problem = problem_of(service, call, connection, spec)
         return Answer(body={"result": not problem} | ({"message": problem} if problem else {}))
     params = (connection.get("auth") or {}).get("params") or {}
     client_id, secret = params.get("clientId"), sealed_text(params.get("clientSecret"))

@@ -8,6 +8,7 @@ from capstream.aep.call import Answer, Call, JsonError
 from capstream.aep.flow_service import patching, rules
 from capstream.aep.flow_service.errors import invalid, not_found, refusal
 from capstream.aep.flow_service.file_store import OpenFiles
+from capstream.aep.flow_service.landing_zone import Zones
 from capstream.aep.flow_service.listing import (
     BadQuery,
     Document,
@@ -102,6 +103,7 @@ class FlowService:
     vault: Vault
     can_obtain_token: CredentialCheck
     open_files: OpenFiles  #: opens a session with the parameters of a connection to files
+    zones: Zones  #: the Data Landing Zones
     public_url: str = ""  #: where inlets are reached from outside; empty: the scheme and host of each request
     activation_delay_ms: int = 0  #: rehearses the live service's pause between creating a flow and first data
     strict: bool = False  #: gateway.md 12

@@ -1,6 +1,7 @@
 """Looking into what a connection reaches: folders, files, first rows. Source: flow-service.md 7, batch-ingestion.md B3."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from capstream.aep.call import Answer, ApiError, Call
 from capstream.aep.flow_service.entities import FlowService
@@ -9,7 +10,7 @@ from capstream.aep.flow_service.file_store import Entry, FileStore, Unreachable
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.preview import COMPRESSIONS, FILE_TYPES, BadFile, Preview, Properties, determined, preview
 from capstream.aep.flow_service.secrets import is_sealed, sealed_text
-from capstream.aep.flow_service.specs import SFTP_TYPE, Spec
+from capstream.aep.flow_service.specs import SFTP_TYPE, ZONE_TYPE, Spec
 from capstream.kernel.json import Json
 
 _OBJECT_TYPES = frozenset({"root", "folder", "file", "table", "rest"})
@@ -18,7 +19,14 @@ _HEAD_BYTES = 64 * 1024
 
 def holds_files(spec: Spec) -> bool:
     """Return whether the files that connections of this spec reach can be looked at."""
-    return bool(spec.get("type") == SFTP_TYPE)
+    return spec.get("type") in (SFTP_TYPE, ZONE_TYPE)
+
+
+def opened(service: FlowService, call: Call, connection: Document, spec: Spec) -> AbstractContextManager[FileStore]:
+    """Open what a connection reaches: an SFTP server, or the landing zone of the sandbox. Errors: Unreachable."""
+    if spec.get("type") == ZONE_TYPE:
+        return service.zones.opened(call.sandbox.id)
+    return service.open_files(in_clear(service, connection))
 
 
 def in_clear(service: FlowService, connection: Document) -> dict[str, Json]:
@@ -40,10 +48,10 @@ def proven(service: FlowService, call: Call, connection: Document) -> str:
         raise invalid(call, f"no session could be opened with the connection: {error}") from error
 
 
-def problem_of(service: FlowService, connection: Document) -> str:
+def problem_of(service: FlowService, call: Call, connection: Document, spec: Spec) -> str:
     """Return why no session can be opened with a connection, empty when one can."""
     try:
-        with service.open_files(in_clear(service, connection)) as files:
+        with opened(service, call, connection, spec) as files:
             files.list("/")
     except Unreachable as error:
         return str(error)
@@ -52,12 +60,17 @@ def problem_of(service: FlowService, connection: Document) -> str:
 
 def explore(service: FlowService, call: Call, connection: Document, spec: Spec) -> Answer:
     """Return what lies at a place. Errors: 1336, 1358, 1337, and 1100 with the reason when it cannot be looked at."""
-    object_type, path = call.arg("objectType").lower(), call.arg("object")
     if (spec.get("exploreSpec") or {}).get("type") != "FileSystem":
         message = f"Explore connection is not supported for connection spec ID: {spec['id']}."
         raise provider_refusal(call, 1336, message, id=connection["id"], type="connections")
     if not holds_files(spec):
         raise not_built(call, f"Exploring {spec['name']} connections")
+    return explored(call, lambda: opened(service, call, connection, spec), connection, spec)
+
+
+def explored(call: Call, session: Callable[[], AbstractContextManager[FileStore]], thing: Document, spec: Spec) -> Answer:
+    """Return what lies at a place of an open session. `thing` is the connection, or the spec of one that needs none."""
+    object_type, path = call.arg("objectType").lower(), call.arg("object")
     if object_type not in _OBJECT_TYPES:
         named = ", ".join(sorted(_OBJECT_TYPES))
         raise provider_refusal(call, 1358, f"objectType {call.arg('objectType')!r} is not one of {named}.")
@@ -66,12 +79,12 @@ def explore(service: FlowService, call: Call, connection: Document, spec: Spec) 
     if object_type != "root" and not path:
         raise provider_refusal(call, 1337, f"object is missing; name the path for objectType {object_type}.")
     try:
-        with service.open_files(in_clear(service, connection)) as files:
+        with session() as files:
             return Answer(body=_found(call, files, "/" if object_type == "root" else path, is_file=object_type == "file"))
     except Unreachable as error:
-        raise _failed(call, connection, f"the server cannot be reached: {error}") from error
+        raise _failed(call, thing, f"the server cannot be reached: {error}") from error
     except BadFile as error:
-        raise _failed(call, connection, f"{path} cannot be read: {error}") from error
+        raise _failed(call, thing, f"{path} cannot be read: {error}") from error
 
 
 def _failed(call: Call, connection: Document, why: str) -> ApiError:

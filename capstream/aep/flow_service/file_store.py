@@ -1,6 +1,6 @@
 """What exploring and file flows ask of a place that holds files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -38,8 +38,8 @@ class FileStore(Protocol):
         """Return what a path is."""
         ...
 
-    def fetch(self, entry: Entry, into: Path) -> None:
-        """Add to `into` what it lacks of a file."""
+    def fetch(self, entry: Entry, into: Path, progress: Callable[[int], None]) -> None:
+        """Add to `into` what it lacks of a file; `progress` is told the bytes so far and may raise to end it."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Flows: create, read, change, switch, delete. Source: flow-service.md 2, 3.4, 4, 9.1, 10."""
 
 from capstream.aep.call import Answer, Call, Handler
-from capstream.aep.flow_service import rules
+from capstream.aep.flow_service import file_runs, rules
 from capstream.aep.flow_service.composition import (
     Parts,
     check_mapping,
@@ -30,7 +30,7 @@ from capstream.aep.flow_service.entities import (
     spec_reference,
     touched,
 )
-from capstream.aep.flow_service.errors import invalid, not_built, provider_refusal, refusal
+from capstream.aep.flow_service.errors import invalid, provider_refusal, refusal
 from capstream.aep.flow_service.internal import all_of, changeable, one_of
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.model import State, remove_inlet, remove_route, save_inlet, save_route
@@ -69,7 +69,7 @@ class _View:
     def __call__(self, flow: Document) -> Document:
         options = {"errorDiagnosticsEnabled": False} | (flow.get("options") or {})
         route = self._routes.route(flow["id"])
-        if route is not None:
+        if route is not None and route.inlet_id:
             options["inletUrl"] = self._service.inlet_url(self._call, route.inlet_id)
         details = self._last_run(flow["id"]) if self._with_runs else {}
         return flow | {"options": options} | ({"lastRunDetails": details} if details else {})
@@ -91,7 +91,7 @@ def _create(service: FlowService, call: Call) -> Answer:
     draft = is_draft(call)
     members: Document = {"name": name} | _free_members(call, body)
     parts = parts_of(service, call, body, draft=draft)
-    _check_schedule(call, parts, members, draft=draft)
+    _check_schedule(call, parts, members)
     members |= {
         "flowSpec": spec_reference(body, "flowSpec", parts.flow_spec),
         "sourceConnectionIds": [parts.source["id"]],
@@ -133,15 +133,13 @@ def _free_members(call: Call, body: Document) -> Document:
     return members
 
 
-def _check_schedule(call: Call, parts: Parts, members: Document, *, draft: bool) -> None:
+def _check_schedule(call: Call, parts: Parts, members: Document) -> None:
     """Check the schedule of a flow that has one; streaming flows ignore theirs. Source: flow-service.md 10 (4)."""
     if is_streaming_flow(parts.flow_spec):
         return
     problem = rules.schedule_problem(members.get("scheduleParams") or {})
     if problem:
         raise provider_refusal(call, *problem)
-    if not draft:
-        raise not_built(call, f"Scheduled ingestion (flow spec {parts.flow_spec['name']})")
 
 
 def _store(service: FlowService, call: Call, flow: Document, parts: Parts, *, activates: bool = False) -> None:
@@ -154,10 +152,10 @@ def _store(service: FlowService, call: Call, flow: Document, parts: Parts, *, ac
     with service.documents.transaction() as change:
         change.put(FLOWS.collection, [(f"{call.sandbox.id}/{flow['id']}", dumps(flow))])
         # A draft of an account whose inlet does not exist yet gets its route when it is published.
-        if inlet is not None:
-            if not inlet.connection_id:
-                save_inlet(change, inlet)
-            save_route(change, route_of(flow, parts, inlet, active_from_ms))
+        if inlet is not None and not inlet.connection_id:
+            save_inlet(change, inlet)
+        if inlet is not None or not is_streaming_flow(parts.flow_spec):
+            save_route(change, route_of(call.sandbox, flow, parts, inlet, active_from_ms))
 
 
 def _patch(service: FlowService, call: Call) -> Answer:
@@ -204,7 +202,7 @@ def _act(service: FlowService, call: Call) -> Answer:
         raise refusal(call, 1422, detail, id=flow["id"], type="flows")
     if operation == "PUBLISH":
         parts = parts_of(service, call, flow, draft=False)
-        _check_schedule(call, parts, flow, draft=False)
+        _check_schedule(call, parts, flow)
     else:
         parts = stored_parts(service, call, flow)
     last = {"started": call.now_ms, "updated": call.now_ms, "operation": operation.lower()}
@@ -221,6 +219,7 @@ def _delete(service: FlowService, call: Call) -> Answer:
     with service.documents.transaction() as change:
         change.delete(FLOWS.collection, [f"{call.sandbox.id}/{flow['id']}"])
         service.forget_flow(change, call.sandbox.id, flow["id"])
+        file_runs.forget(change, call.sandbox.id, flow["id"])
         if route is not None:
             remove_route(change, route)
         if inlet is not None and not inlet.connection_id:

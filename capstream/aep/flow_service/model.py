@@ -65,6 +65,7 @@ class Route:
     target_connection_id: str
     diagnostics: bool = False
     partial_percent: float | None = None
+    file_format: str = ""  #: of a file flow: `delimited`, `json` or `parquet`; such a flow has no inlet
     active_from_ms: int = 0  #: records before this instant are refused; rehearses the live service's activation time
 
     def is_open(self, now_ms: int) -> bool:

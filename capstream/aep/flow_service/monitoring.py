@@ -41,7 +41,7 @@ def _summary(service: FlowService, call: Call) -> Answer:
 
 
 def _is_within(run: Document, start_ms: int, end_ms: int) -> bool:
-    began_ms = run["params"]["windowStartTime"] * 1000
+    began_ms = run["metrics"]["durationSummary"]["startedAtUTC"]
     return bool(start_ms < began_ms + 3_600_000 and began_ms <= end_ms)
 
 

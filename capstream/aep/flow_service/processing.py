@@ -16,6 +16,7 @@ from capstream.aep.catalog.lake import lake_table, stored_schema
 from capstream.aep.catalog.model import Datasets, identity_enabled, profile_enabled, validation_disabled
 from capstream.aep.data_prep.compiler import Program, compile_mapping_set
 from capstream.aep.data_prep.model import MappingSets
+from capstream.aep.flow_service.file_runs import started_of
 from capstream.aep.flow_service.model import Flows, Inlets, Route, State
 from capstream.kernel import log
 from capstream.kernel.json import Json, digest
@@ -66,6 +67,7 @@ class Unusable:
 _DATA_PLANE = "CONNECTOR-2001-500"
 _MAPPING = "MAPPER-3700-400"
 _MOST_PROGRAMS = 256
+_BATCH_FORMATS = {"delimited": "csv"}
 
 
 class Plans:
@@ -109,7 +111,8 @@ class Plans:
             inlet = self._inlets.get(inlet_id)
             known = route or inlet
             wanted = route.dataset_id if route else dataset_id
-            source = self._source(known.sandbox, known.org_id, wanted, route, flow_id) if known and wanted else None
+            started_ms = started_of(inlet_id)
+            source = self._source(known.sandbox, known.org_id, wanted, route, started_ms) if known and wanted else None
             reason = f"the dataflow cannot be prepared: {type(error).__name__}: {error}"
             return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
 
@@ -121,8 +124,9 @@ class Plans:
         elif inlet is not None:
             sandbox, org_id = inlet.sandbox, inlet.org_id
         else:
-            return Unusable(source=None, route=None, code=_DATA_PLANE, reason=f"inlet {inlet_id} does not exist any more")
-        source = self._source(sandbox, org_id, dataset_id, route, flow_id) if dataset_id else None
+            gone = f"dataflow {flow_id} was deleted" if started_of(inlet_id) else f"inlet {inlet_id} does not exist any more"
+            return Unusable(source=None, route=None, code=_DATA_PLANE, reason=gone)
+        source = self._source(sandbox, org_id, dataset_id, route, started_of(inlet_id)) if dataset_id else None
         if flow_id and route is None:
             return Unusable(source=source, route=None, code=_DATA_PLANE, reason=f"dataflow {flow_id} was deleted")
         if route is not None and route.state is not State.ENABLED:
@@ -132,11 +136,21 @@ class Plans:
             return Unusable(source=None, route=route, code=_DATA_PLANE, reason="neither a dataflow nor a dataset is known")
         return self._with_dataset(source, route, sandbox)
 
-    def _source(self, sandbox: Sandbox, org_id: str, dataset_id: str, route: Route | None, flow_id: str) -> Source:
+    def source_of_run(self, route: Route, started_ms: int) -> Source:
+        """Return where the rows of a file run come from and go to."""
+        return self._source(route.sandbox, route.org_id, route.dataset_id, route, started_ms)
+
+    def route(self, flow_id: str) -> Route | None:
+        """Return the route of a flow in any state, or None."""
+        return self._flows.route(flow_id)
+
+    def _source(self, sandbox: Sandbox, org_id: str, dataset_id: str, route: Route | None, started_ms: int) -> Source:
         """Return where records come from and go to; dataflow or dataset may ask for error diagnostics (ASSUMPTION: either)."""
         dataset = self._datasets.get(sandbox.id, dataset_id) or {}
         diagnostics = bool(dataset.get("enableErrorDiagnostics")) or bool(route and route.diagnostics)
-        return Source(sandbox.id, org_id, dataset_id, flow_id, diagnostics, route.partial_percent if route else None)
+        kind = _BATCH_FORMATS.get(route.file_format, route.file_format) if route and route.file_format else "json"
+        partial_percent, flow_id = (route.partial_percent, route.flow_id) if route else (None, "")
+        return Source(sandbox.id, org_id, dataset_id, flow_id, diagnostics, partial_percent, started_ms, kind)
 
     def _with_dataset(self, source: Source, route: Route | None, sandbox: Sandbox) -> Plan | Unusable:
         dataset = self._datasets.get(source.sandbox_id, source.dataset_id)

@@ -1,4 +1,7 @@
-"""Runs of streaming dataflows: one for each flow and UTC hour. Source: flow-service.md 8, monitoring-alerts.md 2."""
+"""Runs of dataflows: of a streaming one for each UTC hour, of a file flow for each time its files are fetched.
+
+Source: flow-service.md 8, monitoring-alerts.md 2, batch-ingestion.md B6.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -6,11 +9,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from capstream.aep.catalog.batches import SUMMARY_CODE, UNDIAGNOSED_CODE, undiagnosed
 from capstream.aep.flow_service import run_signals
 from capstream.aep.flow_service.listing import Document, Keyed, SortKey, beyond, in_order, value_key
 from capstream.aep.flow_service.model import Route
-from capstream.kernel.clock import rfc3339
+from capstream.aep.flow_service.run_form import rendered
+from capstream.aep.flow_service.run_records import HOUR_MS, FileFacts, RunRecord
 from capstream.kernel.ids import new_etag
 from capstream.kernel.json import Json
 from capstream.storage.ports import Reading, Transaction
@@ -18,47 +21,6 @@ from capstream.storage.ports import Reading, Transaction
 RUNS = "runs"  #: {sandbox}/{flow}/{hour} -> RunRecord
 RUN_KEYS = "run_keys"  #: {sandbox}/{run} -> key in RUNS
 OPEN_RUNS = "open_runs"  #: {hour}/{sandbox}/{flow} -> empty
-
-HOUR_MS = 3_600_000
-
-
-class RunRecord(msgspec.Struct, array_like=True):
-    """A run as it is stored; `rendered` gives Flow Service's form."""
-
-    id: str
-    org_id: str
-    sandbox_id: str
-    sandbox_name: str
-    flow_id: str
-    flow_spec_id: str
-    source_connection_id: str
-    target_connection_id: str
-    inlet_id: str
-    hour: int  #: hours since 1970
-    created_ms: int
-    updated_ms: int
-    etag: str
-    status: str = "inProgress"
-    completed_ms: int = 0
-    received: int = 0
-    written: int = 0
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
-    skipped: int = 0
-    failed: int = 0
-    warnings: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    output_files: int = 0
-    min_ms: int = -1
-    max_ms: int = 0
-    total_ms: int = 0
-    batch_ids: list[str] = []  #: success batches, newest last
-    failed_batch_id: str = ""
-    errors: dict[str, tuple[str, int]] = {}  #: code -> (message, records)
-    partial_percent: float | None = None
-    diagnostics: bool = False
 
 
 class Delta(NamedTuple):
@@ -90,13 +52,14 @@ def run_id(flow_id: str, hour: int) -> str:
 
 
 def add(change: Transaction, route: Route, hour: int, delta: Delta, *, now_ms: int, diagnostics: bool = False) -> None:
-    """Count into the run of `route` and `hour`, opening it with its first record.
+    """Count into the run of `route` and `hour` (of a file flow: its beginning), opening it with its first record.
 
     A run that was closed is counted into as well: late records belong to the hour in which they were received.
     """
     key = f"{route.sandbox.id}/{route.flow_id}/{hour:08}"
     body = change.get(RUNS, key)
-    run = _opened(change, route, hour, now_ms) if body is None else _read(body)
+    files = FileFacts() if route.file_format else None
+    run = _opened(change, route, hour, now_ms, files=files) if body is None else _read(body)
     run.diagnostics = diagnostics or route.diagnostics
     _count(run, delta)
     run.updated_ms, run.etag = now_ms, new_etag(now_ms)
@@ -122,19 +85,54 @@ def close_due(change: Transaction, now_ms: int, close_delay_ms: int, *, stopped:
     due = set(_due(change, now_ms, close_delay_ms))
     ended = frozenset(stopped)
     if ended:
-        due |= {key for key, _ in change.scan(OPEN_RUNS) if key.rsplit("/", 1)[1] in ended}
+        due |= {key for key, _ in change.scan(OPEN_RUNS) if key.rsplit("/", 1)[1] in ended and not is_of_files(key)}
     for open_key in sorted(due):
         hour, sandbox_id, flow_id = open_key.split("/")
         key = f"{sandbox_id}/{flow_id}/{hour}"
         body = change.get(RUNS, key)
         if body is not None:
-            run = _read(body)
-            run.status, run.completed_ms = _outcome(run), now_ms
-            run.updated_ms, run.etag = now_ms, new_etag(now_ms)
-            change.put(RUNS, [(key, _pack(run))])
-            run_signals.give(change, run_signals.CLOSED, key, now_ms)
+            _close(change, key, _read(body), now_ms)
     change.delete(OPEN_RUNS, sorted(due))
     return len(due)
+
+
+def _close(change: Transaction, key: str, run: RunRecord, now_ms: int) -> None:
+    run.status, run.completed_ms = _outcome(run), now_ms
+    run.updated_ms, run.etag = now_ms, new_etag(now_ms)
+    change.put(RUNS, [(key, _pack(run))])
+    run_signals.give(change, run_signals.CLOSED, key, now_ms)
+
+
+def is_of_files(open_key: str) -> bool:
+    """Return whether a key in OPEN_RUNS is that of a file run: it holds milliseconds where the others hold hours."""
+    return len(open_key.partition("/")[0]) > len(f"{0:08}")
+
+
+def note_files(change: Transaction, route: Route, started_ms: int, facts: FileFacts, now_ms: int) -> RunRecord:
+    """Write down what is known of the files of a run, opening it when it is new; return the run."""
+    key = f"{route.sandbox.id}/{route.flow_id}/{started_ms:08}"
+    body = change.get(RUNS, key)
+    run = _opened(change, route, started_ms, now_ms, files=facts) if body is None else _read(body)
+    if body is None or run.files != facts:
+        run.files, run.updated_ms, run.etag = facts, now_ms, new_etag(now_ms)
+        change.put(RUNS, [(key, _pack(run))])
+    return run
+
+
+def close_files(change: Transaction, run: RunRecord, now_ms: int) -> bool:
+    """Close a file run and return whether it succeeded. Of one that failed nothing is kept: its rows count as skipped."""
+    if _outcome(run) == "failed":
+        run.skipped += run.written
+        run.written = run.created = 0
+    _close(change, f"{run.sandbox_id}/{run.flow_id}/{run.hour:08}", run, now_ms)
+    change.delete(OPEN_RUNS, [f"{run.hour:08}/{run.sandbox_id}/{run.flow_id}"])
+    return run.status == "success"
+
+
+def open_file_runs(reading: Reading) -> list[str]:
+    """Return the keys in RUNS of the file runs that are open."""
+    parts = [key.split("/") for key, _ in reading.scan(OPEN_RUNS) if is_of_files(key)]
+    return [f"{sandbox_id}/{flow_id}/{started}" for started, sandbox_id, flow_id in parts]
 
 
 def _due(reading: Reading, now_ms: int, close_delay_ms: int, *, limit: int | None = None) -> list[str]:
@@ -142,9 +140,18 @@ def _due(reading: Reading, now_ms: int, close_delay_ms: int, *, limit: int | Non
     return [key for key, _ in reading.scan(OPEN_RUNS, limit=limit) if key < first_open]
 
 
-def _opened(change: Transaction, route: Route, hour: int, now_ms: int) -> RunRecord:
+def _opened(change: Transaction, route: Route, hour: int, now_ms: int, *, files: FileFacts | None = None) -> RunRecord:
     key = f"{route.sandbox.id}/{route.flow_id}/{hour:08}"
-    run = RunRecord(
+    run = new_record(route, hour, now_ms, files=files)
+    change.put(RUN_KEYS, [(f"{route.sandbox.id}/{run.id}", key.encode())])
+    change.put(OPEN_RUNS, [(f"{hour:08}/{route.sandbox.id}/{route.flow_id}", b"")])
+    run_signals.give(change, run_signals.OPENED, key, now_ms)
+    return run
+
+
+def new_record(route: Route, hour: int, now_ms: int, *, files: FileFacts | None = None) -> RunRecord:
+    """Return a run of nothing yet."""
+    return RunRecord(
         id=run_id(route.flow_id, hour),
         org_id=route.org_id,
         sandbox_id=route.sandbox.id,
@@ -160,11 +167,8 @@ def _opened(change: Transaction, route: Route, hour: int, now_ms: int) -> RunRec
         etag=new_etag(now_ms),
         partial_percent=route.partial_percent,
         diagnostics=route.diagnostics,
+        files=files,
     )
-    change.put(RUN_KEYS, [(f"{route.sandbox.id}/{run.id}", key.encode())])
-    change.put(OPEN_RUNS, [(f"{hour:08}/{route.sandbox.id}/{route.flow_id}", b"")])
-    run_signals.give(change, run_signals.OPENED, key, now_ms)
-    return run
 
 
 def _count(run: RunRecord, delta: Delta) -> None:
@@ -194,6 +198,8 @@ def _count(run: RunRecord, delta: Delta) -> None:
 def _outcome(run: RunRecord) -> str:
     """Return the status of a closed run. Source: flow-service.md 8.2."""
     done = run.received - run.failed
+    if run.files is not None and (run.files.problems or (run.failed and run.partial_percent is None)):
+        return "failed"
     if run.partial_percent is None:
         return "failed" if run.failed and not done else "success"
     return "success" if run.failed * 100 <= run.partial_percent * run.received else "failed"
@@ -276,103 +282,3 @@ _PLAIN_KEYS: Mapping[str, Callable[[RunRecord], Json]] = {
     "flowId": lambda run: run.flow_id,
     "state": lambda run: run.status,
 }
-
-
-def rendered(run: RunRecord, base_url: str = "") -> dict[str, Json]:
-    """Return Flow Service's run object. Source: flow-service.md 8.1."""
-    start = run.hour * HOUR_MS
-    duration: dict[str, Json] = {"startedAtUTC": start}
-    if run.completed_ms:
-        duration["completedAtUTC"] = run.completed_ms
-    listed = shown_errors(run)
-    finished = run.received - run.skipped
-    latency = {"minMs": max(run.min_ms, 0), "maxMs": run.max_ms, "avgMs": run.total_ms // finished if finished else 0}
-    metrics: dict[str, Json] = {
-        "durationSummary": duration,
-        "latencySummary": latency,
-        "sizeSummary": {"inputBytes": run.input_bytes, "outputBytes": run.output_bytes},
-        "recordSummary": _records(run),
-        "fileSummary": {"inputFileCount": 0, "outputFileCount": run.output_files, "skippedFileCount": 0, "failedFileCount": 0}
-        | {"activityRefs": ["promotionActivity"]},
-        "statusSummary": {"status": run.status, "errors": listed, "activityRefs": ["promotionActivity"]},
-    }
-    return {
-        "id": run.id,
-        "createdAt": run.created_ms,
-        "updatedAt": run.updated_ms,
-        "createdBy": "streaming",
-        "updatedBy": "streaming",
-        "createdClient": "streaming",
-        "updatedClient": "streaming",
-        "sandboxId": run.sandbox_id,
-        "sandboxName": run.sandbox_name,
-        "imsOrgId": run.org_id,
-        "flowId": run.flow_id,
-        "flowSpec": {"id": run.flow_spec_id, "version": "1.0"},
-        "providerRefId": f"{run.flow_id}-{rfc3339(start)[:16].replace('-', '').replace(':', '')}Z",
-        "etag": run.etag,
-        "eTag": run.etag,
-        "state": run.status,
-        "params": {"windowStartTime": start // 1000, "windowEndTime": (start + HOUR_MS) // 1000},
-        "metrics": metrics,
-        "activities": [_activity(run, metrics, base_url)],
-    }
-
-
-def shown_errors(run: RunRecord) -> list[dict[str, Json]]:
-    """Return what failed and how often; without error diagnostics only that something did. Source: monitoring-alerts.md 3."""
-    if run.errors and not run.diagnostics:
-        count = run.failed or run.warnings
-        return [{"code": UNDIAGNOSED_CODE, "message": undiagnosed(count), "recordCount": count}]
-    return [{"code": code, "message": message, "recordCount": count} for code, (message, count) in run.errors.items()]
-
-
-def _records(run: RunRecord) -> dict[str, Json]:
-    return {
-        "inputRecordCount": run.received,
-        "outputRecordCount": run.written,
-        "createdRecordCount": run.created,
-        "updatedRecordCount": run.updated,
-        "skippedRecordCount": run.skipped,
-        "failedRecordCount": run.failed,
-        "deletedRecordCount": run.deleted,
-        "warningRecordCount": run.warnings,
-        "failedInfo": [{"code": each["code"], "message": each["message"], "details": {}} for each in shown_errors(run)],
-    }
-
-
-def _activity(run: RunRecord, metrics: dict[str, Json], base_url: str) -> dict[str, Json]:
-    extensions: dict[str, Json] = {}
-    if run.failed_batch_id and run.diagnostics:
-        location = f"{base_url}/data/foundation/export/batches/{run.failed_batch_id}/meta?path="
-        extensions["manifest"] = {"failedRecords": f"{location}row_errors", "sampleErrors": f"{location}row_error_samples.json"}
-    if run.errors and not run.diagnostics:
-        extensions["errors"] = metrics["statusSummary"]["errors"]
-    elif run.errors:
-        summary = f"Encountered {run.failed} errors in the data. Successfully ingested {run.written} rows."
-        extensions["errors"] = [{"code": SUMMARY_CODE, "message": summary}, *metrics["statusSummary"]["errors"]]
-    return {
-        "id": "promotionActivity",
-        "name": "Promotion Activity",
-        "updatedAtUTC": run.updated_ms,
-        "durationSummary": metrics["durationSummary"],
-        "latencySummary": metrics["latencySummary"],
-        "sizeSummary": metrics["sizeSummary"],
-        "recordSummary": metrics["recordSummary"],
-        "fileSummary": {"outputFileCount": run.output_files},
-        "statusSummary": {"status": run.status, "errors": [], "extensions": extensions},
-        "sourceInfo": [
-            {
-                "id": run.source_connection_id,
-                "type": "SourceConnection",
-                "reference": {"type": "Inlet", "ids": [run.inlet_id]},
-            }
-        ],
-        "targetInfo": [
-            {
-                "id": run.target_connection_id,
-                "type": "TargetConnection",
-                "reference": {"type": "Batch", "ids": run.batch_ids},
-            }
-        ],
-    }

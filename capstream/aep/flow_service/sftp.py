@@ -5,7 +5,7 @@ The host key is a member of the connection's parameters: given by its owner, or 
 """
 
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,8 +68,8 @@ class _Session:
     def about(self, path: str) -> Entry:
         return _entry(path, self._session.stat(path))
 
-    def fetch(self, entry: Entry, into: Path) -> None:
-        download(self._session, entry.path, into, entry.size)
+    def fetch(self, entry: Entry, into: Path, progress: Callable[[int], None]) -> None:
+        download(self._session, entry.path, into, entry.size, progress)
 
 
 def _entry(path: str, found: "paramiko.SFTPAttributes") -> Entry:

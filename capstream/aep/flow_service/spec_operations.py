@@ -4,7 +4,8 @@ from functools import partial
 
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.flow_service.entities import FlowService, listing_for, named, object_of, search_listing
-from capstream.aep.flow_service.errors import invalid, not_built, not_found, provider_refusal
+from capstream.aep.flow_service.errors import invalid, not_found, provider_refusal
+from capstream.aep.flow_service.exploring import explored
 from capstream.aep.flow_service.listing import Document, Listing, Sorted, matches, page, projected
 from capstream.aep.flow_service.spec_rules import spec_problem
 from capstream.aep.flow_service.specs import LANDING_ZONE, Spec, Specs
@@ -21,7 +22,7 @@ def handlers(service: FlowService) -> dict[str, Handler]:
         "createConnectionSpec": partial(_create_connection_spec, connection),
         "retrieveConnectionSpec": lambda call: Answer(body={"items": [_existing(connection, call)]}),
         "updateConnectionSpec": partial(_update, connection),
-        "exploreByConnectionSpecId": partial(_explore, connection),
+        "exploreByConnectionSpecId": partial(_explore, service),
         "configByConnectionSpecId": partial(_configs, connection),
         "listFlowSpecs": partial(_list, flow),
         "createFlowSpec": partial(_create_flow_spec, flow),
@@ -89,11 +90,11 @@ def _stored(specs: Specs, call: Call, body: Document, spec_id: str) -> Spec:
     return spec
 
 
-def _explore(specs: Specs, call: Call) -> Answer:
-    spec = _existing(specs, call)
+def _explore(service: FlowService, call: Call) -> Answer:
+    spec = _existing(service.connection_specs, call)
     if spec["id"] != LANDING_ZONE:
         raise provider_refusal(call, 1336, f"Explore connection is not supported for connection spec ID: {spec['id']}.")
-    raise not_built(call, "Exploring the Data Landing Zone")
+    return explored(call, lambda: service.zones.opened(call.sandbox.id), spec, spec)
 
 
 def _configs(specs: Specs, call: Call) -> Answer:

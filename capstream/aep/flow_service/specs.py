@@ -20,6 +20,7 @@ LAKE_TO_PROFILE = "5c2f6a0e-3b57-4d0c-9d8e-2f8b0f7f6a31"  # ASSUMPTION: not docu
 WITH_MAPPING = "c1a19761-d2c7-4702-b9fa-fe91f0613e81"
 
 SFTP_TYPE = "SFTP"
+ZONE_TYPE = "LandingZone"
 
 _STREAMING = "streaming"
 
@@ -88,4 +89,4 @@ def auth_spec(spec: Spec, name: str) -> dict[str, Json] | None:
 
 def is_account_based(spec: Spec) -> bool:
     """Return whether source connections of this spec may name a base connection."""
-    return bool(spec.get("authSpec")) or is_streaming_source(spec) or spec.get("type") == "LandingZone"
+    return bool(spec.get("authSpec")) or is_streaming_source(spec) or spec.get("type") == ZONE_TYPE

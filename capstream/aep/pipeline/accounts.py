@@ -6,8 +6,10 @@ from capstream.aep.catalog.batches import Source, Stage, Windows, Written
 from capstream.aep.data_access import rejected
 from capstream.aep.data_access.rejected import Rejection
 from capstream.aep.flow_service import runs
+from capstream.aep.flow_service.file_runs import started_of
 from capstream.aep.flow_service.model import Route
-from capstream.aep.flow_service.runs import HOUR_MS, Delta
+from capstream.aep.flow_service.run_records import HOUR_MS
+from capstream.aep.flow_service.runs import Delta
 from capstream.aep.pipeline import counting
 from capstream.aep.pipeline.batch import Batch, Row
 from capstream.aep.profile.store import Operation
@@ -37,7 +39,12 @@ def settle(change: Transaction, batch: Batch, windows: Windows, *, batch_ids: di
         windows.add_written(change, source, batch_id, counts, now_ms=now_ms)
     if route is not None:
         diagnostics = source is not None and source.diagnostics
-        _count_run(change, route, (taken, refused), (batch_id, failed_id), now_ms, diagnostics=diagnostics)
+        outcome, made = (taken, refused), (batch_id, failed_id)
+        started_ms = started_of(batch.inlet)
+        if started_ms:
+            runs.add(change, route, started_ms, _delta(*outcome, made, now_ms), now_ms=now_ms, diagnostics=diagnostics)
+        else:
+            _count_run(change, route, outcome, made, now_ms, diagnostics=diagnostics)
 
 
 def _keep(change: Transaction, batch: Batch, refused: Sequence[tuple[Row, Rejection]], windows: Windows, now_ms: int) -> str:

@@ -10,6 +10,7 @@ from capstream.aep.identity_service.graphs import GRAPHS, IDENTITIES
 from capstream.aep.observability_insights import catalogue, series
 from capstream.aep.pipeline.cleaning import Cleaning
 from capstream.aep.pipeline.emptying import Emptying
+from capstream.aep.pipeline.file_runs import FileRuns
 from capstream.aep.pipeline.reverting import Reverting
 from capstream.aep.profile import deletion
 from capstream.aep.profile.deletion import Deletion
@@ -45,6 +46,7 @@ class Housekeeping:
         self._cleaning = Cleaning(control, state, drop)
         self._reverting = Reverting(control, state, delete_rows)
         self._emptying = Emptying(control, state, drop)
+        self._file_runs = FileRuns(control, state, windows, plans)
         self._version = -1
         self._deletions: list[Deletion] = []
         self._next_ms = 0
@@ -71,15 +73,18 @@ class Housekeeping:
             self._cleaning.look()
             self._reverting.look()
             self._emptying.look()
+            self._file_runs.look(now_ms)
         self._delete_due(cursor)
 
-    def after(self, now_ms: int) -> None:
+    def after(self, cursor: int, now_ms: int) -> None:
         """Do what time asks for.
 
         Never before the first batch after a start: rows may lie in the lake that are not counted yet, and the window
         whose batch they carry must still be there to count them.
         """
         self._emptying.step()
+        if self._file_runs.step(cursor, now_ms):
+            self._reverting.look()
         if now_ms >= self._next_ms:
             self._next_ms = now_ms + _EVERY_MS
             self._close_due(now_ms)

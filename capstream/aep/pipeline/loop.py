@@ -144,7 +144,7 @@ class Pipeline:
         self._housekeeping.before(self.cursor(), self._clock())
         self._unblock()
         count = self._next_batch()
-        self._housekeeping.after(self._clock())
+        self._housekeeping.after(self.cursor(), self._clock())
         return count
 
     def _next_batch(self) -> int:

@@ -47,7 +47,7 @@ class Reverting:
         dataset = self._datasets.get(sandbox_id, batch.dataset_id) if batch else None
         if batch is not None and dataset is not None and self._after == ("", ""):
             name = str(dataset.get("basePath", "")).removeprefix("lake://").partition("/")[0]
-            if batch.status == BatchStatus.SUCCESS:
+            if batch.status == BatchStatus.SUCCESS or reverts.is_own(self._state, sandbox_id, batch_id):
                 self._delete_rows(lake_table(name, batch.dataset_id), batch_id)
         with self._state.transaction() as change:
             after = None

@@ -12,7 +12,7 @@ class Accepted(msgspec.Struct, array_like=True, frozen=True):
     """One message as it was received, with what the endpoint resolved about it. Stored as MessagePack."""
 
     xaction_id: str  #: trace id given to the sender; becomes `_acp_system_metadata.trackingId`
-    inlet_id: str
+    inlet_id: str  #: of a file run's rows the mark of the run: they came through no inlet
     flow_id: str  #: empty when the message was routed by its dataset alone
     dataset_id: str  #: target dataset; empty when none could be resolved
     received_ms: int

@@ -9,6 +9,7 @@ from control_plane import EVENT_SCHEMA, PROFILE_SCHEMA, ControlPlane
 from capstream.aep.call import Handler
 from capstream.aep.flow_service import api, sftp
 from capstream.aep.flow_service.entities import FlowService
+from capstream.aep.flow_service.landing_zone import Zones
 from capstream.aep.flow_service.model import Flows, Inlets
 from capstream.aep.flow_service.runs import Runs
 from capstream.aep.flow_service.secrets import Vault
@@ -72,6 +73,7 @@ class FlowPlane(ControlPlane):
             vault=self.vault,
             can_obtain_token=self._can_obtain_token,
             open_files=sftp.opened,
+            zones=Zones(self.folder / "dlz"),
             **self._service,
         )
         return super()._services() | {"flow_service": api.handlers(self.service)}

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from flow_plane import PROFILE, SFTP, FlowPlane, code_of
+from flow_plane import PROFILE, FlowPlane, code_of
 
 from capstream.aep.flow_service.model import Flows, State
 from capstream.aep.flow_service.runs import Delta, add, close_due
@@ -210,18 +210,3 @@ def test_callers_cannot_make_or_change_runs_of_streaming_flows(plane: FlowPlane)
     assert code_of(plane.flow("PUT", f"/runs/{run_id}", json={}, if_match='"x"')) == "1427-400"
     answer = plane.flow("POST", f"/runs/{run_id}/action?op=RE_TRIGGER")
     assert "CONNECTOR-1387-400" in answer.json()["errorMessage"]
-
-
-def test_runs_of_file_flows_depend_on_their_frequency(plane: FlowPlane) -> None:
-    params = {"host": "files.example.com", "userName": "u", "password": "p"}
-    auth = {"specName": "Basic Authentication for sftp", "params": params}
-    base = plane.made("/connections?mode=draft", {"name": "sftp", "connectionSpec": {"id": SFTP}, "auth": auth})
-    file_flow = {"id": "9753525b-82c7-4dce-8a9b-5ccfce2b9876"}
-    schedules = ({"startTime": 1, "frequency": "day", "interval": "1"}, {"startTime": "1", "frequency": "once"})
-    answers = []
-    for schedule in schedules:
-        body = plane.flow_body(plane.source(base, spec=SFTP), plane.target(), flowSpec=file_flow, scheduleParams=schedule)
-        flow_id = plane.made("/flows?mode=draft", body)
-        answers.append(plane.flow("POST", "/runs", json={"flowId": flow_id}))
-    assert "CONNECTOR-1386-400" in answers[0].json()["errorMessage"]
-    assert answers[1].status_code == 501
