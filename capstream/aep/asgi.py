@@ -1,10 +1,12 @@
 """The few steps between ASGI messages and the records handlers work with: read a body, send an answer."""
 
 import gzip
+import string
 import traceback
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from capstream.aep.call import Answer
 
@@ -87,7 +89,7 @@ def base_url(scope: Scope, headers: Mapping[str, str]) -> str:
 async def send_answer(send: Send, answer: Answer, request: "Reply") -> None:
     """Send the answer with the headers every answer has. A HEAD request gets no body."""
     content = answer.content()
-    lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+    lines = [(name.lower().encode("latin-1"), _header(value)) for name, value in answer.headers.items()]
     lines.append((b"x-request-id", request.request_id.encode("latin-1")))
     if content:
         lines.append((b"content-type", answer.media_type.encode("latin-1")))
@@ -98,6 +100,12 @@ async def send_answer(send: Send, answer: Answer, request: "Reply") -> None:
         lines.append((b"content-length", str(len(content)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": lines})
     await send({"type": "http.response.body", "body": b"" if request.head else content})
+
+
+def _header(value: str) -> bytes:
+    """Return the value of a header; what no header may hold, such as an id a client has chosen, is percent-encoded."""
+    plain = value if value.isascii() and value.isprintable() else quote(value, safe=f"{string.punctuation} ")
+    return plain.encode("latin-1")
 
 
 class Reply:

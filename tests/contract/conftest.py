@@ -1,6 +1,5 @@
 """Contract tests compare answers with Adobe's published specifications, which this repository does not contain."""
 
-import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -8,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import specifications
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-
-_SHARED = Path(os.environ.get("CAPSTREAM_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 
 @cache
@@ -27,9 +25,9 @@ def specification() -> Callable[[str], dict[str, Any]]:
     """Return a function from a specification's file name to its contents; skips the test when the file is not there."""
 
     def load(name: str) -> dict[str, Any]:
-        path = _SHARED / "openapi" / name
+        path = specifications.FOLDER / name
         if not path.exists():
-            pytest.skip(f"{path} is not there: set CAPSTREAM_SHARED to the folder that holds openapi/")
+            pytest.skip(specifications.ABSENT)
         return _load(path)
 
     return load

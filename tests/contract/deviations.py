@@ -32,7 +32,11 @@ UNLISTED = {
         404: "an unknown dataset (catalog.md 1)",
         200: "batched requests: see DEVIATIONS",
     },
-    "dataset-service.yaml": {400: "If-Match missing, bad body (catalog.md 7)", 412: "If-Match (catalog.md 7)"},
+    "dataset-service.yaml": {
+        400: "If-Match missing, bad body (catalog.md 7)",
+        404: "PES-404 (gateway.md 4)",
+        412: "If-Match (catalog.md 7)",
+    },
     "data-access.yaml": {400: "bad start or limit", 404: "unknown batch (catalog.md 6.3)"},
     "observability-insights.yaml": {400: "INSGHT errors of version 2 (monitoring-alerts.md 6.1)"},
 }

@@ -429,3 +429,10 @@ class TestPermissions:
         assert plane.call("GET", DATASETS).status_code == 200
         assert plane.call("GET", SANDBOXES).status_code == 403  # sandbox administration is another role
         plane.close()
+
+
+@pytest.mark.parametrize(("name", "sent"), [("mine", "mine"), ("%E4%BD%A0", "%E4%BD%A0"), ("a%0D%0Ab", "a%0D%0Ab")])
+def test_an_id_a_client_has_chosen_never_breaks_a_header(plane: ControlPlane, name: str, sent: str) -> None:
+    answer = plane.call("POST", f"/data/foundation/catalog/batches/{name}", json={"status": "success"})
+    assert answer.status_code == 201
+    assert answer.headers["location"].endswith(f"/batches/{sent}")
