@@ -98,7 +98,7 @@ class Relay:
     min_free_bytes: int = setting(268_435_456, "Free disk space below which webhooks get 429.", "bytes", live=True)
     batch_events: int = setting(
         2000,
-        "Most events translated and posted together; a backlog is settled by eight times as many.",
+        "Most events translated and posted together; a backlog is settled by sixteen times as many.",
         "events",
         live=True,
     )

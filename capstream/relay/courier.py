@@ -40,9 +40,9 @@ class CourierSettings:
     """How the loop works. Units in the names."""
 
     portion: int = 2000  #: journal entries translated and posted together
-    portions: int = 8  #: in a batch, while a backlog waits
+    portions: int = 16  #: in a batch, while a backlog waits
     members: int = 8000  #: a batch that touched as many takes no further portion
-    batch_ms: int = 1000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
+    batch_ms: int = 2000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     member_states: int = 50_000  #: kept in memory
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back

@@ -16,6 +16,7 @@ from capstream.relay.verdicts import judge
 
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _WHOLE_S = 120.0  # for the whole answer: a byte now and then must not hold a lane for ever
+_READ = httpx.ByteStream(b"")  # stands where an answer was read from
 _ENVELOPE = len(b'{"messages":[]}')
 
 
@@ -89,5 +90,6 @@ class Inlet:
             return Pause(0, f"the inlet URL is unusable: {error}")
         except (httpx.HTTPError, TimeoutError) as error:
             return TryAgain(f"the inlet cannot be reached: {type(error).__name__}")
+        response.stream = _READ  # else the two hold each other, and the posted body, until the garbage collector comes
         asked = retry_after_s(response.headers.get("retry-after"), self._clock())
         return judge(response.status_code, response.content, records=len(records), retry_after_s=asked)
