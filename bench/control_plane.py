@@ -17,6 +17,7 @@ from capstream.aep.catalog.model import Datasets
 from capstream.aep.data_prep.model import MappingSets
 from capstream.aep.flow_service import sftp
 from capstream.aep.flow_service.api import handlers
+from capstream.aep.flow_service.entities import FLOWS as FLOWS_KIND
 from capstream.aep.flow_service.entities import FlowService
 from capstream.aep.flow_service.landing_zone import Zones
 from capstream.aep.flow_service.runs import Runs
@@ -62,7 +63,11 @@ def _pages(folder: Path) -> dict[str, float]:
     _fill(documents)
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as every process does
-    list_flows = handlers(_service(documents, state, folder))["listFlows"]
+    service = _service(documents, state, folder)
+    started = time.process_time()
+    service.shelf(FLOWS_KIND).warm("createdAt")  # as the gateway does at its start
+    warming = time.process_time() - started
+    list_flows = handlers(service)["listFlows"]
 
     def page(*query: tuple[str, str]) -> Json:
         return loads(list_flows(_call(query)).content())
@@ -80,6 +85,7 @@ def _pages(folder: Path) -> dict[str, float]:
 
     name = ("property", f"name==flow {FLOWS // 2}")
     return {
+        f"{FLOWS:,} flows: read at a start, ms": 1e3 * warming,
         f"{FLOWS:,} flows: first page after a start, ms": 1e3 * cold,
         f"{FLOWS:,} flows: a page of 100 in aepp's form, median, ms": 1e3 * median(spent),
         f"{FLOWS:,} flows: a page of 100 in aepp's form, longest, ms": 1e3 * max(spent),

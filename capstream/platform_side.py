@@ -140,6 +140,7 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
         activation_delay_ms=settings.flow.activation_delay_s * 1000,
         forget_flow=forget_flow,
     )
+    flow.shelf(FLOWS).warm("createdAt")
     handlers = _handlers(settings, layout, stores, registry=registry, datasets=datasets, rows=rows, flow=flow)
     signer = Signer(layout.event_keys)
     findings = SqliteDocuments(layout.alerts, readonly=True)

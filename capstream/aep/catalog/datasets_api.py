@@ -24,6 +24,7 @@ _TIMES: Mapping[str, str] = {
     "updatedBefore": "updated",
 }
 _DATASETS = Kind(frozenset(_SIMPLE.split()), _TIMES, {})
+_PROFILE_TAGS = ("unifiedProfile", "unifiedIdentity")
 _LOCATION = "/data/foundation/catalog/dataSets"
 
 
@@ -86,6 +87,7 @@ class DatasetService:
         author = Author.of(call)
         try:
             body = rules.writable(call.json())
+            _check_profile_tags(call, {}, body)
             shape = self._shape(call, rules.schema_reference(body)["id"])
             dataset_id, made = self._datasets.create(
                 author, body, behaviour=shape.behaviour, title=shape.title, store=is_stored(call)
@@ -156,6 +158,7 @@ class DatasetService:
         check_version(call, dataset["version"], "dataset")
         try:
             wanted = change(dataset, call.json())
+            _check_profile_tags(call, dataset, wanted)
             wanted["schemaRef"] = rules.schema_reference(wanted)
             if rules.schema_id(wanted) != rules.schema_id(dataset):
                 behaviour = self._shape(call, rules.schema_id(wanted)).behaviour
@@ -164,6 +167,20 @@ class DatasetService:
         except Refused as error:
             raise refused(400, str(error)) from error
         return Answer(body=[f"@/dataSets/{dataset_id}"], headers={"ETag": changed["version"]})
+
+
+def _check_profile_tags(call: Call, before: Dataset, after: Dataset) -> None:
+    """Errors: 403 when the tags that feed Profile and Identity change and the caller may not manage profiles (ASSUMPTION).
+
+    Source: sandboxes-access.md 2.3.
+    """
+    tags, old = after.get("tags"), before.get("tags") or {}
+    if not isinstance(tags, dict):  # of no use anyway; the next check says so
+        return
+    changed = [name for name in _PROFILE_TAGS if tags.get(name) != old.get(name)]
+    if changed and not call.granted("manage-profiles"):
+        detail = f"The permission manage-profiles is missing: tags {', '.join(changed)} feed profiles and identities."
+        raise refused(403, f"{detail} An administrator grants it with a role.")
 
 
 class _Change(Protocol):

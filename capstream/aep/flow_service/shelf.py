@@ -16,7 +16,7 @@ from capstream.storage.ports import Documents
 _MOST_ORDERS = 8
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     """The members lists are usually ordered by: reading only them takes a fraction of reading the whole."""
 
     id: str = ""
@@ -33,11 +33,12 @@ _HEAD_PATHS = frozenset({"id", "createdAt", "updatedAt", "name", "state"})
 class _Stored:
     """An entity of the store, decoded when it is first needed."""
 
-    __slots__ = ("_document", "body")
+    __slots__ = ("_document", "_head", "body")
 
     def __init__(self, body: bytes) -> None:
         self.body = body
         self._document: Document | None = None
+        self._head: _Head | None = None
 
     def document(self) -> Document:
         if self._document is None:
@@ -45,9 +46,10 @@ class _Stored:
         return self._document
 
     def key(self, path: str) -> SortKey:
-        if self._document is None and path in _HEAD_PATHS:
-            head = _read_head(self.body)
-            return value_key(getattr(head, path), head.id)
+        if path in _HEAD_PATHS:
+            if self._head is None:
+                self._head = _read_head(self.body)
+            return value_key(getattr(self._head, path), self._head.id)
         return sort_key(self.document(), path)
 
 
@@ -90,6 +92,17 @@ class Shelf:
             self._refresh(found, sandbox_id, derived())
             found.version = version
         return Entities(found)
+
+    def warm(self, path: str) -> None:
+        """Read the entities of every sandbox and what orders them by `path`: a process does it as it starts.
+
+        The first list then reads only what changed since.
+        """
+        for sandbox_id in {key.partition("/")[0] for key, _ in self._documents.scan(self._collection)}:
+            found = self._sandboxes.setdefault(sandbox_id, _Sandbox())
+            self._refresh(found, sandbox_id, {})
+            for _ in Entities(found).ordered(path, descending=True, after=None):
+                break
 
     def _refresh(self, found: _Sandbox, sandbox_id: str, derived: Mapping[str, Document]) -> None:
         before, after = found.stored, {}

@@ -1,9 +1,11 @@
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from control_plane import EVENT_SCHEMA, ORG, PROFILE_SCHEMA, START_MS, ControlPlane
 
 from capstream.aep.catalog.model import identity_enabled, profile_enabled, table_name, upsert_enabled, validation_disabled
+from capstream.aep.gateway import GatewayOptions
 
 BASE = "/data/foundation/catalog"
 PATCH_TYPE = {"content-type": "application/json-patch+json"}
@@ -318,3 +320,25 @@ class TestLabels:
     def test_an_unknown_dataset(self, plane: ControlPlane) -> None:
         answer = plane.call("PUT", "/data/foundation/dataset/datasets/66f0/labels", json=self.labels)
         assert (answer.status_code, answer.json()["path"]) == (404, "/entities/AEP:dataset:66f0")
+
+
+def test_tags_that_feed_profiles_ask_for_their_permission(tmp_path: Path) -> None:
+    held = {"manage-datasets"}
+    options = GatewayOptions(permits=lambda _caller, _sandbox, wanted: bool(held & set(wanted.split())))
+    plane = ControlPlane(tmp_path, options=options)
+    tags = {"unifiedProfile": ["enabled:true"], "unifiedIdentity": ["enabled:true"]}
+    body = {"name": "n", "schemaRef": {"id": PROFILE_SCHEMA}}
+    refused = plane.call("POST", f"{BASE}/dataSets", json=body | {"tags": tags})
+    assert (refused.status_code, refused.json()["title"]) == (403, "ForbiddenError")
+    assert "manage-profiles" in refused.json()["detail"]
+    dataset_id = create(plane, tags={"team": ["loyalty"]})
+    enable = [{"op": "add", "path": "/tags/unifiedProfile", "value": ["enabled:true"]}]
+    for wanted, path in ((enable, ""), ({"tags": tags}, ""), ({"tags": {"unifiedIdentity": ["enabled:true"]}}, "/v2")):
+        assert patch(plane, dataset_id, wanted, path=path).status_code == 403
+    assert patch(plane, dataset_id, {"description": "d"}).status_code == 200
+    held.add("manage-profiles")
+    assert patch(plane, dataset_id, enable).status_code == 200
+    held.discard("manage-profiles")
+    assert patch(plane, dataset_id, {"description": "e"}).status_code == 200
+    assert patch(plane, dataset_id, [{"op": "remove", "path": "/tags/unifiedProfile"}]).status_code == 403
+    plane.close()

@@ -8,6 +8,7 @@ from flow_plane import GENERIC_FLOW, FlowPlane, code_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capstream.aep.flow_service.entities import FLOWS
 from capstream.aep.flow_service.listing import BadQuery, Listing, Sorted, listing_of, matches, page, projected, search_of
 from capstream.aep.flow_service.runs import Delta, add, close_due
 
@@ -257,3 +258,17 @@ def test_runs_are_paged_and_filtered_like_anything_else(plane: FlowPlane) -> Non
     )
     assert [each["metrics"]["recordSummary"]["failedRecordCount"] for each in received] == [1, 1, 2, 2, 2]
     assert plane.item(f"/flows/{flow_id}")["lastRunDetails"]["id"] == mine[1]["id"]
+
+
+def test_what_was_read_at_the_start_is_brought_up_to_date(plane: FlowPlane) -> None:
+    _, first = plane.whole_flow(name="first")
+    plane.service.shelf(FLOWS).warm("createdAt")
+    _, second = plane.whole_flow(name="second")
+    etag = plane.item(f"/flows/{first}")["etag"]
+    rename = [{"op": "replace", "path": "/name", "value": "renamed"}]
+    assert plane.flow("PATCH", f"/flows/{first}", json=rename, if_match=etag).status_code == 200
+    tags = [{"op": "add", "path": "/tags/unifiedProfile", "value": ["enabled:true"]}]
+    plane.call("PATCH", f"/data/foundation/catalog/dataSets/{plane.profile_dataset}", json=tags)
+    listed = {each["id"]: each["name"] for each in plane.flow("GET", "/flows?orderby=name").json()["items"]}
+    assert (listed.pop(first), listed.pop(second)) == ("renamed", "second")
+    assert list(listed.values()) == ["Profile flow of Capillary Profiles"]
