@@ -6,6 +6,7 @@ from capstream.kernel.errors import Permanent
 from capstream.kernel.json import Json, dumps
 from capstream.relay.platform_client import PlatformClient
 from capstream.relay.provision_changes import NEW, Change, Changes
+from capstream.relay.provision_drift import rows_told
 from capstream.relay.provision_schemas import XED
 from capstream.relay.provision_wanted import Half
 
@@ -13,6 +14,8 @@ FLOWS = "/data/foundation/flowservice"
 CATALOG = "/data/foundation/catalog"
 MAPPING_SETS = "/data/foundation/conversion/mappingSets"
 _FULL = "application/vnd.adobe.xed-full+json;version=1"
+
+_PAGE, _MOST_SETS = 100, 10_000
 
 CAPILLARY_SPEC = "6360f136-5980-4111-8bdf-15d29eab3b5a"
 STREAMING_FLOW_SPEC = "e77fde5a-22a8-11ed-861d-0242ac120002"
@@ -60,13 +63,25 @@ async def found_or_made(changes: Changes, collection: str, body: dict[str, Json]
 
 async def base_connection(changes: Changes, spec_id: str, auth: Mapping[str, Json]) -> str:
     """Return the id of the account's connection."""
+    name = changes.wanted.base_connection
     body = {
-        "name": changes.wanted.base_connection,
+        "name": name,
         "description": "Account of the Capillary source",
         "connectionSpec": {"id": spec_id, "version": "1.0"},
         "auth": {"specName": "OAuth generic-rest-connector", "params": dict(auth)},
     }
-    return await found_or_made(changes, "connections", body)
+    found = next((item for item in await listed(changes.client, "connections") if item.get("name") == name), None)
+    if found is None:
+        return await found_or_made(changes, "connections", body)
+    old = ((found.get("auth") or {}).get("params") or {}).get("clientId")
+    if old == auth["clientId"] or not changes.is_ours(found):
+        other = f"it holds client {old}, and was not made by this connection" if old != auth["clientId"] else ""
+        changes.keep("base connection", name, other)
+    else:
+        operation = {"op": "replace", "path": "/auth/params", "value": dict(auth)}
+        change = Change("update", "base connection", name, f"client {auth['clientId']} instead of {old}")
+        await changes.write(change, "PATCH", f"{FLOWS}/connections/{found['id']}", body=[operation], etag=str(found["etag"]))
+    return str(found["id"])
 
 
 async def dataset_of(client: PlatformClient, name: str, schema_id: str) -> tuple[str, dict[str, Json]] | None:
@@ -81,7 +96,7 @@ async def dataset_of(client: PlatformClient, name: str, schema_id: str) -> tuple
 async def dataset(changes: Changes, half: Half, schema_id: str) -> str:
     """Return the id of the dataset, enabled for Profile and Identity."""
     if found := await dataset_of(changes.client, half.dataset, schema_id):
-        changes.keep("dataset", half.dataset)
+        await _dataset_up_to_date(changes, half, *found)
         return found[0]
     body = {
         "name": half.dataset,
@@ -93,6 +108,23 @@ async def dataset(changes: Changes, half: Half, schema_id: str) -> str:
     change = Change("create", "dataset", half.dataset)
     made = await changes.write(change, "POST", f"{CATALOG}/dataSets", body=body, instead=[NEW])
     return str(made[0]).rsplit("/", 1)[-1]
+
+
+async def _dataset_up_to_date(changes: Changes, half: Half, dataset_id: str, found: Mapping[str, Json]) -> None:
+    tags = found.get("tags") or {}
+    lacking = [name for name in ("unifiedProfile", "unifiedIdentity") if "enabled:true" not in (tags.get(name) or ())]
+    operations: list[Json] = [{"op": "add", "path": f"/tags/{name}", "value": ["enabled:true"]} for name in lacking]
+    said = [f"enable {name}" for name in lacking]
+    if not found.get("enableErrorDiagnostics"):
+        operations.append({"op": "add", "path": "/enableErrorDiagnostics", "value": True})
+        said.append("keep error diagnostics")
+    if not operations:
+        changes.keep("dataset", half.dataset)
+    elif not changes.is_ours(found):
+        changes.keep("dataset", half.dataset, f"it was not made by this connection; lacking: {', '.join(said)}")
+    else:
+        change = Change("update", "dataset", half.dataset, ", ".join(said))
+        await changes.write(change, "PATCH", f"{CATALOG}/dataSets/{dataset_id}", body=operations)
 
 
 async def flow_by_name(client: PlatformClient, name: str) -> dict[str, Json] | None:
@@ -110,10 +142,10 @@ async def flow(changes: Changes, half: Half, schema_id: str, base_id: str, spec_
     """Return ids and names of a dataflow and what belongs to it; all is made, or brought up to date, where it has to be."""
     spec_id, flow_spec_id = spec_ids
     dataset_id = await dataset(changes, half, schema_id)
-    source_id = await _source(changes, half, base_id, spec_id)
-    target_id = await _target(changes, half, dataset_id, schema_id)
     found = await flow_by_name(changes.client, half.dataflow)
     if found is None:
+        source_id = await _source(changes, half, base_id, spec_id)
+        target_id = await _target(changes, half, dataset_id, schema_id)
         mapping_id = await _mapping_set(changes, half, schema_id)
         body = {
             "name": half.dataflow,
@@ -127,7 +159,7 @@ async def flow(changes: Changes, half: Half, schema_id: str, base_id: str, spec_
         change = Change("create", "dataflow", half.dataflow)
         flow_id = str((await changes.write(change, "POST", f"{FLOWS}/flows", body=body, instead={"id": NEW}))["id"])
     else:
-        flow_id, mapping_id = str(found["id"]), await _current_mapping(changes, half, schema_id, found)
+        flow_id, mapping_id = str(found["id"]), await _flow_up_to_date(changes, half, schema_id, dataset_id, found)
     await _tidy(changes, half, schema_id, mapping_id)
     return {
         f"{half.kind}_schema_id": schema_id,
@@ -167,28 +199,33 @@ async def _target(changes: Changes, half: Half, dataset_id: str, schema_id: str)
 
 async def mapping_sets(client: PlatformClient, half: Half, schema_id: str) -> list[dict[str, Json]]:
     """Return the mapping sets of a half: those of its name and schema."""
-    page = await client.call("GET", MAPPING_SETS, params={"name": half.mapping_name, "limit": "100"})
-    return [
-        found
-        for found in page.get("data") or page.get("mappingSets") or []
-        if found.get("name") == half.mapping_name and _schema_of(found) == schema_id
-    ]
+    found = await _sets_of_schema(client, schema_id, {"name": half.mapping_name})
+    return [each for each in found if each.get("name") == half.mapping_name]
+
+
+async def _sets_of_schema(client: PlatformClient, schema_id: str, query: Mapping[str, str]) -> list[dict[str, Json]]:
+    found: list[dict[str, Json]] = []
+    for start in range(0, _MOST_SETS, _PAGE):
+        page = await client.call("GET", MAPPING_SETS, params={**query, "start": str(start), "limit": str(_PAGE)})
+        listed_here = page.get("data") or page.get("mappingSets") or []
+        found += [each for each in listed_here if _schema_of(each) == schema_id]
+        if len(listed_here) < _PAGE:
+            break
+    return found
 
 
 def _schema_of(mapping_set: Mapping[str, Json]) -> str:
     return str((((mapping_set.get("outputSchema") or {}).get("schemaRef")) or {}).get("id") or "")
 
 
-def _rows(mappings: Json) -> list[tuple[str, str]]:
-    return [(str(row.get("source")), str(row.get("destination"))) for row in mappings or ()]
-
-
 async def _mapping_set(changes: Changes, half: Half, schema_id: str) -> str:
-    """Return a mapping set with the wanted rows: one an earlier run left behind, else a new one."""
+    """Return a mapping set with the wanted rows: one that is there, of this name before others, else a new one."""
     rows = changes.filled(half.mapping)
-    for found in [] if schema_id == NEW else await mapping_sets(changes.client, half, schema_id):
-        if _rows((await changes.client.call("GET", f"{MAPPING_SETS}/{found['id']}")).get("mappings")) == _rows(rows):
-            changes.keep("mapping set", half.mapping_name)
+    known = [] if schema_id == NEW else await _sets_of_schema(changes.client, schema_id, {})
+    for found in sorted(known, key=lambda each: each.get("name") != half.mapping_name):
+        whole = await changes.client.call("GET", f"{MAPPING_SETS}/{found['id']}")
+        if not rows_told(rows, whole.get("mappings")):
+            changes.keep("mapping set", str(found.get("name") or half.mapping_name))
             return str(found["id"])
     body = {
         "name": half.mapping_name,
@@ -199,25 +236,59 @@ async def _mapping_set(changes: Changes, half: Half, schema_id: str) -> str:
     return str((await changes.write(change, "POST", MAPPING_SETS, body=body, instead={"id": NEW}))["id"])
 
 
-async def _current_mapping(changes: Changes, half: Half, schema_id: str, found: dict[str, Json]) -> str:
-    """Return the id of the mapping set of an existing dataflow after exchanging it if its rows are not the wanted ones."""
-    old = mapping_of(found)
+async def _flow_up_to_date(changes: Changes, half: Half, schema_id: str, dataset_id: str, found: dict[str, Json]) -> str:
+    """Bring an existing dataflow up to date: mapping, settings, state. Return the id of its mapping set."""
+    mapping_id, operations, said = await _wanted_mapping(changes, half, schema_id, found)
+    if not (found.get("options") or {}).get("errorDiagnosticsEnabled"):
+        operations.append({"op": "add", "path": "/options/errorDiagnosticsEnabled", "value": True})
+        said.append("switch error diagnostics on")
+    path, etag = f"{FLOWS}/flows/{found['id']}", str(found["etag"])
+    if operations:
+        change = Change("update", "dataflow", half.dataflow, "; ".join(said))
+        answer = await changes.write(change, "PATCH", path, body=operations, etag=etag, instead={"etag": etag})
+        etag = str(answer.get("etag") or etag)
+    if found.get("state") == "disabled":
+        change = Change("update", "dataflow", half.dataflow, "enable it")
+        await changes.write(change, "POST", f"{path}/action?op=ENABLE")
+    elif not operations:
+        changes.keep("dataflow", half.dataflow, await _wrong_end(changes.client, found, dataset_id))
+    return mapping_id
+
+
+async def _wanted_mapping(
+    changes: Changes, half: Half, schema_id: str, found: dict[str, Json]
+) -> tuple[str, list[dict[str, Json]], list[str]]:
+    """Return the mapping set a dataflow shall use, and what changes it to that, as operations and in words."""
+    old, wanted = mapping_of(found), changes.filled(half.mapping)
     rows = (await changes.client.call("GET", f"{MAPPING_SETS}/{old}")).get("mappings") if old else None
-    if old and (not half.replaces_mapping or _rows(rows) == _rows(changes.filled(half.mapping))):
-        changes.keep("mapping set", half.mapping_name)
-        changes.keep("dataflow", half.dataflow)
-        return old
+    said = rows_told(wanted, rows)
+    if old and (not said or not half.replaces_mapping):
+        hint = f"its rows differ from the packaged ones; name them under mapping to exchange them ({said})" if said else ""
+        changes.keep("mapping set", half.mapping_name, hint)
+        return old, [], []
     new = await _mapping_set(changes, half, schema_id)
     operation = {"op": "replace" if old else "add", "path": "/transformations/0", "value": _transformation(new)}
-    change = Change("update", "dataflow", half.dataflow, "use the new mapping")
-    await changes.write(change, "PATCH", f"{FLOWS}/flows/{found['id']}", body=[operation], etag=str(found["etag"]))
-    return new
+    return new, [operation], [f"use the new mapping: {said}"]
+
+
+async def _wrong_end(client: PlatformClient, found: Mapping[str, Json], dataset_id: str) -> str:
+    """Return why a dataflow that is there is not the wanted one after all: its ends cannot be changed."""
+    for target_id in found.get("targetConnectionIds") or ():
+        target = (await client.call("GET", f"{FLOWS}/targetConnections/{target_id}"))["items"][0]
+        goes_to = str((target.get("params") or {}).get("dataSetId") or "")
+        if dataset_id not in (NEW, goes_to):
+            return f"it fills dataset {goes_to}, not {dataset_id}: give the dataflow another name, or delete it and connect again"
+    return ""
 
 
 async def _tidy(changes: Changes, half: Half, schema_id: str, used: str) -> None:
     """Remove mapping sets of this half that no dataflow uses any more."""
-    for found in [] if schema_id == NEW else await mapping_sets(changes.client, half, schema_id):
-        if str(found["id"]) != used:
+    known = [] if schema_id == NEW else await mapping_sets(changes.client, half, schema_id)
+    if all(str(found["id"]) == used for found in known):
+        return
+    others = {mapping_of(each) for each in await listed(changes.client, "flows") if each.get("name") != half.dataflow}
+    for found in known:
+        if str(found["id"]) not in {used, *others}:
             change = Change("delete", "mapping set", half.mapping_name, "replaced")
             await changes.write(change, "DELETE", f"{MAPPING_SETS}/{found['id']}")
 

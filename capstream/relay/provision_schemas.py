@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from capstream.kernel.json import Json
+from capstream.relay import provision_drift
 from capstream.relay.platform_client import PlatformClient
 from capstream.relay.provision_changes import NEW, Change, Changes
 from capstream.relay.provision_wanted import Half, packaged
@@ -43,25 +44,55 @@ async def by_title(client: PlatformClient, resource: str, title: str) -> str | N
 async def schema(changes: Changes, half: Half) -> str:
     """Return the id of the schema, made with its field group where they are missing."""
     group = changes.filled(half.field_group)
-    group_id = await _resource(changes, "fieldgroups", "field group", group)
     body = changes.filled(half.schema)
+    group_id = await _resource(changes, "fieldgroups", "field group", group, body["title"])
     for part in body.get("allOf", []):
         if "{CAPILLARY_" in part["$ref"]:
             part["$ref"] = group_id
-    return await _resource(changes, "schemas", "schema", body)
+    return await _resource(changes, "schemas", "schema", body, body["title"])
 
 
-async def _resource(changes: Changes, resource: str, kind: str, body: dict[str, Json]) -> str:
+async def _resource(changes: Changes, resource: str, kind: str, body: dict[str, Json], schema_title: str) -> str:
     title = body["title"]
     found = await by_title(changes.client, resource, title)
     if found is not None:
-        changes.keep(kind, title)
+        await _up_to_date(changes, resource, Change("keep", kind, title), (found, body), schema_title)
         return found
     body = {**body, "description": changes.described(str(body.get("description") or title))}
     made = await changes.write(
         Change("create", kind, title), "POST", f"{REGISTRY}/tenant/{resource}", body=body, accept=XED, instead={"$id": NEW}
     )
     return str(made["$id"])
+
+
+async def _up_to_date(
+    changes: Changes, resource: str, change: Change, pair: tuple[str, dict[str, Json]], schema_title: str
+) -> None:
+    """Change a schema or field group that differs, as far as the platform's rules allow, and say what stays different."""
+    resource_id, wanted = pair
+    path = f"{REGISTRY}/tenant/{resource}/{quote(resource_id, safe='')}"
+    found = await changes.client.call("GET", path, accept=XED)
+    drift = provision_drift.schema(wanted, found) if resource == "schemas" else provision_drift.field_group(wanted, found)
+    said = provision_drift.told(drift)
+    if not drift or not changes.is_ours(found):
+        whose = f"it differs and was not made by this connection: {said}" if drift else ""
+        changes.keep(change.kind, change.name, whose)
+        return
+    free = resource == "fieldgroups" and not await _is_enabled(changes.client, schema_title)
+    operations = drift.operations(breaking=free)
+    if drift.changed and not free:
+        why = "fields of a schema that is enabled for Profile cannot change; give the field group another title to make a new one"
+        changes.keep(change.kind, change.name, f"{why} ({said})")
+    if operations:
+        await changes.write(Change("update", change.kind, change.name, said), "PATCH", path, body=operations, accept=XED)
+    elif not drift.changed:
+        changes.keep(change.kind, change.name, said)
+
+
+async def _is_enabled(client: PlatformClient, title: str) -> bool:
+    schema_id = await by_title(client, "schemas", title)
+    found = await client.call("GET", schema_path(schema_id), accept=XED) if schema_id else {}
+    return "union" in found.get("meta:immutableTags", [])
 
 
 async def descriptors(changes: Changes, schemas: Mapping[str, str]) -> None:

@@ -100,6 +100,9 @@ class FakePlatform:
             case "POST", ["schemaregistry", "tenant", kind]:
                 made = {"$id": f"https://ns.adobe.com/acme/{kind}/{len(self.of(kind))}"}
                 return self.make(kind, body, made, status=201)
+            case "GET", ["schemaregistry", "tenant", "fieldgroups", group_id]:
+                groups = (group for group in self.of("fieldgroups").values() if group["$id"] == group_id)
+                return httpx.Response(200, json=next(groups))
             case "GET", ["schemaregistry", "tenant", "schemas", schema_id]:
                 return httpx.Response(200, json=self.schema(schema_id))
             case "PATCH", ["schemaregistry", "tenant", "schemas", schema_id]:
@@ -120,6 +123,8 @@ class FakePlatform:
                 return httpx.Response(200, json={"items": list(self.of(kind).values()), "_links": {}})
             case "POST", ["flowservice", kind]:
                 return self.make(kind, body, {"id": f"{kind}-{len(self.of(kind))}", "etag": '"e"'}, status=201)
+            case "GET", ["flowservice", "targetConnections", key]:
+                return httpx.Response(200, json={"items": [self.of("targetConnections")[key]]})
             case "GET", ["flowservice", "connections", key]:
                 found = self.of("connections")[key]
                 found["auth"]["params"]["inletUrl"] = "https://dcs.test/collection/9d41"
