@@ -53,6 +53,7 @@ from capstream.aep.routing import Router
 from capstream.aep.sandbox import api as sandbox
 from capstream.aep.sandbox import erasure
 from capstream.aep.sandbox.model import Sandboxes
+from capstream.aep.sandbox_tooling import api as sandbox_tooling
 from capstream.aep.schema_registry import api as schema_registry
 from capstream.aep.schema_registry.model import SchemaRegistry
 from capstream.aep.streaming_ingestion.api import Collection, CollectionApp
@@ -151,7 +152,16 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     emptying = Emptying(stores.control, (stores.metrics,), flow.zones.forget)
     emptying.resume(sandboxes)
     handlers |= {
-        "sandbox": sandbox.handlers(sandboxes, erase=emptying, reaches=roles.reaches if enforced else lambda *_: True),
+        "sandbox": {
+            **sandbox.handlers(sandboxes, erase=emptying, reaches=roles.reaches if enforced else lambda *_: True),
+            **sandbox_tooling.handlers(
+                stores.control,
+                sandboxes,
+                handlers,
+                tenant_id=registry.tenant_id,
+                permits=lambda call, where, needed: not enforced or roles.permits(call.caller, where, needed),
+            ),
+        },
         "access_control": {
             **access_control.handlers(roles, enabled=enforced),
             **policies.handlers(stores.control),

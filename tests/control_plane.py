@@ -23,6 +23,7 @@ from capstream.aep.ims.api import ims_app
 from capstream.aep.ims.model import Client, Clients, Organisations, Tokens
 from capstream.aep.sandbox import api as sandbox_api
 from capstream.aep.sandbox.model import Sandboxes
+from capstream.aep.sandbox_tooling import api as sandbox_tooling
 from capstream.aep.schema_registry.model import SchemaRegistry
 from capstream.storage.sqlite import SqliteDocuments
 
@@ -84,7 +85,10 @@ class ControlPlane:
 
     def _services(self) -> dict[str, dict[str, Handler]]:
         return {
-            "sandbox": sandbox_api.handlers(self.sandboxes, erase=lambda record: self.erased.append(record.id)),
+            "sandbox": {
+                **sandbox_api.handlers(self.sandboxes, erase=lambda record: self.erased.append(record.id)),
+                **sandbox_tooling.handlers(self.documents, self.sandboxes, {}, tenant_id="demo"),
+            },
             "access_control": {
                 **access_control_api.handlers(self.roles, enabled=True),
                 **policies.handlers(self.documents),

@@ -1,9 +1,10 @@
 """Calls of every operation of Sandbox and Access Control, good and bad."""
 
-from whole_platform import Platform
+from whole_platform import CATALOG, PROFILE, Platform
 
 ACCESS = "/data/foundation/access-control"
 SANDBOXES = "/data/foundation/sandbox-management"
+EXIM = "/data/foundation/exim"
 NONE = "00000000-0000-4000-8000-000000000000"
 RULE = {"effect": "Permit", "resource": "/orgs/o/sandboxes/*", "condition": "{}", "actions": ["com.adobe.action.read"]}
 
@@ -24,10 +25,53 @@ def sandboxes(it: Platform) -> None:
         it.says("retrieveSandbox", "GET", f"{SANDBOXES}/sandboxes/{name}")
         it.says("patchSandbox", "PATCH", f"{SANDBOXES}/sandboxes/{name}", json={"title": "Renamed"})
     it.says("patchSandbox", "PATCH", f"{SANDBOXES}/sandboxes/prod", json={"name": "other"})
+    _packages(it)
+    _sharing(it)
     it.says("resetSandbox", "PUT", f"{SANDBOXES}/sandboxes/contract", json={"action": "reset"})
     it.says("resetSandbox", "PUT", f"{SANDBOXES}/sandboxes/contract", json={"action": "burn"})
     it.says("deleteSandbox", "DELETE", f"{SANDBOXES}/sandboxes/contract")
     it.says("deleteSandbox", "DELETE", f"{SANDBOXES}/sandboxes/prod")
+
+
+def _packages(it: Platform) -> None:
+    dataset = it.made(f"{CATALOG}/dataSets", {"name": "Packed", "schemaRef": {"id": PROFILE}})
+    artifact = {"type": "CATALOG_DATASET", "id": dataset}
+    body = {"name": "Contract", "packageType": "PARTIAL", "sourceSandbox": {"name": "prod"}, "artifacts": [artifact]}
+    package = it.says("createPackage", "POST", f"{EXIM}/packages", json=body).json()["id"]
+    it.says("createPackage", "POST", f"{EXIM}/packages", json=body)
+    for change in ({"action": "DELETE", "artifacts": [artifact]}, {"action": "ADD", "artifacts": [artifact]}, {"action": "BURN"}):
+        it.says("updatePackage", "PUT", f"{EXIM}/packages", json={"id": package} | change)
+    public = {"action": "UPDATE", "packageVisibility": "PUBLIC"}
+    for which in (package, NONE):
+        it.says("makePackagePublic", "PUT", f"{EXIM}/packages/update", json={"id": which} | public)
+        it.says("publishPackage", "GET", f"{EXIM}/packages/{which}/export")
+        it.says("lookUpPackage", "GET", f"{EXIM}/packages/{which}")
+        it.says("importPackage", "GET", f"{EXIM}/packages/{which}/import?targetSandbox=contract")
+        it.says("dependentObjects", "POST", f"{EXIM}/packages/{which}/children", json=[artifact])
+        it.says("packagePayload", "GET", f"{EXIM}/packages/payload/{which}")
+        it.says("checkImportPermissions", "GET", f"{EXIM}/packages/preflight/{which}/export?targetSandbox=contract")
+        target = {"name": "contract", "imsOrgId": it.credentials.org_id}
+        job = it.says("submitImport", "PUT", f"{EXIM}/packages/import", json={"id": which, "destinationSandbox": target}).json()
+        it.says("fetchJob", "GET", f"{EXIM}/tools/job/{job.get('jobId', NONE)}")
+    for query in ("limit=1", "start=x"):
+        it.says("listPackages", "GET", f"{EXIM}/packages?{query}")
+        it.says("listJobs", "GET", f"{EXIM}/packages/jobs?{query}")
+    for which in (package, NONE):
+        it.says("deletePackage", "DELETE", f"{EXIM}/packages/{which}")
+
+
+def _sharing(it: Platform) -> None:
+    source = {"id": it.credentials.org_id, "name": "here"}
+    for targets in ([f"{'F' * 24}@AdobeOrg"], []):
+        body = {"targetIMSOrgIds": targets, "sourceIMSDetails": source}
+        it.says("partnershipRequest", "POST", f"{EXIM}/handshake/bulkCreate", json=body)
+    it.says("approveShareRequests", "POST", f"{EXIM}/handshake/action", json={"linkingID": "x", "status": "APPROVED"})
+    for query in ("requestType=INCOMING", "limit=0"):
+        it.says("listPartnershipRequests", "GET", f"{EXIM}/handshake/list?{query}")
+        it.says("fetchShareList", "GET", f"{EXIM}/transfer/list?{query}")
+    it.says("createShareRequest", "POST", f"{EXIM}/transfer", json={"packageId": "x", "targets": [{"imsOrgId": "F@AdobeOrg"}]})
+    it.says("fetchShareByID", "GET", f"{EXIM}/transfer/x")
+    it.says("importPublicPackage", "POST", f"{EXIM}/transfer/pullRequest", json={"imsOrgId": "F@AdobeOrg", "packageId": "x"})
 
 
 def access_control(it: Platform) -> None:

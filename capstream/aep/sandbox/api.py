@@ -10,15 +10,6 @@ from capstream.kernel.json import Json
 
 _BASE = "/data/foundation/sandbox-management"
 _PAGE = 50
-_NO_PAGES: dict[str, Json] = {
-    "totalElements": 0,
-    "currentPage": 0,
-    "totalPages": 0,
-    "hasPreviousPage": False,
-    "hasNextPage": False,
-    "hasNext": False,
-    "data": [],
-}
 
 Erase = Callable[[SandboxRecord], None]
 """Deletes everything in the sandbox, and orders the pipeline to do so, under the order's id in `erasure`."""
@@ -40,12 +31,6 @@ def handlers(sandboxes: Sandboxes, *, erase: Erase, reaches: Reaches = lambda *_
         "patchSandbox": service.patch,
         "resetSandbox": service.reset,
         "deleteSandbox": service.delete,
-        # Sandbox tooling has no packages and no partners here, which an empty list says truthfully.
-        "listPackages": lambda _: Answer(body=_NO_PAGES),
-        "listJobs": lambda _: Answer(body=_NO_PAGES),
-        "fetchShareList": lambda _: Answer(body=_NO_PAGES),
-        "listTransfers": lambda _: Answer(body=_NO_PAGES),
-        "listPartnershipRequests": lambda _: Answer(body={"data": []}),
     }
 
 
