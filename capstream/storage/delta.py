@@ -8,6 +8,7 @@ checkpoint (measured: 4 ms right after one, 40 ms at 400 entries), so checkpoint
 import os
 import shutil
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _MISFITS = ("cast", "schema", "field name")
 class _Open:
     table: DeltaTable
     entries: int  #: commits since the last checkpoint
+    fitting: "pa.Schema | None" = None  #: the last columns that were found to fit
 
 
 @contextmanager
@@ -87,7 +89,7 @@ class DeltaLake:
             if (opened.table.transaction_version(app_id) or 0) >= version:
                 return False
             try:
-                self._commit(opened, rows, Transaction(app_id, version))
+                self._commit(table, opened, rows, Transaction(app_id, version))
             except BaseException:
                 self._tables.pop(table, None)  # its view of the log may be stale: look again next time
                 raise
@@ -176,16 +178,25 @@ class DeltaLake:
         self._tables[table] = created
         return created
 
-    def _commit(self, opened: _Open, rows: "pa.Table", transaction: Transaction) -> None:
+    def _commit(self, table: str, opened: _Open, rows: "pa.Table", transaction: Transaction) -> None:
+        from capstream.storage import data_files  # noqa: PLC0415 - Arrow is large, and only who writes needs it
+
         with _writing():
-            write_deltalake(
-                opened.table,
-                rows,
+            if not _fits(opened, rows.schema):
+                _widen(opened, rows.schema)
+            folder = self._root / table
+            added = data_files.write(folder, rows, skip_by=self._skip_by, now_ms=int(time.time() * 1000))
+            opened.table.create_write_transaction(
+                [added],
                 mode="append",
-                schema_mode="merge",
+                schema=opened.table.schema(),
                 commit_properties=CommitProperties(app_transactions=[transaction]),
                 post_commithook_properties=_HOOKS_OFF,
             )
+            opened.table.update_incremental()
+            data_files.synced(folder / "_delta_log" / f"{opened.table.version():020}.json")
+            data_files.synced(folder / "_delta_log")
+            data_files.synced(folder)
         opened.entries += 1
 
     def _checkpoint(self, table: str) -> None:
@@ -193,3 +204,23 @@ class DeltaLake:
             opened = self._tables.pop(table)
             opened.table.create_checkpoint()
             opened.table.cleanup_metadata()
+
+
+def _fits(opened: _Open, schema: "pa.Schema") -> bool:
+    """Return whether the table has the columns; remembers the last that it had."""
+    from capstream.storage import data_files  # noqa: PLC0415 - as above
+
+    if opened.fitting is None or not schema.equals(opened.fitting):
+        if not data_files.within(schema, opened.table):
+            return False
+        opened.fitting = schema
+    return True
+
+
+def _widen(opened: _Open, schema: "pa.Schema") -> None:
+    """Give the table the columns that it lacks, in a commit without rows. Errors: SchemaMismatchError and others."""
+    write_deltalake(opened.table, schema.empty_table(), mode="append", schema_mode="merge", post_commithook_properties=_HOOKS_OFF)
+    opened.table.update_incremental()
+    opened.entries += 1
+    if not _fits(opened, schema):
+        raise SchemaMismatchError("columns have another type in the table")
