@@ -8,6 +8,7 @@ Answer:  {"columns": [{"name", "type"}], "rows": [[value]], "truncated": bool} o
 """
 
 import math
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -155,8 +156,14 @@ def _text(text: str) -> str:
 
 
 def main() -> None:
-    """Serve the request on standard input."""
+    """Serve the request on standard input.
+
+    Ends as soon as the answer is out: DuckDB's threads have nothing left to keep, and what fails while an interpreter with
+    threads of others is taken down would take an answer that still lies in a buffer with it.
+    """
     sys.stdout.buffer.write(dumps(serve(loads(sys.stdin.buffer.read()))))
+    sys.stdout.buffer.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

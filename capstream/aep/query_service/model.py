@@ -71,7 +71,7 @@ def run_query(
         )
     except subprocess.TimeoutExpired as error:
         raise _too_slow(timeout_s) from error
-    return _result(done.stdout, done.stderr)
+    return _result(done.stdout, done.stderr, done.returncode)
 
 
 async def ask(sql: str, tables: Mapping[str, TableSource], *, limit: int = 1000, timeout_s: float = 30.0) -> Result:
@@ -90,7 +90,7 @@ async def ask(sql: str, tables: Mapping[str, TableSource], *, limit: int = 1000,
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return _result(out, err)
+    return _result(out, err, process.returncode or 0)
 
 
 class QueryService:
@@ -152,12 +152,13 @@ def _request(sql: str, tables: Mapping[str, TableSource], *, limit: int, timeout
     return dumps(request | ({"export": str(export)} if export else {}))
 
 
-def _result(out: bytes, err: bytes) -> Result:
+def _result(out: bytes, err: bytes, code: int) -> Result:
     try:
         answer = loads(out)
     except JsonError as error:
         lines = err.decode("utf-8", "replace").strip().splitlines()
-        raise QueryFailed("58000", f"the query engine ended without an answer: {lines[-1] if lines else 'killed'}") from error
+        why = lines[-1] if lines else f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        raise QueryFailed("58000", f"the query engine ended without an answer: {why}") from error
     if "error" in answer:
         raise QueryFailed(answer["error"]["code"], answer["error"]["message"])
     return Result([(column["name"], column["type"]) for column in answer["columns"]], answer["rows"], answer["truncated"])

@@ -118,7 +118,7 @@ def test_the_engine_runs_in_a_process_of_its_own(world: World, service: QuerySer
     assert answer["rows"] == [{"_id": "member-1", "points": 5.0}]
     assert answer["columns"][1] == {"name": "points", "type": "DOUBLE"}
     failed = asyncio.run(service.answer("SELECT * FROM nowhere", PROD))
-    assert failed["error"]["code"] == "42P01"
+    assert failed["error"]["code"] == "42P01", failed
 
 
 def test_an_engine_that_dies_is_told_as_such(tmp_path: Path) -> None:
