@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from capstream.kernel.clock import Clock, system_clock
-from capstream.kernel.errors import CapstreamError, InputError
+from capstream.kernel.errors import CapstreamError, InputError, Permanent
 from capstream.kernel.json import Json, dumps
 from capstream.relay import provision_checks as checks
 from capstream.relay import provision_flows as flows
@@ -193,8 +193,9 @@ class _Doctor:
         tags = dataset.get("tags") or {}
         missing = [tag for tag in _TAGS if "enabled:true" not in [str(each).replace(" ", "") for each in tags.get(tag) or ()]]
         if missing:
-            body = dumps({"tags": {**tags, **dict.fromkeys(_TAGS, ("enabled:true",))}}).decode()
-            cure = f"PATCH {flows.CATALOG}/dataSets/{dataset_id} with {body}"
+            body = [{"op": "add", "path": f"/tags/{tag}", "value": ["enabled:true"]} for tag in missing]
+            by_hand = f"PATCH {flows.CATALOG}/dataSets/{dataset_id} with {dumps(body).decode()}"
+            cure = f"{_APPLY}; for a dataset it did not make, {by_hand}"
             self.find("dataset", f"dataset {half.dataset!r} is not enabled: {' and '.join(missing)}", cure)
 
     async def _dataflow(self, half: Half) -> None:
@@ -204,23 +205,25 @@ class _Doctor:
             return
         self._flows[half.kind] = flow
         if flow.get("state") != "enabled":
-            cure = f"POST {flows.FLOWS}/flows/{flow['id']}/action?op=enable, or switch it on under Sources, Dataflows"
+            operation = "PUBLISH" if flow.get("state") == "draft" else "ENABLE"
+            cure = f"POST {flows.FLOWS}/flows/{flow['id']}/action?op={operation}"
             self.find("dataflow", f"dataflow {half.dataflow!r} is {flow.get('state')}", cure)
         for kind, collection in (("source", "sourceConnections"), ("target", "targetConnections")):
             for each in flow.get(f"{kind}ConnectionIds") or ():
-                await self._end(half, kind, f"{flows.FLOWS}/{collection}/{each}")
+                await self._end(half, flow, kind, f"{flows.FLOWS}/{collection}/{each}")
 
-    async def _end(self, half: Half, kind: str, path: str) -> None:
+    async def _end(self, half: Half, flow: Mapping[str, Json], kind: str, path: str) -> None:
+        anew = f"DELETE {flows.FLOWS}/flows/{flow['id']}, then {_APPLY}; the dataset stays"
         try:
             end = (await self._client.call("GET", path))["items"][0]
         except PlatformRefused as refusal:
             if refusal.status != 404:
                 raise
-            self.find("dataflow", f"the {kind} connection of {half.dataflow!r} is gone", f"--destroy, then {_APPLY}")
+            self.find("dataflow", f"the {kind} connection of {half.dataflow!r} is gone", anew)
             return
         dataset = self._datasets.get(half.kind)
         if kind == "target" and dataset and (end.get("params") or {}).get("dataSetId") != dataset:
-            cure = "give the dataflow another name in the file, or delete it, and run `capstream connect capillary`"
+            cure = f"give the dataflow another name in the file and {_APPLY}, or {anew}"
             self.find("dataflow", f"dataflow {half.dataflow!r} fills another dataset than {half.dataset!r}", cure)
 
     async def _mapping(self, half: Half) -> None:
@@ -236,12 +239,13 @@ class _Doctor:
         except PlatformRefused as refusal:
             if refusal.status != 404:
                 raise
-            self.find("mapping", f"mapping set {mapping_id} of {half.dataflow!r} is gone", f"--destroy, then {_APPLY}")
+            self.find("mapping", f"mapping set {mapping_id} of {half.dataflow!r} is gone")
             return
         targets = {str(row.get("destination")).partition("[")[0] for row in found.get("mappings") or ()}
         for needed in ("_id", "identityMap") if half.kind == "event" else ("identityMap",):
             if not any(target == needed or target.startswith(f"{needed}.") for target in targets):
-                cure = f"add a row from {needed} to {needed}; without it no record gets into a profile"
+                row = f"add a row from {needed} to {needed} under `{half.kind}: mapping:` in the file, then {_APPLY}"
+                cure = f"{row}; without it no record gets into a profile"
                 self.find("mapping", f"the mapping of {half.dataflow!r} fills no {needed}", cure)
 
     async def _endpoint(self) -> None:
@@ -254,12 +258,26 @@ class _Doctor:
                 self.find("endpoint", f"the relay's source {self._wanted.source!r} sends to another {kind} dataflow")
         bases = [each["id"] for each in await flows.listed(self._client, "connections") if self._is_base(each)]
         if not bases:
-            self.find("endpoint", f"there is no connection {self._wanted.base_connection!r}")
+            self.find("endpoint", f"there is no connection {self._wanted.base_connection!r}", self._named_back(flow))
             return
-        url = await flows.inlet_url(self._client, bases[0], str(flow["id"]))
+        try:
+            url = await flows.inlet_url(self._client, bases[0], str(flow["id"]))
+        except Permanent as error:
+            if isinstance(error, PlatformRefused):
+                raise
+            cure = f"publish the base connection: POST {flows.FLOWS}/connections/{bases[0]}/action?op=PUBLISH"
+            self.find("endpoint", error.reason, cure)
+            return
         if source.get("inletUrl") != url:
             self.find("endpoint", f"the relay delivers to {source.get('inletUrl')}, the platform's endpoint is {url}")
         await self._inlet(url)
+
+    def _named_back(self, flow: Mapping[str, Json]) -> str:
+        """Return how the connection the dataflow rests on gets its name again: a new one would have another endpoint."""
+        ends: Json = (flow.get("inheritedAttributes") or {}).get("sourceConnections") or ({},)
+        base_id = (ends[0].get("baseConnection") or {}).get("id")
+        body = [{"op": "replace", "path": "/name", "value": self._wanted.base_connection}]
+        return f"PATCH {flows.FLOWS}/connections/{base_id} with {dumps(body).decode()}" if base_id else _APPLY
 
     def _is_base(self, connection: Mapping[str, Json]) -> bool:
         return connection.get("name") == self._wanted.base_connection
@@ -282,5 +300,5 @@ class _Doctor:
             await client.call("POST", f"/collection/{path}", body=[])
         except PlatformRefused as refusal:
             if refusal.status != 400:
-                cure = "was the base connection deleted or disabled? Make it again and run `capstream connect capillary`"
+                cure = f"delete both dataflows and the base connection, then {_APPLY}; the datasets stay"
                 self.find("endpoint", refusal.reason, cure)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from capstream.kernel.errors import Permanent
 from capstream.kernel.json import Json, dumps
-from capstream.relay.platform_client import PlatformClient
+from capstream.relay.platform_client import PlatformClient, PlatformRefused
 from capstream.relay.provision_changes import NEW, Change, Changes
 from capstream.relay.provision_drift import rows_told
 from capstream.relay.provision_schemas import XED
@@ -143,6 +143,10 @@ async def flow(changes: Changes, half: Half, schema_id: str, base_id: str, spec_
     spec_id, flow_spec_id = spec_ids
     dataset_id = await dataset(changes, half, schema_id)
     found = await flow_by_name(changes.client, half.dataflow)
+    if found is not None and await _fills_nothing(changes, found):
+        change = Change("delete", "dataflow", half.dataflow, "its dataset is gone, and a dataflow keeps its ends")
+        await changes.write(change, "DELETE", f"{FLOWS}/flows/{found['id']}")
+        found = None
     if found is None:
         source_id = await _source(changes, half, base_id, spec_id)
         target_id = await _target(changes, half, dataset_id, schema_id)
@@ -260,9 +264,9 @@ async def _wanted_mapping(
 ) -> tuple[str, list[dict[str, Json]], list[str]]:
     """Return the mapping set a dataflow shall use, and what changes it to that, as operations and in words."""
     old, wanted = mapping_of(found), changes.filled(half.mapping)
-    rows = (await changes.client.call("GET", f"{MAPPING_SETS}/{old}")).get("mappings") if old else None
+    rows = await _rows_of(changes.client, old)
     said = rows_told(wanted, rows)
-    if old and (not said or not half.replaces_mapping):
+    if old and rows is not None and (not said or not half.replaces_mapping):
         hint = f"its rows differ from the packaged ones; name them under mapping to exchange them ({said})" if said else ""
         changes.keep("mapping set", half.mapping_name, hint)
         return old, [], []
@@ -271,14 +275,42 @@ async def _wanted_mapping(
     return new, [operation], [f"use the new mapping: {said}"]
 
 
+async def _rows_of(client: PlatformClient, mapping_id: str) -> Json:
+    """Return the rows of a mapping set, None when there is none."""
+    found = await _if_there(client, f"{MAPPING_SETS}/{mapping_id}") if mapping_id else None
+    return None if found is None else found.get("mappings") or []
+
+
 async def _wrong_end(client: PlatformClient, found: Mapping[str, Json], dataset_id: str) -> str:
     """Return why a dataflow that is there is not the wanted one after all: its ends cannot be changed."""
+    fills = await _filled(client, found)
+    if not fills or dataset_id in (NEW, fills):
+        return ""
+    return f"it fills dataset {fills}, not {dataset_id}: give the dataflow another name, or delete it and connect again"
+
+
+async def _fills_nothing(changes: Changes, found: Mapping[str, Json]) -> bool:
+    """Return whether a dataflow this connection made fills a dataset that is gone."""
+    fills = await _filled(changes.client, found) if changes.is_ours(found) else ""
+    return bool(fills) and await _if_there(changes.client, f"{CATALOG}/dataSets/{fills}") is None
+
+
+async def _filled(client: PlatformClient, found: Mapping[str, Json]) -> str:
+    """Return the dataset a dataflow fills, empty when its target connection is gone."""
     for target_id in found.get("targetConnectionIds") or ():
-        target = (await client.call("GET", f"{FLOWS}/targetConnections/{target_id}"))["items"][0]
-        goes_to = str((target.get("params") or {}).get("dataSetId") or "")
-        if dataset_id not in (NEW, goes_to):
-            return f"it fills dataset {goes_to}, not {dataset_id}: give the dataflow another name, or delete it and connect again"
+        target = await _if_there(client, f"{FLOWS}/targetConnections/{target_id}")
+        return str((target["items"][0].get("params") or {}).get("dataSetId") or "") if target else ""
     return ""
+
+
+async def _if_there(client: PlatformClient, path: str) -> Json:
+    """Return the answer to a GET, None when there is no such thing."""
+    try:
+        return await client.call("GET", path)
+    except PlatformRefused as refusal:
+        if refusal.status != 404:
+            raise
+        return None
 
 
 async def _tidy(changes: Changes, half: Half, schema_id: str, used: str) -> None:

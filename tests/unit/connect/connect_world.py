@@ -28,6 +28,9 @@ class Broken(httpx.AsyncBaseTransport):
         world.requests.append(f"{request.method} {request.url.path}")
         if number == world.fail_at and not world.lost_answer:
             raise httpx.ConnectError("cut before")
+        for path, status in world.refused.items():
+            if request.url.path.startswith(path):
+                return httpx.Response(status, json={"reason": "as the test wants it"})
         at_relay = request.url.path.startswith("/relay/")
         answer = world.at_relay(request) if at_relay else await self._platform.handle_async_request(request)
         if number == world.fail_at:
@@ -44,6 +47,7 @@ class World:
     requests: list[str] = field(default_factory=list)
     fail_at: int | None = None
     lost_answer: bool = False
+    refused: dict[str, int] = field(default_factory=dict)  #: beginnings of paths, and the status they are answered with
 
     @property
     def account(self) -> dict[str, Any]:

@@ -110,6 +110,8 @@ class FakePlatform:
                 return httpx.Response(200, json=self.schema(schema_id))
             case "GET", ["catalog", "dataSets"]:
                 return httpx.Response(200, json=self.of("datasets"))
+            case "GET", ["catalog", "dataSets", key]:
+                return httpx.Response(200, json={key: self.of("datasets")[key]})
             case "POST", ["catalog", "dataSets"]:
                 self.make("datasets", body, {})
                 return httpx.Response(201, json=[f"@/dataSets/{list(self.of('datasets'))[-1]}"])
