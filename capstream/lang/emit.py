@@ -29,9 +29,9 @@ from capstream.lang.nodes import (
     Step,
     Variable,
 )
-from capstream.lang.operators import BINARY, BOOLEAN, LAZY, MATCHING, UNARY
+from capstream.lang.operators import BINARY, BOOLEAN, LAZY, MATCHING, ORDERING, UNARY
 from capstream.lang.paths import first_star, flat_key, has_path, path_text, read, read_record, run_steps
-from capstream.lang.signatures import Function, Needs, bind
+from capstream.lang.signatures import Function, Needs, bind, takes_text
 from capstream.lang.values import text, truth
 
 _PADDING = frozenset({"lpad", "rpad"})
@@ -182,7 +182,25 @@ class Emitter:
             self.needs.add(Needs.BUDGET)
             return f"{self.env.bind('f', charged_range)}(b, {self._list(args)})"
         function = BINARY[name] if name in BINARY else UNARY[name]
+        if name in ORDERING and not self.scope and _is_number(args[1]):
+            return self._compared(name, args)
         return self._applied(function, self._list(args), slow=name in MATCHING)
+
+    def _compared(self, name: str, args: tuple[Node, ...]) -> str:
+        """Write a comparison with a constant number: numbers meet Python's operator without a call."""
+        left, first = self._named(args[0])
+        bound_to = self.source(args[1])
+        is_float, is_int = self.env.bind("c", float), self.env.bind("c", int)
+        test = f"{first}.__class__ is {is_float} or {left}.__class__ is {is_int}"
+        return f"({left} {name} {bound_to} if {test} else {self.env.bind('f', BINARY[name])}({left}, {bound_to}))"
+
+    def _named(self, node: Node) -> tuple[str, str]:
+        """Return the name of a value and the source that first evaluates it."""
+        source = self.source(node)
+        if source.isidentifier():
+            return source, source
+        kept = self.env.fresh("t")
+        return kept, f"({kept} := {source})"
 
     def _lazy(self, name: str, args: tuple[Node, ...]) -> str:
         match name:
@@ -215,6 +233,10 @@ class Emitter:
             case "uuid" | "guid":
                 self.needs.add(Needs.UUID)
                 return "u()"
+        if not self.scope and len(node.args) == 1 and takes_text(function):
+            kept, first = self._named(node.args[0])
+            plain, other = self.env.bind("f", function.call), self.env.bind("f", bound(function, 1))
+            return f"({plain}({kept}) if {first}.__class__ is {self.env.bind('c', str)} else {other}({kept}))"
         slow = function.category in _SLOW_CATEGORIES or node.name in _SLOW_FUNCTIONS
         arguments = self._list(node.args)
         ambient = {Needs.NOW: "n", Needs.BUDGET: "b", Needs.RECORD: "r"}.get(function.needs)
@@ -271,6 +293,10 @@ class Emitter:
         source = self.source(body)
         self.scope = outer
         return f"(lambda {', '.join(names)}: {source})"
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node, Literal) and node.value.__class__ in {int, float}
 
 
 def _bare_name(node: Node) -> str | None:

@@ -247,11 +247,14 @@ def to_array(include_nulls: Json, *values: Json) -> list[Json]:
     return [value for value in values if keep or value is not None]
 
 
+_SIZED = frozenset({str, list, dict})
+
+
 def size_of(value: Json) -> int:
     """Return the number of elements, keys or characters; null has none."""
     if value is None:
         return 0
-    if value.__class__ in {str, list, dict}:
+    if value.__class__ in _SIZED:
         return len(value)
     raise Fail(f"{kind(value)} has no size")
 

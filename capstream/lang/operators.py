@@ -243,6 +243,10 @@ MATCHING = frozenset({"=~", "!~"})
 """Operators that may run a regular expression."""
 
 
+ORDERING = frozenset({"<", "<=", ">", ">="})
+"""Operators that are Python's own between two numbers."""
+
+
 class OperatorDoc(NamedTuple):
     """One entry of the operators endpoint."""
 

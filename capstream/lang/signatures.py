@@ -145,6 +145,13 @@ def bind(function: Function, count: int | None = None) -> Callable[..., Json]:
     return bound
 
 
+def takes_text(function: Function) -> bool:
+    """Say whether a text as the only argument goes to the function as it is."""
+    first = function.params[0] if function.params else None
+    alone = function.needs is Needs.NOTHING and function.null_first
+    return alone and first is not None and first.type is Type.TEXT and not first.many
+
+
 def _bind_single(function: Function, coerce: Callable[[Json], Json]) -> Callable[..., Json]:
     call = function.call
     if function.null_first and function.params[0].type is Type.TEXT:

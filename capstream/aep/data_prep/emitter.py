@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from capstream.aep.data_prep.conversion import Conversions, Failures, concrete
+from capstream.aep.data_prep.displays import DisplayWriter
 from capstream.aep.data_prep.general import problem_of
 from capstream.aep.data_prep.reads import Code, Read, write_reads
-from capstream.aep.data_prep.row_writer import RowWriter, Scope, Store
+from capstream.aep.data_prep.row_writer import Scope, Store
 from capstream.aep.data_prep.rowplan import RowPlan
 from capstream.aep.data_prep.rows import Problem
 from capstream.aep.data_prep.shape import Branch, Leaf, Loop, shape_of
@@ -22,7 +23,7 @@ from capstream.lang.paths import flat_key
 from capstream.lang.signatures import Needs
 
 
-class _Emission(RowWriter):
+class _Emission(DisplayWriter):
     """Writes rows at their places, arrays in loops."""
 
     # ---- places -------------------------------------------------------------------------------------------------------
@@ -38,12 +39,21 @@ class _Emission(RowWriter):
         remove = f"{holder}.pop({name}, None)" if copied else ""
         for leaf in branch.leaves:
             self.leaf(leaf, store, scope, remove=remove)
+        if not copied and not branch.leaves:
+            display = self.display(branch, scope)
+            if display is not None and self.pays(display):
+                self.either(display, store, lambda: self.below_branch(branch, (holder, name), store, scope, copied=False))
+                return
+        self.below_branch(branch, (holder, name), store, scope, copied=copied or bool(branch.leaves))
+
+    def below_branch(self, branch: Branch, place: tuple[str, str], store: Store, scope: Scope, *, copied: bool) -> None:
+        """Append everything below one place, step by step."""
         if branch.loop is not None:
             self.loop(branch.loop, store)
         elif branch.positions:
             self.positions(branch, store, scope)
         elif branch.members:
-            self.members(branch, (holder, name), scope, copied=copied or bool(branch.leaves))
+            self.members(branch, place, scope, copied=copied)
 
     def members(self, branch: Branch, place: tuple[str, str], scope: Scope, *, copied: bool) -> None:
         code = self.code
@@ -53,11 +63,18 @@ class _Emission(RowWriter):
             code.add(f"{below} = {holder}.get({name})")
             code.block(f"if {below} is None:", lambda: code.add(f"{below} = {{}}"))
             code.block(f"elif {below}.__class__ is not {code.env.bind('c', dict)}:", code.bail)
+            for key, member in branch.members.items():
+                self.branch(member, below, key, scope, copied=True)
         else:
-            code.add(f"{below} = {{}}")
-        for key, member in branch.members.items():
-            self.branch(member, below, key, scope, copied=copied)
+            self.object(below, branch.members, scope)
         code.block(f"if {below}:", lambda: code.add(f"{holder}[{name}] = {below}"))
+
+    def object(self, below: str, members: dict[str, Branch], scope: Scope, constants: str = "") -> None:
+        """Append the making of an object: what one display can hold first."""
+        written = self.start_object(below, members, scope, constants)
+        for key, member in members.items():
+            if key not in written:
+                self.branch(member, below, key, scope, copied=False)
 
     def positions(self, branch: Branch, store: Store, scope: Scope) -> None:
         code = self.code
@@ -68,9 +85,7 @@ class _Emission(RowWriter):
                 self.leaf(leaf, lambda value: f"{array}.append({value})", scope)
             if position.members:
                 below = code.env.fresh("d")
-                code.add(f"{below} = {{}}")
-                for key, member in position.members.items():
-                    self.branch(member, below, key, scope, copied=False)
+                self.object(below, position.members, scope)
                 code.add(f"if {below}: {array}.append({below})")
         code.block(f"if {array}:", lambda: code.add(store(array)))
 
@@ -84,20 +99,25 @@ class _Emission(RowWriter):
             return
         array = code.env.fresh("a")
         read_once = self.top.declare(code.env, loop.source).variable
-        values = [self.broadcast_value(leaf, top) for _, leaf in loop.broadcasts]
+        constants = self.loop_constants(loop)
+        spread_rows = [one for one in loop.broadcasts if constants.get(one[0][0], (None,))[0] is not one[1]]
+        values = [self.broadcast_value(leaf, top) for _, leaf in spread_rows]
         source = code.env.fresh("e")
         code.add(f"{source} = {read_once}")
         self.iterated(loop, source)
         code.add(f"{array} = []")
         element = code.env.fresh("e")
-        code.block(f"for {element} in {source}:", lambda: self.element(loop, array, element))
+        code.block(
+            f"for {element} in {source}:",
+            lambda: self.element(loop, array, element, {key: source for key, (_, source) in constants.items()}),
+        )
 
         def spread() -> None:
-            self.spread(loop, array, values, top)
+            self.spread(spread_rows, array, values, top)
             code.add(store(array))
 
         code.block(f"if {array}:", spread)
-        creators = [value for value, (_, leaf) in zip(values, loop.broadcasts, strict=True) if leaf.plan.carries_data]
+        creators = [value for value, (_, leaf) in zip(values, spread_rows, strict=True) if leaf.plan.carries_data]
         if creators and not loop.explicit:
             code.block(f"elif {' or '.join(f'{value} is not None' for value in creators)}:", code.bail)
 
@@ -119,20 +139,25 @@ class _Emission(RowWriter):
 
         code.block(f"if {source}.__class__ is not {code.env.bind('c', list)}:", no_array)
 
-    def element(self, loop: Loop, array: str, element: str) -> None:
+    def element(self, loop: Loop, array: str, element: str, constants: dict[str, str]) -> None:
         code = self.code
         code.block(f"if {element}.__class__ is not {code.env.bind('c', dict)}:", code.bail)
         scope = Scope(Read(), element, loop.source or (), bails=True)
         built = code.env.fresh("d")
         body = Code(code.env, depth=code.depth)
         self.code = body
-        for key, member in loop.element.members.items():
-            self.branch(member, built, key, scope, copied=False)
+        entries = "".join(f", {code.env.constant(key)}: {source}" for key, source in constants.items())
+        self.object(built, loop.element.members, scope, entries)
         self.code = code
         write_reads(code, scope.reads, element, record=False)
-        code.add(f"{built} = {{}}")
         code.lines.extend(body.lines)
-        code.block(f"if {built}:", lambda: code.add(f"{array}.append({built})"))
+
+        def keep() -> None:
+            for key, source in constants.items():
+                code.add(f"{built}[{code.env.constant(key)}] = {source}")
+            code.add(f"{array}.append({built})")
+
+        code.block(f"if {built}:", keep)
 
     def broadcast_value(self, leaf: Leaf, scope: Scope) -> str:
         """Append what computes a value for every element, and return its source; arrays are not broadcast but laid out."""
@@ -149,11 +174,11 @@ class _Emission(RowWriter):
         code.block(f"if {code.is_class(value, list)}:", code.bail)
         return value
 
-    def spread(self, loop: Loop, array: str, values: list[str], scope: Scope) -> None:
+    def spread(self, rows: Sequence[tuple[tuple[str, ...], Leaf]], array: str, values: list[str], scope: Scope) -> None:
         """Append what writes the broadcasts to every element."""
         code = self.code
         inner = Scope(scope.reads, bails=True)
-        for (names, leaf), value in zip(loop.broadcasts, values, strict=True):
+        for (names, leaf), value in zip(rows, values, strict=True):
             kept = code.env.fresh("w")
             code.add(f"{kept} = None")
 
@@ -248,12 +273,10 @@ def write_program(plans: Sequence[RowPlan], conversions: Conversions, surroundin
     emission = _Emission(body, conversions)
     emission.fail = env.bind("f", _reporter(plans))
     scope = Scope(emission.top)
-    for key, member in root.members.items():
-        emission.branch(member, "d", key, scope, copied=False)
+    emission.object("d", root.members, scope)
     head = Code(env)
     for needed, line in (
         (True, "m = {}"),
-        (True, "d = {}"),
         (emission.copies, "q = []"),
         (Needs.NOW in emission.needs, "n = y()"),
         (Needs.BUDGET in emission.needs, "b = o()"),

@@ -140,6 +140,9 @@ def _indexes(code: Code, node: Read, indexes: dict[Index, Read], *, bail: bool) 
 
 
 def _nth(code: Code, node: Read, holder: str, at: int) -> None:
+    if at == 0 and not node.null_flag:
+        code.add(f"{node.variable} = {holder}[{code.env.constant(0)}] if {holder} else None")
+        return
     position = code.env.constant(at)
     length = code.env.bind("f", len)
     code.add(f"{node.variable} = {holder}[{position}] if {length}({holder}) > {position} else None")

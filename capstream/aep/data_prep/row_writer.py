@@ -56,22 +56,29 @@ class RowWriter:
             call = f"{env.bind('f', converter.composite)}({value}, q, {place})"
             return call if target is not None else f"{value} if {self.code.is_class(value, str)} else {call}"
         call = f"{env.bind('f', converter.scalar)}({value})"
+        test = self.has_type(plan, value, computed=computed)
+        return call if test is None else f"{value} if {test} else {call}"
+
+    def has_type(self, plan: RowPlan, value: str, *, computed: bool) -> str | None:
+        """Return the test for a value that needs no conversion to the type of its field; None where one test cannot tell."""
+        code, target = self.code, plan.target.field
         match target.kind if target is not None else "":
             case "string":
-                return f"{value} if {self.code.is_class(value, str)} else {call}"
+                return code.is_class(value, str)
             case "number":
-                is_int = "" if computed else f" or {self.code.is_class(value, int)}"
-                return f"{value} if {self.code.is_class(value, float)}{is_int} else {call}"
+                return (
+                    code.is_class(value, float) if computed else f"({code.is_class(value, float)} or {code.is_class(value, int)})"
+                )
             case "boolean":
-                return f"{value} if {value} is True or {value} is False else {call}"
+                return f"({value} is True or {value} is False)"
             case "date-time":
-                shape = env.bind("f", RFC3339.fullmatch)
-                return f"{value} if {self.code.is_class(value, str)} and {shape}({value}) is not None else {call}"
-            case "date":
-                return call
+                shape = code.env.bind("f", RFC3339.fullmatch)
+                return f"{code.is_class(value, str)} and {shape}({value}) is not None"
+            case "" | "date" | "array" | "object" | "map":
+                return None
             case _:
-                low, high = (env.constant(bound) for bound in integer_range(target))  # type: ignore[arg-type]
-                return f"{value} if {self.code.is_class(value, int)} and {low} <= {value} <= {high} else {call}"
+                low, high = (code.env.constant(bound) for bound in integer_range(target))  # type: ignore[arg-type]
+                return f"{code.is_class(value, int)} and {low} <= {value} <= {high}"
 
     def expression(self, plan: RowPlan, scope: Scope) -> str:
         """Return the source of an expression's value."""
@@ -191,7 +198,7 @@ class RowWriter:
                 code.add(remove)
             return
         if converted.__class__ in {list, dict}:
-            copier = code.env.bind("f", _fresh(converted))
+            copier = code.env.bind("f", fresh_copy(converted))
             code.add(store(f"{copier}()"))
         else:
             code.add(store(code.env.constant(converted)))
@@ -201,9 +208,10 @@ def _place(plan: RowPlan) -> str:
     return path_text(plan.target.steps)
 
 
-def _fresh(value: Json) -> Callable[[], Json]:
+def fresh_copy(value: Json) -> Callable[[], Json]:
+    """Return what makes a new copy of a constant each time it is called."""
     if value.__class__ is list:
-        return lambda: [_fresh(one)() for one in value]
+        return lambda: [fresh_copy(one)() for one in value]
     if value.__class__ is dict:
-        return lambda: {name: _fresh(one)() for name, one in value.items()}
+        return lambda: {name: fresh_copy(one)() for name, one in value.items()}
     return lambda: value

@@ -13,7 +13,7 @@ from capstream.kernel.json import loads
 from capstream.lang.expression import CheckError, compile_expression
 
 CASES = Path(__file__).parents[3] / "cases" / "data-prep.jsonl"
-NAMES = re.compile(r"[a-z][0-9]*|expression|get")
+NAMES = re.compile(r"[a-z][0-9]*|expression|get|__class__")
 
 
 def test_alphabet_of_every_case() -> None:
