@@ -258,7 +258,7 @@ def _handlers(
         "schema_registry": schema_registry.handlers(
             registry,
             in_use=lambda sandbox_id, uri: _is_in_use(datasets, batches, sandbox_id, uri),
-            namespace_exists=lambda _, code: namespaces.table(org_id).find(code) is not None,
+            namespace_code=lambda _, code: _namespace_code(namespaces, org_id, code),
         ),
         "catalog": catalog.handlers(datasets, registry, documents=control, batches=batches, forget=_forget_labels),
         "dataset_service": dataset_service.handlers(Labels(control), datasets),
@@ -290,6 +290,12 @@ def _zone_app(flow: FlowService, clock: Clock) -> zone_app.ZoneApp:
 
 def _forget_labels(control: Documents, sandbox_id: str, dataset_id: str) -> None:
     Labels(control).remove(sandbox_id, dataset_id)
+
+
+def _namespace_code(namespaces: Namespaces, org_id: str, named: str) -> str:
+    """Return the code of an identity namespace given by code or by id, empty when there is none."""
+    found = namespaces.table(org_id).find(named)
+    return "" if found is None else found.code
 
 
 def _is_in_use(datasets: Datasets, batches: Batches, sandbox_id: str, schema_uri: str) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from capstream.aep.catalog.batches import MAPPER_CODE, Refused, Stage
 from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.storage.ports import Reading, Transaction
+from capstream.xdm import advice
 
 REJECTED = "rejected"  #: {sandbox}/{batch}/{offset:012} -> Rejection
 UNROUTED = "unrouted"  #: {inlet}/{offset:012} -> Rejection
@@ -101,6 +102,17 @@ class Rejections:
         return [_read(body) for _, body in self._documents.scan(UNROUTED, prefix=f"{inlet_id}/", limit=limit)]
 
 
+def cure(violation: Violation) -> str:
+    """Return how to mend the record: what is known about it, else what helps against its class of failure."""
+    if violation.hint:
+        return violation.hint
+    if violation.keyword:
+        return advice.cure(violation.keyword)
+    if violation.code == MAPPER_CODE:
+        return "correct the mapping of this field in the mapping set, or send the source field in the form it reads"
+    return "correct the message as the text says and send it again"
+
+
 def failed_lines(rejections: Sequence[Rejection]) -> bytes:
     """Return newline-delimited JSON: each message as sent, with the reason in it. Source: streaming-ingestion.md 11 step 4."""
     return b"".join(dumps(line) + b"\n" for line in map(_failed_line, rejections))
@@ -119,21 +131,21 @@ def _failed_line(rejection: Rejection) -> dict[str, Json]:
     elif rejection.stage is Stage.MAPPER:
         line["_errors"] = {"_mapper": [_mapper_error(violation) for violation in violations]}
     else:
-        line["_errors"] = {"_streamingValidation": [{"code": v.code, "message": v.message} for v in violations]}
+        line["_errors"] = {"_streamingValidation": [{"code": v.code, "message": v.message, "hint": cure(v)} for v in violations]}
     line["_dcsMeta"] = {"authenticatedRequest": rejection.authenticated, "xactionId": rejection.xaction_id}
     return line
 
 
 def _validation_error(violation: Violation) -> dict[str, Json]:
     if not violation.keyword:
-        return {"message": violation.message}
+        return {"message": violation.message, "hint": cure(violation)}
     return {
         "keyword": violation.keyword,
         "message": violation.message,
         "pointerToViolation": violation.pointer,
         "schemaLocation": violation.location,
         "causingExceptions": [],
-        **({"hint": violation.hint} if violation.hint else {}),
+        "hint": cure(violation),
     }
 
 
@@ -143,13 +155,16 @@ def _mapper_error(violation: Violation) -> dict[str, Json]:
         "message": violation.message,
         "sourceAttribute": violation.location,
         "destinationXdmPath": violation.pointer,
+        "hint": cure(violation),
     }
 
 
 def _row_errors(rejections: Sequence[Rejection]) -> Iterator[dict[str, Json]]:
     for rejection in rejections:
         line = _decoded(rejection.message)
-        line["_errors"] = [{"code": v.code, "message": v.message, "column": v.pointer} for v in rejection.violations]
+        line["_errors"] = [
+            {"code": v.code, "message": v.message, "column": v.pointer, "hint": cure(v)} for v in rejection.violations
+        ]
         line["_filename"] = "conversion_errors_0.json"
         yield line
 

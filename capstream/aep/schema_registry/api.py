@@ -8,12 +8,13 @@ from urllib.parse import quote, urlencode
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.schema_registry import accept
 from capstream.aep.schema_registry.csv_schema import schema_from_csv
-from capstream.aep.schema_registry.descriptors import DescriptorWriter, NamespaceExists
+from capstream.aep.schema_registry.descriptors import DescriptorWriter
 from capstream.aep.schema_registry.errors import Faults, Refusal, api_error
 from capstream.aep.schema_registry.forms import computed, listed
 from capstream.aep.schema_registry.listing import matching, page
 from capstream.aep.schema_registry.model import SchemaRegistry
 from capstream.aep.schema_registry.patching import patched
+from capstream.aep.schema_registry.relationships import NamespaceCode, Relationships
 from capstream.aep.schema_registry.rpc import Rpc
 from capstream.aep.schema_registry.shown import ShownCache
 from capstream.aep.schema_registry.stats import stats
@@ -46,12 +47,13 @@ _OPERATIONS: Mapping[str, tuple[str, str, str, str, str, str]] = {
 
 
 def handlers(
-    registry: SchemaRegistry, *, in_use: SchemaUse, namespace_exists: NamespaceExists, strict_accept: bool = False
+    registry: SchemaRegistry, *, in_use: SchemaUse, namespace_code: NamespaceCode, strict_accept: bool = False
 ) -> dict[str, Handler]:
-    """Return operationId -> handler. `in_use` and `namespace_exists` ask the services above this one."""
-    writer = Writer(registry, in_use)
+    """Return operationId -> handler. `in_use` and `namespace_code` ask the services above this one."""
+    relationships = Relationships(registry, namespace_code)
+    writer = Writer(registry, in_use, relationships)
     resources = _Resources(registry, writer, strict_accept, ShownCache(registry))
-    descriptors = _Descriptors(registry, DescriptorWriter(registry, namespace_exists), strict_accept)
+    descriptors = _Descriptors(registry, DescriptorWriter(registry, relationships), strict_accept)
     rpc = Rpc(registry, writer)
     found: dict[str, Handler] = {
         "retrieveStats": lambda call: Answer(body=stats(registry, call.sandbox.id, call.caller.org_id)),

@@ -1,6 +1,6 @@
 """Descriptors: metadata attached to a schema from outside. Source: schema-registry.md 7."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_hex
 from types import MappingProxyType
@@ -8,6 +8,7 @@ from types import MappingProxyType
 from capstream.aep.call import Call
 from capstream.aep.schema_registry.errors import Faults, Refusal
 from capstream.aep.schema_registry.model import DESCRIPTORS, IDENTITY, SchemaRegistry
+from capstream.aep.schema_registry.relationships import REFERENCE_IDENTITY, RELATIONS, Relationships
 from capstream.aep.schema_registry.stamp import descriptor_metadata
 from capstream.kernel.json import Json, dumps
 from capstream.xdm.schema import Field
@@ -36,16 +37,13 @@ _COMPUTED = frozenset(
     | {"createdUser", "createdClient", "updatedUser", "created", "updated"}
 )
 
-NamespaceExists = Callable[[str, str], bool]
-"""Tells whether the sandbox knows an identity namespace, given by code or by id."""
-
 
 @dataclass(frozen=True, slots=True)
 class DescriptorWriter:
     """Writes of descriptors."""
 
     registry: SchemaRegistry
-    namespace_exists: NamespaceExists
+    relationships: Relationships
 
     def create(self, call: Call, body: Json) -> dict[str, Json]:
         """Store a new descriptor and return it. Errors: Refusal 1604, 1527."""
@@ -110,8 +108,32 @@ class DescriptorWriter:
             raise Refusal(Faults.BAD_DESCRIPTOR, f'{kind}: xdm:labels is required, a list such as ["C2"].')
         elif kind == "xdm:descriptorDeprecated":
             self._check_standard(wanted["xdm:sourceProperty"])
-        elif "xdm:destinationSchema" in wanted and not self.registry.exists(sandbox_id, wanted["xdm:destinationSchema"]):
-            raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:destinationSchema: {wanted['xdm:destinationSchema']} does not exist.")
+        elif kind == REFERENCE_IDENTITY:
+            self._check_namespace(sandbox_id, "xdm:identityNamespace", wanted["xdm:identityNamespace"])
+        elif kind in RELATIONS:
+            self._check_relation(sandbox_id, wanted)
+
+    def _check_namespace(self, sandbox_id: str, name: str, namespace: Json) -> None:
+        if not self.relationships.namespace_code(sandbox_id, str(namespace)):
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"{name}: {namespace} does not exist. Create it in the Identity Service first.")
+
+    def _check_relation(self, sandbox_id: str, wanted: dict[str, Json]) -> None:
+        """Check the far end; both ends together when Profile already reads the near one."""
+        stated = wanted["xdm:destinationSchema"]
+        target = self.registry.document(sandbox_id, stated)
+        if target is None:
+            raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:destinationSchema: {stated} does not exist.")
+        wanted["xdm:destinationSchema"] = target["$id"]
+        if wanted.get("xdm:destinationProperty"):
+            path = normal_path(wanted["xdm:destinationProperty"], "xdm:destinationProperty")
+            wanted["xdm:destinationProperty"] = path
+            schema = self.registry.schema(sandbox_id, target["$id"])
+            if schema is None or not steps(schema.root, path):
+                raise Refusal(Faults.BAD_DESCRIPTOR, f"xdm:destinationProperty: {path} is no field of {target['$id']}.")
+        if wanted.get("xdm:destinationNamespace"):
+            self._check_namespace(sandbox_id, "xdm:destinationNamespace", wanted["xdm:destinationNamespace"])
+        if self.registry.has_union_tag(sandbox_id, wanted["xdm:sourceSchema"]):
+            self.relationships.check_namespaces(sandbox_id, wanted)
 
     def _check_standard(self, stated: Json) -> None:
         for path in stated if isinstance(stated, list) else [stated]:
@@ -128,10 +150,7 @@ class DescriptorWriter:
         namespace = wanted["xdm:namespace"]
         wanted["xdm:property"] = wanted.get("xdm:property") or ("xdm:id" if isinstance(namespace, int) else "xdm:code")
         wanted.setdefault("xdm:isPrimary", False)
-        if not self.namespace_exists(sandbox_id, str(namespace)):
-            raise Refusal(
-                Faults.BAD_DESCRIPTOR, f"xdm:namespace: {namespace} does not exist. Create it in the Identity Service first."
-            )
+        self._check_namespace(sandbox_id, "xdm:namespace", namespace)
         others = [one for one in self.registry.descriptors(sandbox_id, uri) if one["@type"] == IDENTITY and one["@id"] != own_id]
         if any(one["xdm:sourceProperty"] == path for one in others):
             raise Refusal(Faults.BAD_DESCRIPTOR, f"A descriptor already exists for {path}. Replace it with PUT.")
@@ -177,10 +196,10 @@ def _check_permission(call: Call, kind: str) -> None:
         raise Refusal(Faults.FORBIDDEN, f"The permission {names} is missing in sandbox {call.sandbox.name}.")
 
 
-def normal_path(path: Json) -> str:
+def normal_path(path: Json, name: str = "xdm:sourceProperty") -> str:
     """Return `/a/b[*]/c`: leading slash, no trailing one, dots read as slashes. Errors: Refusal 1604 for what is no text."""
     if not isinstance(path, str) or not path.strip("/"):
-        raise Refusal(Faults.BAD_DESCRIPTOR, "xdm:sourceProperty: a path such as /personalEmail/address is required.")
+        raise Refusal(Faults.BAD_DESCRIPTOR, f"{name}: a path such as /personalEmail/address is required.")
     return "/" + (path if "/" in path else path.replace(".", "/")).strip("/")
 
 

@@ -11,6 +11,7 @@ from capstream.kernel.json import Json, dumps, loads
 from capstream.xdm.sample import Sampler
 
 PLACEHOLDER = "<XDM_TENANTID_PLACEHOLDER>"
+TAGS = "meta:immutableTags"
 _PRIVATE = frozenset({"imsOrg", "meta:registryMetadata", "refs"})
 _ORDER = ("datatypes", "classes", "mixins", "schemas")
 
@@ -76,9 +77,22 @@ class Rpc:
             raise Refusal(Faults.IMPORT_FAILED, "every resource needs $id and meta:resourceType")
         if self.registry.document(call.sandbox.id, uri) is not None:
             raise Refusal(Faults.IMPORT_FAILED, f"A resource with the $id {uri} already exists")
-        document = self.writer.create(call, kind, item, uri=uri)
+        document = self._created(call, kind, item, uri)
         taken.append(uri)
         return document
+
+    def _created(self, call: Call, kind: str, item: dict[str, Json], uri: str) -> dict[str, Json]:
+        """Store one resource.
+
+        ASSUMPTION: an export has no descriptors, so a schema whose primary identity is one arrives without the tag `union`;
+        it is enabled for Profile once it has its descriptor here.
+        """
+        try:
+            return self.writer.create(call, kind, item, uri=uri)
+        except Refusal as refusal:
+            if refusal.fault is not Faults.NO_IDENTITY:
+                raise
+        return self.writer.create(call, kind, {key: value for key, value in item.items() if key != TAGS}, uri=uri)
 
     def _undo(self, call: Call, taken: list[str]) -> None:
         with self.registry.documents.transaction() as change:

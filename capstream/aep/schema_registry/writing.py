@@ -21,6 +21,7 @@ from capstream.aep.schema_registry.model import (
     all_references,
     references,
 )
+from capstream.aep.schema_registry.relationships import Relationships
 from capstream.aep.schema_registry.stamp import Draft, core, stamped
 from capstream.kernel.json import Json, dumps
 from capstream.xdm.compose import ancestors, document_field
@@ -55,6 +56,7 @@ class Writer:
 
     registry: SchemaRegistry
     in_use: SchemaUse
+    relationships: Relationships
 
     def create(self, call: Call, kind: str, body: Json, *, uri: str = "") -> dict[str, Json]:
         """Store a new resource and return it. `uri` keeps the id of an imported one."""
@@ -105,22 +107,10 @@ class Writer:
             )
         if len(primaries) > 1:
             raise Refusal(Faults.TWO_PRIMARIES, f"{document['title']} has more than one primary identity descriptor.")
-        self._check_references(sandbox_id, uri)
+        self.relationships.check(sandbox_id, uri)
         others = [one for one in self.registry.members(sandbox_id, document["meta:class"]) if one["$id"] != uri]
         roots = [self.registry.compose_document(sandbox_id, one, document).root for one in others]
         reduce(merge, roots, schema.root)
-
-    def _check_references(self, sandbox_id: str, uri: str) -> None:
-        """Every one-to-one relationship needs a reference identity on its target."""
-        for one in self.registry.descriptors(sandbox_id, uri):
-            if one["@type"] != "xdm:descriptorOneToOne":
-                continue
-            targets = self.registry.descriptors(sandbox_id, one["xdm:destinationSchema"])
-            if not any(target["@type"] == "xdm:descriptorReferenceIdentity" for target in targets):
-                raise Refusal(
-                    Faults.NO_REFERENCE_IDENTITY,
-                    f"{one['xdm:destinationSchema']} needs a xdm:descriptorReferenceIdentity: {one['@id']} relates to it.",
-                )
 
     def _checked(
         self, call: Call, kind: str, wanted: dict[str, Json], uri: str, old: dict[str, Json] | None = None

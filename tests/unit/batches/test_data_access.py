@@ -79,6 +79,7 @@ def test_diagnostic_files(api: Mapping[str, Handler], failed: str) -> None:
     assert path_of(errors) == "row_errors/conversion_errors_0.json"
     first = lines(get(api, "retrieveBatchMeta", failed, path=path_of(errors)))[0]
     assert first["_errors"][0]["code"] == "DCVS-1111-400"
+    assert all(error["hint"] and error["column"].startswith("#") for error in first["_errors"])
     assert first["_filename"] == "conversion_errors_0.json"
     for alias in ("row_error_samples.json", "row_errors_sample.json"):
         assert len(lines(get(api, "retrieveBatchMeta", failed, path=alias))) == 2

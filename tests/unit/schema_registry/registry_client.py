@@ -66,7 +66,7 @@ class Registry:
             self.tables[self.strict] = handlers(
                 self.model,
                 in_use=lambda _sandbox, uri: uri in self.used,
-                namespace_exists=lambda _sandbox, code: code.lower() in self.namespaces,
+                namespace_code=lambda _sandbox, code: code.lower() if code.lower() in self.namespaces else "",
                 strict_accept=self.strict,
             )
         return self.tables[self.strict]

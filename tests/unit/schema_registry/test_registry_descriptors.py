@@ -146,6 +146,85 @@ def test_a_one_to_one_relationship_needs_a_reference_identity(registry: Registry
     registry.ok("PATCH", f"/tenant/schemas/{person['meta:altId']}", step)
 
 
+UNION = [{"op": "add", "path": "/meta:immutableTags", "value": ["union"]}]
+
+
+@pytest.mark.parametrize("kind", ["xdm:descriptorOneToOne", "xdm:descriptorRelationship"])
+@pytest.mark.parametrize(
+    ("far", "fits"),
+    [
+        ({"@type": "xdm:descriptorReferenceIdentity", "xdm:identityNamespace": "Phone"}, False),
+        ({"@type": "xdm:descriptorReferenceIdentity", "xdm:identityNamespace": "EMAIL"}, True),
+        ({"@type": "xdm:descriptorIdentity", "xdm:namespace": "Phone"}, False),
+        ({"@type": "xdm:descriptorIdentity", "xdm:namespace": "email", "xdm:isPrimary": True}, True),
+    ],
+)
+def test_the_namespaces_of_both_ends_match(registry: Registry, person: Json, kind: str, far: Json, fits: bool) -> None:
+    target = registry.ok("POST", "/tenant/schemas", schema("Target", of="classes/product"))
+    other = {"xdm:sourceSchema": target["$id"], "xdm:sourceProperty": "/productID"}
+    near = {"xdm:sourceSchema": person["$id"], "xdm:sourceProperty": "/personalEmail/address"}
+    registry.ok(
+        "POST", "/tenant/descriptors", {"@type": "xdm:descriptorReferenceIdentity", "xdm:identityNamespace": "Email", **near}
+    )
+    registry.ok("POST", "/tenant/descriptors", {**far, **other})
+    if far["@type"] == "xdm:descriptorIdentity" and kind == "xdm:descriptorOneToOne":
+        own = {"@type": "xdm:descriptorReferenceIdentity", "xdm:identityNamespace": far["xdm:namespace"]}
+        registry.ok("POST", "/tenant/descriptors", {**own, **other})
+    relation = {
+        "@type": kind,
+        **near,
+        "xdm:destinationSchema": target["$id"],
+        "xdm:destinationVersion": 1,
+        "xdm:destinationProperty": "productID",
+        "xdm:cardinality": "M:1",
+    }
+    registry.ok("POST", "/tenant/descriptors", relation)
+    answer = registry.send("PATCH", f"/tenant/schemas/{person['meta:altId']}", UNION)
+    if fits:
+        assert answer.status == 200, answer.body
+        return
+    assert answer.body["type"].endswith("XDM-1528-400")
+    for told in ("/personalEmail/address", "/productID", "email", "phone", "give both ends the same"):
+        assert told in answer.body["detail"]
+
+
+def test_a_relationship_of_an_enabled_schema_is_checked_at_once(registry: Registry, person: Json) -> None:
+    target = registry.ok("POST", "/tenant/schemas", schema("Target", of="classes/product"))
+    registry.ok("PATCH", f"/tenant/schemas/{person['meta:altId']}", UNION)
+    registry.ok("POST", "/tenant/descriptors", identity(person))
+    far = {"@type": "xdm:descriptorIdentity", "xdm:sourceSchema": target["$id"], "xdm:sourceProperty": "/productID"}
+    registry.ok("POST", "/tenant/descriptors", {**far, "xdm:namespace": "Phone"})
+    relation = {
+        **identity(person, **{"@type": "xdm:descriptorRelationship", "xdm:cardinality": "M:1"}),
+        "xdm:destinationSchema": target["meta:altId"],
+        "xdm:destinationProperty": "/productID",
+    }
+    assert registry.code("POST", "/tenant/descriptors", relation) == "1528-400"
+    made = registry.ok("POST", "/tenant/descriptors", {**relation, "xdm:sourceProperty": "/mobilePhone/number"})
+    assert made["xdm:destinationSchema"] == target["$id"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"xdm:destinationSchema": "https://ns.adobe.com/capstream/schemas/0"},
+        {"xdm:destinationProperty": "/nothing"},
+        {"xdm:destinationProperty": 7},
+        {"xdm:destinationNamespace": "Unknown"},
+        {"@type": "xdm:descriptorReferenceIdentity", "xdm:identityNamespace": "Unknown"},
+        {"xdm:cardinality": ""},
+    ],
+)
+def test_ends_of_relationships_are_checked(registry: Registry, person: Json, change: Json) -> None:
+    body = {
+        **identity(person, **{"@type": "xdm:descriptorRelationship", "xdm:cardinality": "M:1"}),
+        "xdm:destinationSchema": person["$id"],
+        "xdm:destinationProperty": "/loyalty/program",
+    }
+    assert registry.code("POST", "/tenant/descriptors", {**body, **change}) == "1604-400"
+    registry.ok("POST", "/tenant/descriptors", body)
+
+
 def test_display_descriptors_take_what_clients_send(registry: Registry, person: Json) -> None:
     body = {
         "@type": "xdm:alternateDisplayInfo",
@@ -169,6 +248,21 @@ def test_an_export_is_imported_once(registry: Registry, capillary_schemas: Calla
     assert loaded[-1]["$id"] == profile["$id"]
     assert other.model.schema(other.sandbox.id, profile["$id"]) is not None
     assert other.code("POST", "/rpc/export", exported) == "3005-400"
+
+
+def test_an_enabled_schema_whose_primary_identity_is_a_descriptor_arrives_to_be_enabled(registry: Registry) -> None:
+    made = registry.ok("POST", "/tenant/schemas", schema("Reachable", "context/profile-personal-details"))
+    primary = identity(made, **{"xdm:isPrimary": True})
+    registry.ok("POST", "/tenant/descriptors", primary)
+    registry.ok("PATCH", f"/tenant/schemas/{made['meta:altId']}", UNION)
+    exported = registry.ok("GET", f"/rpc/export/{made['meta:altId']}")
+    assert exported[-1]["meta:immutableTags"] == ["union"]
+    other = registry.other_sandbox()
+    (loaded,) = other.ok("POST", "/rpc/import", exported)
+    assert (loaded["$id"], loaded.get("meta:immutableTags")) == (made["$id"], None)
+    assert other.code("PATCH", f"/tenant/schemas/{made['meta:altId']}", UNION) == "1526-400"
+    other.ok("POST", "/tenant/descriptors", primary)
+    assert other.ok("PATCH", f"/tenant/schemas/{made['meta:altId']}", UNION)["meta:immutableTags"] == ["union"]
 
 
 def test_a_failing_import_leaves_nothing(registry: Registry) -> None:
