@@ -93,11 +93,8 @@ NEVER_GOOD = {
     "createShareRequest": "one server has one organisation, so there is nobody to share with",
     "fetchShareByID": "one server has one organisation, so nothing was shared",
     "importPublicPackage": "one server has one organisation, so there are no packages of others",
-    "getByConnectionId": "exploring is for file sources; tests/unit/flow_service/test_flow_explore.py has it answer",
-    "exploreByConnectionSpecId": "Data Landing Zone only, which is not built",
-    "createFlowRun": "for file dataflows only, which are not built",
     "updateRun": "for providers only (FLOW-1427)",
-    "postAction": "for file dataflows only, which are not built",
+    "postAction": "for failed runs of file dataflows only; tests/unit/file_ingestion/test_file_flows.py has one triggered again",
 }
 NEVER_BAD = {
     "listMappingSetFunctions": "has no parameter that could be wrong",

@@ -4,6 +4,7 @@ from whole_platform import CAPILLARY, FLOWS, LAKE, Platform
 
 NONE = "00000000-0000-4000-8000-000000000000"
 RENAME = [{"op": "replace", "path": "/name", "value": "renamed"}]
+LANDING_ZONE = "26f526f2-58f4-4712-961d-e41bf1ccc0e8"
 
 
 def flow_service(it: Platform) -> None:
@@ -39,10 +40,32 @@ def flow_service(it: Platform) -> None:
     _ends(it, made)
     _flows(it, made)
     _runs(it, made)
+    _files(it, made)
     it.says("deleteByFlow", "DELETE", f"{FLOWS}/flows/{made['flow']}")
     it.says("deleteByFlow", "DELETE", f"{FLOWS}/flows/{made['flow']}")
     it.says("deleteSourceConnection", "DELETE", f"{FLOWS}/sourceConnections/{made['source']}")
     it.says("deleteTargetConnection", "DELETE", f"{FLOWS}/targetConnections/{made['target']}")
+
+
+def _files(it: Platform, made: dict[str, str]) -> None:
+    """A flow that takes files from the Data Landing Zone, and a run of it."""
+    spec = {"id": LANDING_ZONE, "version": "1.0"}
+    it.says("exploreByConnectionSpecId", "GET", f"{FLOWS}/connectionSpecs/{LANDING_ZONE}/explore?objectType=root")
+    zone = it.made(f"{FLOWS}/connections", {"name": "zone", "connectionSpec": spec})
+    it.says("getByConnectionId", "GET", f"{FLOWS}/connections/{zone}/explore?objectType=root")
+    source = {"name": "files", "connectionSpec": spec, "data": {"format": "json"}, "params": {"path": "in/*.json"}}
+    flow = {
+        "name": "files",
+        "flowSpec": {"id": "9753525b-82c7-4dce-8a9b-5ccfce2b9876", "version": "1.0"},
+        "sourceConnectionIds": [it.made(f"{FLOWS}/sourceConnections", source)],
+        "targetConnectionIds": [made["target"]],
+        "scheduleParams": {"startTime": 4_000_000_000, "frequency": "once"},
+    }
+    flow_id = it.made(f"{FLOWS}/flows", flow)
+    run = it.says("createFlowRun", "POST", f"{FLOWS}/runs", json={"flowId": flow_id}).json()["id"]
+    it.says("retrieveFlowRun", "GET", f"{FLOWS}/runs/{run}")
+    it.says("postAction", "POST", f"{FLOWS}/runs/{run}/action?op=RE_TRIGGER")
+    it.says("deleteByFlow", "DELETE", f"{FLOWS}/flows/{flow_id}")
 
 
 def _specs(it: Platform) -> None:
