@@ -82,6 +82,7 @@ class DeltaLake:
         self._skip_by = tuple(skip_by)
         self._tables: dict[str, _Open] = {}
         self._lock = threading.RLock()  # a table object is for one thread at a time
+        self._rewriting = threading.Lock()  # taken before the other one, by what puts files in the place of others
 
     def append(self, table: str, rows: "pa.Table", *, app_id: str, version: int) -> bool:
         with self._lock, _translated():
@@ -113,23 +114,23 @@ class DeltaLake:
             return 0 if opened is None else int(opened.table.count())
 
     def compact(self, table: str) -> None:
-        with self._lock, _translated():
-            opened = self._fresh(table)
+        # With a view of the log of its own, so that rows can be appended meanwhile: neither commit contradicts the other.
+        with self._rewriting, _translated():
+            opened = self._seen(table)
             if opened is None:
                 return
-            opened.table.optimize.compact(
-                target_size=_TARGET_BYTES, max_concurrent_tasks=1, post_commithook_properties=_HOOKS_OFF
-            )
-            opened.table.vacuum(
+            opened.optimize.compact(target_size=_TARGET_BYTES, max_concurrent_tasks=1, post_commithook_properties=_HOOKS_OFF)
+            opened.vacuum(
                 retention_hours=_KEEP_HOURS,
                 dry_run=False,
                 enforce_retention_duration=False,
                 post_commithook_properties=_HOOKS_OFF,
             )
-        self._checkpoint(table)
+            with self._lock:
+                self._checkpoint(table)
 
     def delete(self, table: str, column: str, value: str) -> None:
-        with self._lock, _translated():
+        with self._rewriting, self._lock, _translated():
             opened = self._fresh(table)
             if opened is None:
                 return
@@ -141,20 +142,25 @@ class DeltaLake:
                 self._tables.pop(table, None)  # look at the log anew: the rows are in other files now
 
     def drop(self, table: str) -> None:
-        with self._lock:
+        with self._rewriting, self._lock:
             self._tables.pop(table, None)
         shutil.rmtree(self._root / table, ignore_errors=True)
 
     def _opened(self, table: str) -> _Open | None:
         found = self._tables.get(table)
-        if found is None and (self._root / table / "_delta_log").is_dir():
-            try:
-                opened = DeltaTable(self._root / table)
-            except TableNotFoundError:  # a full disk cut its making short: there are folders, but no table
-                return None
+        if found is None and (opened := self._seen(table)) is not None:
             # Not counted: how far back the last checkpoint lies. Starting at zero only puts the next one off once.
             found = self._tables[table] = _Open(opened, 0)
         return found
+
+    def _seen(self, table: str) -> DeltaTable | None:
+        """Return the table as its log is now, in a view of its own."""
+        if not (self._root / table / "_delta_log").is_dir():
+            return None
+        try:
+            return DeltaTable(self._root / table)
+        except TableNotFoundError:  # a full disk cut its making short: there are folders, but no table
+            return None
 
     def _fresh(self, table: str) -> _Open | None:
         if not (self._root / table / "_delta_log").is_dir():
@@ -184,7 +190,7 @@ class DeltaLake:
         with _writing():
             if not _fits(opened, rows.schema):
                 _widen(opened, rows.schema)
-            folder = self._root / table
+            folder, before = self._root / table, opened.table.version()
             added = data_files.write(folder, rows, skip_by=self._skip_by, now_ms=int(time.time() * 1000))
             opened.table.create_write_transaction(
                 [added],
@@ -194,16 +200,19 @@ class DeltaLake:
                 post_commithook_properties=_HOOKS_OFF,
             )
             opened.table.update_incremental()
-            data_files.synced(folder / "_delta_log" / f"{opened.table.version():020}.json")
+            for number in range(before + 1, opened.table.version() + 1):  # a compaction's may be among them
+                data_files.synced(folder / "_delta_log" / f"{number:020}.json")
             data_files.synced(folder / "_delta_log")
             data_files.synced(folder)
         opened.entries += 1
 
     def _checkpoint(self, table: str) -> None:
         with _translated():
-            opened = self._tables.pop(table)
-            opened.table.create_checkpoint()
-            opened.table.cleanup_metadata()
+            opened = self._tables.pop(table, None) or self._opened(table)
+            self._tables.pop(table, None)
+            if opened is not None:
+                opened.table.create_checkpoint()
+                opened.table.cleanup_metadata()
 
 
 def _fits(opened: _Open, schema: "pa.Schema") -> bool:

@@ -49,13 +49,14 @@ def groups_of(batches: Sequence[Batch]) -> list[Group]:
 
 
 class Landing:
-    """Commits rows to the lake. Its thread does all the work on the lake, one thing after another."""
+    """Commits rows to the lake, in a thread of its own, one thing after another; compacts tables in another, meanwhile."""
 
     def __init__(self, lake: Lake, windows: Windows, *, compact_after: int) -> None:
         self._lake = lake
         self._windows = windows
         self._compact_after = compact_after
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
+        self._tidying = ThreadPoolExecutor(1, thread_name_prefix="tidy")
         self._committed: dict[str, int] = {}
         self._commits: dict[str, int] = {}
 
@@ -122,7 +123,7 @@ class Landing:
         for table, commits in list(self._commits.items()):
             if commits >= self._compact_after:
                 self._commits[table] = 0
-                self._thread.submit(self._compact, table)
+                self._tidying.submit(self._compact, table)
 
     def drop(self, table: str) -> None:
         """Delete a table, after what is under way."""
@@ -135,8 +136,9 @@ class Landing:
         self._thread.submit(self._lake.delete, table, BATCH_ID, batch_id).result()
 
     def close(self) -> None:
-        """Let the thread finish what it does."""
+        """Let the threads finish what they do."""
         self._thread.shutdown(wait=True)
+        self._tidying.shutdown(wait=True)
 
     def _append(self, table: str, rows: pa.Table, version: int) -> bool:
         # In one piece: the writer takes twice as long for the same rows in pieces.

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import duckdb
@@ -120,3 +121,19 @@ def test_a_column_of_another_type_is_refused_for_good(tmp_path: Path) -> None:
         lake.append("t", pa.table({"number": ["one"]}), app_id="test", version=2)
     assert lake.rows("t") == 1
     assert lake.append("t", pa.table({"number": [2]}), app_id="test", version=2)
+
+
+def test_rows_are_appended_while_a_table_is_compacted(tmp_path: Path) -> None:
+    lake = DeltaLake(tmp_path)
+    for version in range(1, 21):
+        lake.append("t", _table([{"loyalty": {"points": 1.0, "tier": None}}], version), app_id="test", version=version)
+    compacting = Thread(target=lake.compact, args=("t",))
+    compacting.start()
+    for version in range(21, 31):
+        assert lake.append("t", _table([{"items": []}], version), app_id="test", version=version)
+    compacting.join()
+    rows = DeltaTable(tmp_path / "t").to_pyarrow_table().sort_by("number").to_pylist()
+    assert [row["number"] for row in rows] == list(range(1, 31))
+    assert [row["items"] for row in rows] == [None] * 20 + [[]] * 10
+    assert (lake.rows("t"), lake.committed("t", "test")) == (30, 30)
+    assert len(lake.files("t")) <= 11
