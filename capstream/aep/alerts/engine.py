@@ -143,6 +143,8 @@ class Engine:
         for route in self._flows.all():
             if route.state is not State.ENABLED or not self._is_enabled(route.sandbox.id, catalogue.LACK):
                 continue
+            if route.file_format:  # files come when their schedule says so
+                continue
             run = self._runs.newest(route.sandbox.id, route.flow_id)
             limit = self._threshold(route.sandbox.id, catalogue.LACK)
             if run is not None and now_ms - run.updated_ms >= limit * _MINUTE_MS:

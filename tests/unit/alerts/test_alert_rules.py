@@ -118,6 +118,17 @@ def test_records_that_wait_too_long_are_late_before_there_is_a_run(alerts: Alert
     assert alerts.history(ruleId=DELAY)[0]["state"] == "resolved"
 
 
+def test_a_flow_of_files_lacks_nothing_between_two_runs(alerts: AlertWorld) -> None:
+    alerts.accept(MEMBER_FLOW, member(1))
+    alerts.settle()
+    alerts.save_route(MEMBER_FLOW, MEMBERS, file_format="delimited")
+    assert alerts.ask("updateAlertRule", {"enabled": True}, id=LACK).status == 200
+    for _ in range(2):
+        alerts.now_ms += 20 * HOUR_MS
+        alerts.settle()
+    assert alerts.history(ruleId=LACK) == []
+
+
 def test_lack_of_ingestion_is_told_when_somebody_wants_it(alerts: AlertWorld) -> None:
     alerts.accept(MEMBER_FLOW, member(1))
     alerts.settle()
