@@ -32,7 +32,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: setting its members through the check costs as much as the rest of the object
 class ThinRequest:
     """A whole request. `body` holds at most `limit + 1` bytes: longer bodies are cut there."""
 

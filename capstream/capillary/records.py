@@ -1,6 +1,6 @@
 """What is kept about members and programmes, as MessagePack arrays.
 
-New fields go to the end, with a default: older and newer versions stay readable.
+New fields go to the end, with a default: older and newer versions stay readable. None can hold itself (`gc=False`).
 """
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from capstream.kernel.json import Json
 
 
-class Lot(msgspec.Struct, array_like=True):
+class Lot(msgspec.Struct, array_like=True, gc=False):
     """Points that expire together."""
 
     day: str
@@ -17,14 +17,14 @@ class Lot(msgspec.Struct, array_like=True):
     promotion: str | None = None
 
 
-class Taken(msgspec.Struct, array_like=True):
+class Taken(msgspec.Struct, array_like=True, gc=False):
     """What one redemption took, in the order of taking."""
 
     redemption: str
     lots: list[Lot]
 
 
-class Schedule(msgspec.Struct, array_like=True):
+class Schedule(msgspec.Struct, array_like=True, gc=False):
     """Lots in ascending order of day, what redemptions took from them, and whether a step had to guess."""
 
     lots: list[Lot] = msgspec.field(default_factory=list)
@@ -35,7 +35,7 @@ class Schedule(msgspec.Struct, array_like=True):
 Operation = list[Json]
 
 
-class Account(msgspec.Struct, array_like=True):
+class Account(msgspec.Struct, array_like=True, gc=False):
     """One programme of one member."""
 
     points: int | None = None
@@ -52,7 +52,7 @@ class Account(msgspec.Struct, array_like=True):
     stated: dict[int, int] = msgspec.field(default_factory=dict)  #: balance index (7: tier) -> time of its last statement
 
 
-class Ledger(msgspec.Struct, array_like=True):
+class Ledger(msgspec.Struct, array_like=True, gc=False):
     """Everything countable about one member."""
 
     accounts: dict[str, Account] = msgspec.field(default_factory=dict)
@@ -63,14 +63,14 @@ class Ledger(msgspec.Struct, array_like=True):
     purchases_at: int = -1  #: time of the last statement of the purchases
 
 
-class Book(msgspec.Struct, array_like=True):
+class Book(msgspec.Struct, array_like=True, gc=False):
     """The ledgers folded together: the member's own under the empty name, others until they are absorbed."""
 
     ledgers: dict[str, Ledger] = msgspec.field(default_factory=dict)
     absorbed: dict[str, str] = msgspec.field(default_factory=dict)  #: merged member -> the owner it went into
 
 
-class Fact(msgspec.Struct, array_like=True):
+class Fact(msgspec.Struct, array_like=True, gc=False):
     """What one event or API answer says about a member, kept so that late arrivals can be put in their place."""
 
     at: int  #: `createdAt`, or the time of an API answer
@@ -85,7 +85,7 @@ Register = tuple[Json, int, str]
 """A value (None: stated to be absent), the time of the event that stated it, and that event's id."""
 
 
-class Entry(msgspec.Struct, array_like=True):
+class Entry(msgspec.Struct, array_like=True, gc=False):
     """A coupon or a badge. `at` is the newest time anything was said about it; facts are name, series, start, end, value."""
 
     id: str
@@ -94,7 +94,7 @@ class Entry(msgspec.Struct, array_like=True):
     redeemed: bool = False
 
 
-class MemberState(msgspec.Struct, array_like=True):
+class MemberState(msgspec.Struct, array_like=True, gc=False):
     """One member of one organisation. New fields go to the end, with a default: older and newer versions stay readable."""
 
     format: int = 1
@@ -124,7 +124,7 @@ class MemberState(msgspec.Struct, array_like=True):
     closed_at: int = -1  #: facts up to here are no longer told apart, so none is taken any more
 
 
-class Program(msgspec.Struct, array_like=True):
+class Program(msgspec.Struct, array_like=True, gc=False):
     """One programme. A tier list is complete; names learnt one by one stand beside it."""
 
     id: str
