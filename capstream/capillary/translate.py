@@ -8,7 +8,7 @@ from capstream.capillary.answers import read_answer
 from capstream.capillary.attributes import DELETED, Statement, read_statement, state_it, state_voucher
 from capstream.capillary.enrichment import BILLS, answer
 from capstream.capillary.events import NormalisedEvent
-from capstream.capillary.history import imported_answers, is_imported
+from capstream.capillary.history import history_name, imported_answers, is_imported
 from capstream.capillary.identities import Found, identity_map, read_identities
 from capstream.capillary.members import members_of, resolve, subjects_of, victim_of
 from capstream.capillary.movements import code_of, operations_of
@@ -198,7 +198,8 @@ def _apply(event: NormalisedEvent, step: _Step, victim: str | None, states: Stat
     if state is None:
         state = MemberState()
     shows = shows_in_profile(event.event_name, config)
-    before = snapshot_of(state) if shows and event.event_name not in ALWAYS else None
+    is_told = event.event_name in ALWAYS and history_name(event) is None
+    before = snapshot_of(state) if shows and not is_told else None
     imported = is_imported(event)
     if not imported:
         meet(state, at, owner)

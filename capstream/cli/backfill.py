@@ -1,9 +1,12 @@
 """`capstream backfill`: Capillary's CSV exports into the relay."""
 
 import os
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -11,16 +14,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from capstream import config
+from capstream.capillary.happenings import Happenings
 from capstream.capillary.history import Importer
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.kernel.errors import InputError
-from capstream.kernel.json import dumps
+from capstream.kernel.errors import CapstreamError, InputError
+from capstream.kernel.json import Json, dumps
 from capstream.relay.backfill.book import Book
 from capstream.relay.backfill.door import Door, Pace
-from capstream.relay.backfill.files import exports_in
+from capstream.relay.backfill.files import HAPPENINGS, Export, template_of
+from capstream.relay.backfill.intake import Intake, Steady
+from capstream.relay.backfill.pgp import Keys
 from capstream.relay.backfill.run import Backfill, Options, write_rejects
-from capstream.relay.backfill.sftp import fetch, place_of
+from capstream.relay.backfill.sftp import Place, place_of
+from capstream.relay.webhook_auth import Form, webhook_header
 
+_COUNTED = ("read", "delivered", "duplicates", "rejected", "anonymous", "merged", "later")
 _KNOWN_HOSTS = Path("~/.ssh/known_hosts")
 
 
@@ -41,6 +49,19 @@ def backfill(
     identity: Annotated[Path | None, typer.Option(help="Private key for SFTP; else CAPSTREAM_SFTP_PASSWORD is used.")] = None,
     known_hosts: Annotated[Path, typer.Option(help="Host keys that are trusted.")] = _KNOWN_HOSTS,
     zip_password_file: Annotated[Path | None, typer.Option(help="File with the password of the archives.")] = None,
+    gpg_home: Annotated[
+        Path | None, typer.Option(help="GnuPG folder whose key opens .pgp files; its passphrase: CAPSTREAM_PGP_PASSPHRASE.")
+    ] = None,
+    cutover: Annotated[
+        str | None, typer.Option(help="When the webhook became active (ISO 8601): points, tiers and coupons until then come in.")
+    ] = None,
+    auth: Annotated[str, typer.Option(help="How the secret travels: bearer, basic (user:password) or header.")] = "bearer",
+    auth_header: Annotated[str, typer.Option(help="Name of the header, for --auth header.")] = "Authorization",
+    move: Annotated[bool, typer.Option(help="Move files that were read to processed/, damaged ones to failed/.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(help="Look for new files every so many seconds (300 suits Capillary); implies --move."),
+    ] = None,
     credentials: CredentialsFile = None,
     json: AsJson = False,
 ) -> None:
@@ -48,71 +69,162 @@ def backfill(
 
     Run it again after an interruption: it goes on where it was. Refused rows are written to `rejects` in the work folder; mend
     them there and import that folder. The webhook's secret is taken from CAPSTREAM_WEBHOOK_SECRET, else from the credentials.
-    Exit code 1 when rows were refused.
+    Exit code 1 when rows were refused or files could not be read.
     """
     who = find(credentials)
     place = (work or config.load().data / "backfill") / source
-    folder = _fetched(exports, place, known_hosts, identity) if exports.startswith("sftp://") else Path(exports)
-    found, others = exports_in(folder)
-    secret = os.environ.get("CAPSTREAM_WEBHOOK_SECRET") or who.webhook_secret
-    importer = Importer(_id("--org", org), zone=_zone(zone), program_id=program, rate_is_line_total=rate_is_line_total)
     place.mkdir(parents=True, exist_ok=True)
-    book, door = Book(place / "progress.db"), Door(f"{who.relay_url}/webhooks/capillary/{source}", _bearer(secret))
-    try:
+    org_id, at = _id("--org", org), _zone(zone)
+    secret = os.environ.get("CAPSTREAM_WEBHOOK_SECRET") or who.webhook_secret
+    options = Options(
+        importer=Importer(org_id, zone=at, program_id=program, rate_is_line_total=rate_is_line_total),
+        happenings=None if cutover is None else _happenings(org_id, at, cutover, program),
+        pace=Pace(rate),
+        aliases=_aliases(alias or []),
+        zip_password=None if zip_password_file is None else zip_password_file.read_bytes().strip(),
+    )
+    intake = Intake(
+        folder=place / "fetched" if exports.startswith("sftp://") else Path(exports),
+        place=_place(exports, known_hosts, identity) if exports.startswith("sftp://") else None,
+        keys=None if gpg_home is None else _keys(gpg_home, place),
+        is_moved=move or watch is not None,
+        steady=None if watch is None else Steady(),
+    )
+    header = webhook_header(_form(auth), auth_header, secret)
+    rounds = Rounds(place, f"{who.relay_url}/webhooks/capillary/{source}", header, options, intake, is_json=json)
+    if watch is not None:
+        rounds.watch(_interval(watch))
+    raise typer.Exit(0 if rounds.once() else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Runs of one source, one after the other."""
+
+    work: Path
+    url: str
+    header: Mapping[str, str]
+    options: Options
+    intake: Intake
+    is_json: bool
+
+    def watch(self, every_s: float) -> None:
+        """Import what comes until the process is stopped. Rejects of each round get a folder of their own."""
+        while True:
+            try:
+                found, others = self._ready()
+            except CapstreamError as error:
+                if isinstance(error, InputError):
+                    raise
+                typer.echo(f"{error}; trying again in {every_s:g} s", err=True)
+                found, others = [], []
+            if found or self.intake.failures:
+                self._run(found, others, self.work / "rejects" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}")
+            time.sleep(every_s)
+
+    def once(self) -> bool:
+        """Import what there is; return whether all of it could be."""
+        found, others = self._ready()
+        return self._run(found, others, self.work / "rejects")
+
+    def _ready(self) -> tuple[list[Export], list[str]]:
         with _bar() as bar:
-            task = bar.add_task("rows", total=None)
+            tasks: dict[str, TaskID] = {}
 
-            def show(phase: str, counts: Mapping[str, int]) -> None:
-                bar.update(task, description=phase, completed=counts.get("read", 0))
+            def show(name: str, size: int, done: int) -> None:
+                if name not in tasks:
+                    tasks[name] = bar.add_task(name, total=size)
+                bar.update(tasks[name], completed=done)
 
-            password = None if zip_password_file is None else zip_password_file.read_bytes().strip()
-            options = Options(
-                importer=importer, pace=Pace(rate), aliases=_aliases(alias or []), zip_password=password, progress=show
-            )
-            counts = Backfill(book, door, options).run(found)
-        written = write_rejects(book, place / "rejects")
-    finally:
-        door.close()
-        book.close()
-    _report(counts, [str(path) for path in written], others, json=json)
-    raise typer.Exit(1 if counts.get("rejected") else 0)
+            found, others = self.intake.ready(show)
+        if self.options.happenings is None:
+            others += [export.origin.name for export in found if export.template in HAPPENINGS]
+            found = [export for export in found if export.template not in HAPPENINGS]
+        return found, others
+
+    def _run(self, found: list[Export], others: list[str], rejects: Path) -> bool:
+        book, door = Book(self.work / "progress.db"), Door(self.url, self.header)
+        try:
+            with _bar() as bar:
+                task = bar.add_task("rows", total=None)
+
+                def show(phase: str, counts: Mapping[str, int]) -> None:
+                    bar.update(task, description=phase, completed=counts.get("read", 0))
+
+                failed = self.intake.fail if self.intake.is_moved else None
+                counts = Backfill(book, door, replace(self.options, progress=show, failed=failed)).run(found)
+            failures = self.intake.settle(found)  # first: what was read may be the rejects of the last run
+            written = write_rejects(book, rejects)
+            files = book.report(export.key for export in found)
+        finally:
+            door.close()
+            book.close()
+        _report(Report(counts, files, [str(path) for path in written], others, failures), json=self.is_json)
+        return not counts.get("rejected") and not failures
 
 
-def _report(counts: dict[str, int], rejects: list[str], others: list[str], *, json: bool) -> None:
-    names = ("read", "delivered", "duplicates", "rejected", "anonymous", "merged")
-    rows = {name: counts.get(name, 0) for name in names}
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run."""
+
+    counts: Mapping[str, int]
+    files: list[dict[str, Json]]
+    rejects: list[str]
+    others: list[str]  #: files that were left alone
+    failures: Mapping[str, str]  #: files that could not be read, and why
+
+
+def _report(report: Report, *, json: bool) -> None:
+    rows = {name: report.counts.get(name, 0) for name in _COUNTED}
     if json:
-        typer.echo(dumps({"rows": rows, "rejectFiles": rejects, "notImported": others}).decode())
+        body = {"rows": rows, "files": report.files, "rejectFiles": report.rejects, "notImported": report.others}
+        typer.echo(dumps({**body, "failed": dict(report.failures)}).decode())
         return
-    typer.echo(" · ".join(f"{name} {rows[name]:,}" for name in names))
-    for path in rejects:
+    typer.echo(" · ".join(f"{name} {rows[name]:,}" for name in _COUNTED))
+    for path in report.rejects:
         typer.echo(f"refused rows with their reasons: {path}")
-    for name in others:
-        typer.echo(f"not imported, the template is not supported: {name}", err=True)
+    for name in report.others:
+        needs_time = template_of(name) in HAPPENINGS
+        why = "say with --cutover when the webhook became active" if needs_time else "the template is not supported"
+        typer.echo(f"not imported, {why}: {name}", err=True)
+    for reason in report.failures.values():
+        typer.echo(f"failed: {reason}", err=True)
 
 
-def _fetched(url: str, place: Path, known_hosts: Path, identity: Path | None) -> Path:
+def _place(url: str, known_hosts: Path, identity: Path | None) -> Place:
     password = os.environ.get("CAPSTREAM_SFTP_PASSWORD")
-    there = place_of(url, known_hosts=known_hosts.expanduser(), password=password, identity=identity)
-    with _bar() as bar:
-        tasks: dict[str, TaskID] = {}
+    return place_of(url, known_hosts=known_hosts.expanduser(), password=password, identity=identity)
 
-        def show(name: str, size: int, done: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=size)
-            bar.update(tasks[name], completed=done)
 
-        fetch(there, place / "fetched", show)
-    return place / "fetched"
+def _keys(home: Path, work: Path) -> Keys:
+    return Keys(home=home.expanduser(), into=work / "opened", passphrase=os.environ.get("CAPSTREAM_PGP_PASSPHRASE"))
+
+
+def _happenings(org_id: str, zone: ZoneInfo, cutover: str, program: str | None) -> Happenings:
+    try:
+        at = datetime.fromisoformat(cutover)
+    except ValueError as error:
+        raise InputError("--cutover", f"{cutover[:40]!r} is no time", "for example 2026-03-01T09:00:00+00:00") from error
+    at_ms = int(at.replace(tzinfo=at.tzinfo or zone).timestamp() * 1000)
+    return Happenings(org_id, zone=zone, cutover_ms=at_ms, program_id=program)
+
+
+def _form(stated: str) -> Form:
+    for form in get_args(Form):
+        if stated == form:
+            return cast(Form, stated)
+    raise InputError("--auth", f"{stated[:40]!r} is no way to authenticate", "one of bearer, basic, header")
+
+
+def _interval(seconds: float) -> float:
+    if seconds < 1:
+        raise InputError("--watch", f"{seconds:g} is too short", "give seconds, 1 or more; 300 suits Capillary")
+    return seconds
 
 
 def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _bearer(secret: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {secret}"}
 
 
 def _id(option: str, value: str) -> str:

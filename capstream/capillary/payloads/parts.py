@@ -110,7 +110,9 @@ def promotion(_draft: Draft, body: dict[str, Json], capillary: dict[str, Json]) 
 
 
 def tier(draft: Draft, _body: dict[str, Json], capillary: dict[str, Json]) -> None:
-    """Add the tiers an event names by number, with their names."""
+    """Add the tiers an event names by number, with their names; an imported change has the names alone."""
+    for target, name in section(section(draft.data, "history"), "tier").items():
+        capillary.setdefault("tier", {})[target] = {"name": name[:255]}
     for target, source in _TIER_MEMBERS[draft.event.event_name]:
         number_read = tier_number(draft.data, source)
         if number_read is not None:

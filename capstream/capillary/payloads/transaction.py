@@ -5,6 +5,7 @@ Source: capillary.md 7.2, 7.6, 7.7.
 
 from collections.abc import Mapping
 
+from capstream.capillary.history import history_name
 from capstream.capillary.payloads.bills import RETURNS, bill_name, bill_type, needed_id, write_bill
 from capstream.capillary.payloads.draft import section
 from capstream.capillary.payloads.forms import read_rows
@@ -87,6 +88,9 @@ def _id(draft: Draft, subject: dict[str, Json]) -> str:
     name = event.event_name
     if name in ("transactionAdded", "retroBillAdded"):
         return bill_name(event.org_id, event.data)
+    imported = history_name(event)
+    if imported is not None:
+        return payload_id(event.org_id, "hist", *imported)
     if name in _SUBJECT_IDS:
         listed, member = _SUBJECT_IDS[name]
         return payload_id(event.org_id, name, event.event_id, needed_id(subject, member, listed))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from capstream.kernel.json import dumps, loads
+from capstream.kernel.json import Json, dumps, loads
 from capstream.relay.backfill.files import Template
 
 _SCHEMA = """
@@ -48,7 +48,7 @@ class Rejected:
 
 
 class Book:
-    """The progress of one source. `counts` are of the run's rows: read, delivered, duplicates, rejected, anonymous, merged."""
+    """The progress of one source. `counts` are rows: read, delivered, duplicates, rejected, anonymous, merged, later."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +103,13 @@ class Book:
         values = ((row.bill, row.template, row.name, row.line, dumps(row.cells)) for row in rows)
         self._db.executemany("insert into stage values (?, ?, ?, ?, ?)", values)
 
+    def drop(self, key: str, name: str) -> None:
+        """Forget the rows of a file that turned out to be damaged, as if it had not been read."""
+        self.counts["read"] -= self._db.execute("delete from stage where name = ?", (name,)).rowcount
+        gone = self._db.execute("delete from rejects where name = ?", (name,)).rowcount
+        self.counts.subtract({"read": gone, "rejected": gone})
+        self._db.execute("delete from files where key = ?", (key,))
+
     def index(self) -> None:
         """Prepare `bills`: an index made once over everything costs a fraction of one kept up to date."""
         self._db.execute("create index if not exists by_bill on stage (bill)")
@@ -140,6 +147,16 @@ class Book:
         sql = "select template, name, line, field, reason, cure, cells from rejects order by template, name, line"
         for template, name, line, field, reason, cure, cells in self._db.execute(sql):
             yield Rejected(Template(template), name, line, field, reason, cure, loads(cells))
+
+    def report(self, keys: Iterable[str]) -> list[dict[str, Json]]:
+        """Return name, template, rows read and rows refused of each of the files that were read."""
+        refused = dict(self._db.execute("select name, count(*) from rejects group by name").fetchall())
+        found = (self._db.execute("select name, template, rows from files where key = ?", (key,)).fetchone() for key in keys)
+        return [
+            {"name": row[0], "template": row[1], "rows": row[2], "rejected": refused.get(row[0], 0)}
+            for row in found
+            if row is not None
+        ]
 
     def _fact(self, name: str, default: str) -> str:
         found = self._db.execute("select value from facts where name = ?", (name,)).fetchone()

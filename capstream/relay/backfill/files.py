@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from capstream.kernel.errors import InputError
+from capstream.relay.backfill.pgp import ENCRYPTED, Keys
 
 _NAME = re.compile(
     r"^(?P<schedule>.+?)_{1,2}(?P<template>[A-Za-z ]+?)_{1,2}(?P<ts>\d{4}(-\d\d){5})(_{1,2}(?P<ms>\d{13}))?\.(zip|csv)$"
 )
+_QUALIFIED = {"points_event_type.type": "points_event_type", "deduction_type.type": "deduction_type"}
+"""Columns whose last part alone would say too little."""
 _FIELD_LIMIT = 10 * 1024 * 1024
 NOTE = "reject_"
 """Columns of a reject file start with this; they are left out when it is read again."""
@@ -27,6 +30,9 @@ csv.field_size_limit(_FIELD_LIMIT)
 
 _T = TypeVar("_T")
 
+IsSteady = Callable[[str, int], bool]
+"""Whether a file of this name and size is complete, as far as can be told."""
+
 
 class Template(StrEnum):
     """The templates that are imported; the value is the name in a file's name, without blanks."""
@@ -35,6 +41,13 @@ class Template(StrEnum):
     TRANSACTIONS = "Transactions"
     RETURNS = "ReturnTransactions"
     PAYMENTS = "PaymentMode"
+    POINTS = "Points"
+    SLABS = "SlabChangeLog"
+    COUPONS = "Coupons"
+
+
+HAPPENINGS = frozenset({Template.POINTS, Template.SLABS, Template.COUPONS})
+"""Templates of what the stream knows by other ids, so they need a cutover. Source: capillary.md 8.3."""
 
 
 _BY_NAME = {each.value.lower(): each for each in Template}
@@ -43,12 +56,17 @@ _FACTS = {
     "bill_lineitems": Template.TRANSACTIONS,
     "return_bill_lineitems": Template.RETURNS,
     "payment_details": Template.PAYMENTS,
+    "points": Template.POINTS,
+    "slab_change_log": Template.SLABS,
 }
 _NEEDED = {
     Template.MEMBERS: (("user_id", "dim_event_user_id"), ("auto_update_time_loyalty", "auto_update_time_cps")),
     Template.TRANSACTIONS: (("bill_id",), ("user_id",), ("date",)),
     Template.RETURNS: (("bill_id",), ("user_id",), ("date",)),
     Template.PAYMENTS: (("bill_id",), ("payment_mode_amount",)),
+    Template.POINTS: (("event_id",), ("user_id",), ("date",), ("allocated_points", "deducted_points")),
+    Template.SLABS: (("user_id",), ("slab_name",), ("slab_change_action",), ("event_date_time",)),
+    Template.COUPONS: (("user_id",), ("issual_coupon_id",), ("coupon_event_type",)),
 }
 
 
@@ -59,39 +77,74 @@ class Export:
     path: Path
     template: Template
     digest: str  #: SHA-256 of the file
+    size: int  #: in bytes
+    origin: Path  #: the file as it came: encrypted, where `path` is not
 
     @property
     def key(self) -> str:
         """Return the name under which its progress is kept: same name, size and content, same file."""
-        return f"{self.path.name}/{self.path.stat().st_size}/{self.digest}"
+        return f"{self.path.name}/{self.size}/{self.digest}"
 
 
 def template_of(name: str) -> Template | None:
     """Return the template that a file's name states, None when it states none that is imported."""
+    name = _plain(name)
     found = _NAME.match(name)
     stated = (found["template"] if found else Path(name).stem).replace(" ", "").lower()
     return _BY_NAME.get(stated) or _FACTS.get(stated)
 
 
-def exports_in(folder: Path) -> tuple[list[Export], list[str]]:
+def is_export(name: str) -> bool:
+    """Say whether a file's name is that of an archive or a table, encrypted or not."""
+    return Path(_plain(name)).suffix.lower() in (".zip", ".csv")
+
+
+def exports_in(
+    folder: Path,
+    *,
+    keys: Keys | None = None,
+    is_steady: IsSteady = lambda _name, _size: True,
+    failed: Callable[[Path, InputError], None] | None = None,
+) -> tuple[list[Export], list[str]]:
     """Return the files to import, members first, then by name; and the names of those of another template.
 
-    Errors: InputError when the folder cannot be read.
+    A file that is not steady is still being written and stays for the next time. Encrypted ones are opened with `keys`.
+    Errors: InputError when the folder cannot be read; when a file cannot be decrypted it is told to `failed`, else raised.
     """
     if not folder.is_dir():
         raise InputError(str(folder), "is no folder", "give the folder the exports lie in, or sftp://user@host/folder")
     found, others = [], []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in (".zip", ".csv") or not path.is_file():
+    for origin in sorted(folder.iterdir()):
+        if not is_export(origin.name) or not origin.is_file() or not is_steady(origin.name, origin.stat().st_size):
             continue
-        template = template_of(path.name)
+        template = template_of(origin.name)
         if template is None:
-            others.append(path.name)
+            others.append(origin.name)
+            continue
+        try:
+            path = origin if _plain(origin.name) == origin.name else _opened(origin, keys)
+        except InputError as error:
+            if failed is None:
+                raise
+            failed(origin, error)
             continue
         with path.open("rb") as file:
-            found.append(Export(path, template, file_digest(file, "sha256").hexdigest()))
+            digest = file_digest(file, "sha256").hexdigest()
+        found.append(Export(path, template, digest, path.stat().st_size, origin))
     order = list(Template)
     return sorted(found, key=lambda export: (order.index(export.template), export.path.name)), others
+
+
+def _plain(name: str) -> str:
+    """Return a name without the ending of an encrypted file."""
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot and ending.lower() in ENCRYPTED else name
+
+
+def _opened(origin: Path, keys: Keys | None) -> Path:
+    if keys is None:
+        raise InputError(origin.name, "is encrypted", "give --gpg-home, the folder of the keyring that opens it")
+    return keys.open(origin, _plain(origin.name))
 
 
 def rows_of(export: Export, *, aliases: Mapping[str, str], password: bytes | None = None) -> Iterator[tuple[int, dict[str, str]]]:
@@ -135,7 +188,7 @@ def _text(path: Path, password: bytes | None) -> Generator[IO[str]]:
 def _column(cell: str, aliases: Mapping[str, str]) -> str:
     """Return a column's name: lower case, blanks as underscores, without its dimension, renamed by the aliases."""
     plain = "_".join(cell.strip().lower().split())
-    last = plain.rpartition(".")[2]
+    last = _QUALIFIED.get(plain) or plain.rpartition(".")[2]
     return aliases.get(plain) or aliases.get(last) or last
 
 

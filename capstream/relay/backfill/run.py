@@ -1,6 +1,7 @@
 """One run of a backfill: read, join, send, account. Memory does not grow with the rows. Source: capillary.md 8.3."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -8,11 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from capstream.capillary.history import BadRow, Importer
+from capstream.capillary.cells import BadRow, Row
+from capstream.capillary.happenings import Happenings, points_group
+from capstream.capillary.history import Importer
+from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json
 from capstream.relay.backfill.book import Book, Rejected, Staged
 from capstream.relay.backfill.door import Door, Pace
-from capstream.relay.backfill.files import NOTE, Export, Template, portions, rows_of
+from capstream.relay.backfill.files import HAPPENINGS, NOTE, Export, Template, portions, rows_of
 
 _STAGED = 10_000  # rows between two commits while reading
 _SENT = 200  # events in a request
@@ -25,9 +29,11 @@ class Options:
 
     importer: Importer
     pace: Pace
+    happenings: Happenings | None = None  #: None: their templates are left alone
     aliases: Mapping[str, str] = field(default_factory=dict)
     zip_password: bytes | None = None
     progress: Callable[[str, Mapping[str, int]], None] = lambda _phase, _counts: None
+    failed: Callable[[Export, InputError], None] | None = None  #: told of damaged files, the others go on; None: they end the run
 
 
 class Backfill:
@@ -45,13 +51,30 @@ class Backfill:
         """
         self._book.begin()
         for export in exports:
-            if export.template is Template.MEMBERS:
-                self._members(export)
-            else:
-                self._stage(export)
+            if export.template in HAPPENINGS and self._options.happenings is None:
+                continue
+            try:
+                self._take(export)
+            except InputError as error:
+                if self._options.failed is None:
+                    raise
+                with self._book.step():
+                    self._book.drop(export.key, export.path.name)
+                self._options.failed(export, error)
         self._bills()
         self._book.finish()
         return dict(self._book.counts)
+
+    def _take(self, export: Export) -> None:
+        happenings = self._options.happenings
+        if export.template is Template.MEMBERS:
+            self._direct(export, self._options.importer.member, "merged")
+        elif export.template is Template.SLABS and happenings:
+            self._direct(export, happenings.slab_change, "later")
+        elif export.template is Template.COUPONS and happenings:
+            self._direct(export, happenings.coupon, "later")
+        else:
+            self._stage(export)
 
     def _rest(self, export: Export) -> tuple[int, Iterator[tuple[int, dict[str, str]]]]:
         """Return how many rows of a file are settled, and those that follow."""
@@ -61,26 +84,27 @@ class Backfill:
         rows = rows_of(export, aliases=self._options.aliases, password=self._options.zip_password)
         return done, islice(rows, done, None)
 
-    def _members(self, export: Export) -> None:
+    def _direct(self, export: Export, make: Callable[[Row], Json | None], left_out: str) -> None:
+        """Send the rows of a file one by one; those that make no event are counted as `left_out`."""
         done, rows = self._rest(export)
         for portion in portions(rows, _SENT):
             sent: list[Json] = []
-            merged, refused = 0, list[Rejected]()
+            left, refused = 0, list[Rejected]()
             for line, row in portion:
                 try:
                     _check_cells(row)
-                    event = self._options.importer.member(row)
+                    event = make(row)
                 except BadRow as bad:
                     refused.append(_refusal(Staged("", export.template, export.path.name, line, row), bad))
                     continue
                 if event is None:
-                    merged += 1
+                    left += 1
                 else:
                     sent.append(event)
             verdicts = self._send(sent, rows=len(portion))
             done += len(portion)
             with self._book.step():
-                self._count(read=len(portion), merged=merged, rejected=len(refused))
+                self._count(read=len(portion), rejected=len(refused), **{left_out: left})
                 self._count(delivered=sum(verdicts), duplicates=len(verdicts) - sum(verdicts))
                 self._book.reject(refused)
                 self._book.note_file(export.key, export.template, export.path.name, done, is_read=False)
@@ -95,12 +119,12 @@ class Backfill:
         for portion in portions(rows, _STAGED):
             staged, refused = list[Staged](), list[Rejected]()
             for line, row in portion:
-                bill = row.get("bill_id", "").strip()
-                each = Staged(bill, export.template, export.path.name, line, row)
-                if bill and "" not in row:
-                    staged.append(each)
-                else:
-                    refused.append(_refusal(each, _no_bill(row)))
+                try:
+                    group = _group(export.template, row)
+                except BadRow as bad:
+                    refused.append(_refusal(Staged("", export.template, export.path.name, line, row), bad))
+                    continue
+                staged.append(Staged(group, export.template, export.path.name, line, row))
             done += len(portion)
             with self._book.step():
                 self._count(read=len(portion), rejected=len(refused))
@@ -118,23 +142,33 @@ class Backfill:
         self._book.index()
         while bills := self._book.bills():
             sent: list[tuple[Json, int]] = []
-            anonymous, refused = 0, list[Rejected]()
+            left, refused = Counter[str](), list[Rejected]()
             for rows in bills:
                 try:
-                    events = _events(self._options.importer, rows)
+                    events = self._events(rows)
                 except BadRow as bad:
                     refused += [_refusal(row, bad) for row in rows]
                     continue
                 sent += events
-                anonymous += len(rows) if not events else 0
+                if not events:
+                    left["later" if rows[0].template is Template.POINTS else "anonymous"] += len(rows)
             verdicts = self._send([event for event, _ in sent], rows=sum(len(rows) for rows in bills))
             with self._book.step():
-                self._count(anonymous=anonymous, rejected=len(refused))
+                self._count(rejected=len(refused), **left)
                 for (_, rows_in), is_new in zip(sent, verdicts, strict=True):
                     self._count(**{"delivered" if is_new else "duplicates": rows_in})
                 self._book.reject(refused)
                 self._book.unstage(rows[0].bill for rows in bills)
             self._options.progress("bills", self._book.counts)
+
+    def _events(self, rows: Sequence[Staged]) -> list[tuple[Json, int]]:
+        """Return the events of rows that belong together, with the rows that went into each."""
+        if rows[0].template is not Template.POINTS:
+            return _events(self._options.importer, rows)
+        if self._options.happenings is None:
+            raise BadRow("date", "may also have come by webhook", "give --cutover, when the webhook became active")
+        event = self._options.happenings.points(_once(row.cells for row in rows))
+        return [] if event is None else [(event, len(rows))]
 
     def _send(self, events: Sequence[Json], *, rows: int) -> list[bool]:
         self._options.pace.take(rows)
@@ -144,15 +178,20 @@ class Backfill:
         self._book.counts.update(rows)
 
 
-def _check_cells(row: Mapping[str, str]) -> None:
+def _check_cells(row: Row) -> None:
     if "" in row:
-        raise _no_bill(row)
+        raise BadRow("(row)", row[""], "quote cells that hold commas or line breaks")
 
 
-def _no_bill(row: Mapping[str, str]) -> BadRow:
-    if "" in row:
-        return BadRow("(row)", row[""], "quote cells that hold commas or line breaks")
-    return BadRow("bill_id", "is missing", "export the column and keep every row's value")
+def _group(template: Template, row: Row) -> str:
+    """Return the key of the rows that a row belongs with: its bill, or its happening. Errors: BadRow."""
+    _check_cells(row)
+    if template is Template.POINTS:
+        return f"points:{points_group(row)}"
+    bill = row.get("bill_id", "").strip()
+    if not bill:
+        raise BadRow("bill_id", "is missing", "export the column and keep every row's value")
+    return bill
 
 
 def _events(importer: Importer, rows: Sequence[Staged]) -> list[tuple[Json, int]]:

@@ -4,15 +4,16 @@ Source: capillary.md 8.1.
 """
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from capstream.kernel.errors import CapstreamError, InputError
 from capstream.kernel.sftp import Reason, Server, SftpError, download, session
-from capstream.relay.backfill.files import template_of
+from capstream.relay.backfill.files import IsSteady, template_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +50,28 @@ def place_of(url: str, *, known_hosts: Path, password: str | None = None, identi
     )
 
 
-def fetch(place: Place, into: Path, progress: Callable[[str, int, int], None] = lambda _name, _size, _done: None) -> int:
-    """Download the exports of a folder that are not in `into` yet and return how many came.
+Progress = Callable[[str, int, int], None]
+"""Told name, size and bytes so far."""
 
-    `progress` is told name, size and bytes so far. Errors: CapstreamError says whether host, key, login or folder is the matter.
+
+def fetch(
+    place: Place,
+    into: Path,
+    progress: Progress = lambda _name, _size, _done: None,
+    is_steady: IsSteady = lambda _name, _size: True,
+) -> int:
+    """Download the steady exports of a folder that are not in `into` yet and return how many came.
+
+    Errors: CapstreamError says whether host, key, login or folder is the matter.
     """
     into.mkdir(parents=True, exist_ok=True)
     try:
-        return _fetched(place, into, progress)
+        return _fetched(place, into, progress, is_steady)
     except SftpError as error:
         raise CapstreamError(_said(place, error)) from error
 
 
-def _fetched(place: Place, into: Path, progress: Callable[[str, int, int], None]) -> int:
+def _fetched(place: Place, into: Path, progress: Progress, is_steady: IsSteady) -> int:
     fetched = 0
     with session(_server(place)) as opened:
         for each in sorted(opened.listdir_attr(place.folder), key=lambda found: found.filename):
@@ -69,13 +79,39 @@ def _fetched(place: Place, into: Path, progress: Callable[[str, int, int], None]
             if not stat.S_ISREG(each.st_mode or 0) or template_of(name) is None:
                 continue
             target, size = into / name, each.st_size or 0
-            if target.exists() and target.stat().st_size == size:
+            if not is_steady(name, size) or (target.exists() and target.stat().st_size == size):
                 continue
             part = into / f"{name}.{size}.{each.st_mtime or 0}.part"
             download(opened, f"{place.folder.rstrip('/')}/{name}", part, size, partial(progress, name, size))
             part.replace(target)
             fetched += 1
     return fetched
+
+
+def put_away(place: Place, names: Mapping[str, str]) -> None:
+    """Move files of the folder into folders below it. Shape: file name -> folder name. What is not there any more is no error.
+
+    Errors: CapstreamError, also when the login may not write there.
+    """
+    root = place.folder.rstrip("/")
+    try:
+        with session(_server(place)) as opened:
+            present = set(opened.listdir(place.folder))
+            for name, below in names.items():
+                if name not in present:
+                    continue
+                if below not in present:
+                    opened.mkdir(f"{root}/{below}")
+                    present.add(below)
+                kept = set(opened.listdir(f"{root}/{below}"))
+                opened.rename(f"{root}/{name}", f"{root}/{below}/{free_name(name, kept)}")
+    except SftpError as error:
+        raise CapstreamError(_said(place, error)) from error
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return the name, numbered when it is taken."""
+    return next(each for each in chain([name], (f"{number}-{name}" for number in count(2))) if each not in taken)
 
 
 def _server(place: Place) -> Server:

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,19 @@ class _Folder(paramiko.SFTPServerInterface):
             return paramiko.SFTPServer.convert_errno(error.errno or 0)
 
     lstat = stat
+
+    def mkdir(self, path: str, attr: Any) -> int:
+        return self._done(self._place(path).mkdir)
+
+    def rename(self, oldpath: str, newpath: str) -> int:
+        return self._done(lambda: self._place(oldpath).rename(self._place(newpath)))
+
+    def _done(self, act: Callable[[], object]) -> int:
+        try:
+            act()
+        except OSError as error:
+            return int(paramiko.SFTPServer.convert_errno(error.errno or 0))
+        return int(paramiko.SFTP_OK)
 
     def open(self, path: str, flags: int, attr: Any) -> Any:
         try:

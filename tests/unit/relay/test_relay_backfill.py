@@ -249,7 +249,9 @@ NAMES = [
     ("Daily__Return Transactions__2019-10-29-12-30-02.zip", Template.RETURNS),
     ("customer_summary.csv", Template.MEMBERS),
     ("Payment Mode.csv", Template.PAYMENTS),
-    ("DailySlabChange_SlabChangeLog_2019-10-29-12-30-02_1572356331802.zip", None),
+    ("DailySlabChange_SlabChangeLog_2019-10-29-12-30-02_1572356331802.zip", Template.SLABS),
+    ("Daily_Points_2019-10-29-12-30-02.zip.pgp", Template.POINTS),
+    ("Daily_CustomerMergeEventLog_2019-10-29-12-30-02.zip", None),
 ]
 
 
