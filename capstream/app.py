@@ -31,8 +31,8 @@ from capstream.serving import AsgiApp, serve
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
-WHOLE = ("gateway", "worker", "courier")
-RELAY = ("gateway-relay", "courier")
+WHOLE = ("gateway", "worker", "courier", "clerk")
+RELAY = ("gateway-relay", "courier", "clerk")
 PLATFORM = ("gateway-platform", "worker")
 TENANT = "capstream"
 _CLERK_NICE = 10

@@ -41,7 +41,7 @@ class Supervisor:
     def __init__(self, roles: Sequence[str], data: Path, environment: Mapping[str, str]) -> None:
         self._roles = roles
         self._environment = {**environment, "CAPSTREAM_DATA": str(data)}
-        self._lock = _locked(data)
+        self._lock = locked(data)
         self._note = data / "run" / "supervisor.pid"
         self._children: list[_Child] = []
 
@@ -102,7 +102,9 @@ def _lost_terminal() -> bool:
         return True
 
 
-class _locked:  # noqa: N801 - reads as a keyword at its one place of use
+class locked:  # noqa: N801 - reads as a keyword where it is used
+    """Keeps a data folder to one: a server, or a command that needs it stopped. Errors: InputError while another has it."""
+
     def __init__(self, data: Path) -> None:
         self._path = data / "run" / "lock"
 
@@ -112,6 +114,7 @@ class _locked:  # noqa: N801 - reads as a keyword at its one place of use
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self._file.close()
             cure = "stop it, or choose another --data"
             raise InputError(str(self._path.parent.parent), "a server already runs on this folder", cure) from error
 

@@ -10,6 +10,7 @@ from capstream.cli import (
     alerts,
     audit,
     backfill,
+    compact,
     connect,
     coverage,
     dead_letters,
@@ -48,6 +49,7 @@ app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("status")(status.status)
 app.command("reload")(status.reload)
+app.command("compact")(compact.compact)
 app.command("replay")(replay.replay)
 app.command("coverage")(coverage.coverage)
 app.command("doctor")(doctor.doctor)
