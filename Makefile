@@ -5,7 +5,7 @@ ARGS ?=
 NEWMAN := tests/parity/newman
 COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py)
 
-.PHONY: demo test setup check bench newman record lock clean
+.PHONY: demo test setup check bench soak newman record lock clean
 
 demo: setup  ## start everything, stream a loyalty programme, show it live: make demo ARGS="--seconds 20"
 	@exec $(VENV)/bin/capstream demo $(ARGS)
@@ -21,6 +21,9 @@ setup: $(VENV)/.run  ## prepare .venv; the command is then .venv/bin/capstream
 
 bench: $(VENV)/.dev  ## measure, and write docs/reference/benchmarks.md
 	@exec $(VENV)/bin/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev  ## kill processes at random moments for 10 minutes while events flow
+	CAPSTREAM_SOAK_S=$${CAPSTREAM_SOAK_S:-600} $(VENV)/bin/pytest -s tests/story/test_story_soak.py $(ARGS)
 
 newman: $(NEWMAN)/node_modules/.package-lock.json  ## install Postman's runner for the parity suite
 

@@ -16,7 +16,7 @@ from bench import load, rig
 from capstream.kernel.json import dumps, loads
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmarks.md"
-PARTS = ("mapping", "validation", "translation", "engine", "inlet", "courier", "pipeline", "control_plane")
+PARTS = ("mapping", "validation", "translation", "engine", "inlet", "courier", "backlog", "pipeline", "control_plane")
 CONNECTIONS = 64
 BATCH = 500
 _PROBES_PER_S = 10
@@ -56,6 +56,18 @@ def accepted_and_delivered(seconds: float) -> list[Row]:
     assert books["processed"] == result.answered, (books, result.answered)
     note = f"accepted {result.rate:,.0f}/s, all delivered {whole - result.seconds:.1f} s after the last"
     return [("(b) webhooks accepted and delivered", f"{result.answered / whole:,.0f}/s", note), *_memory(peak, "b")]
+
+
+def acknowledged_at(per_second: int, seconds: float) -> list[Row]:
+    """(h): how long an acknowledgement takes at a fixed rate, durable before the answer."""
+    with rig.Rig(["gateway-relay"]) as running, rig.Stub() as stub:
+        _register(running, stub)
+        url = f"http://127.0.0.1:{running.port}/webhooks/capillary/bench"
+        stream = load.requests(url, {"authorization": "Bearer bench", "content-type": "application/json"}, rig.webhooks())
+        result = uvloop.run(load.fixed_rate(url, stream, per_second=per_second, seconds=seconds, accepted=lambda _: None))
+    assert not result.refused, result.refused
+    note = f"p50 {result.percentile_ms(0.5):.1f} ms, {result.answered / seconds:,.0f} acknowledged/s"
+    return [(f"(h) acknowledgement at {per_second:,}/s", f"p99 {result.percentile_ms(0.99):.1f} ms", note)]
 
 
 def inlet_to_profile(seconds: float) -> list[Row]:
@@ -220,7 +232,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="letters of the measurements, e.g. ab; p = the parts")
     parser.add_argument("--write", action="store_true", help="write the page after a part of the measurements too")
     arguments = parser.parse_args()
-    wanted = arguments.only or "gabcdfp"
+    wanted = arguments.only or "gabcdfhp"
     seconds = arguments.seconds
     measurements: list[tuple[str, Callable[[], list[Row]]]] = [
         ("g", lambda: generator_ceiling(seconds / 2)),
@@ -230,6 +242,7 @@ def main() -> None:
         ("d", lambda: end_to_end(500, seconds)),
         ("d", lambda: end_to_end(2000, seconds)),
         ("f", time_to_ready),
+        ("h", lambda: acknowledged_at(10_000, seconds)),
         ("p", parts),
     ]
     rows: list[Row] = []

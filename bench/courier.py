@@ -149,7 +149,8 @@ def _serve(listener: socket.socket) -> None:
 
 
 @contextmanager
-def _stub() -> Iterator[str]:
+def stub() -> Iterator[str]:
+    """Run an endpoint that takes everything; yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = multiprocessing.get_context("fork").Process(target=_serve, args=(listener,), daemon=True)
         process.start()
@@ -160,17 +161,18 @@ def _stub() -> Iterator[str]:
             process.join()
 
 
-def _sources(folder: Path, url: str) -> Sources:
-    sources = Sources(SqliteDocuments(folder / "sources.db"), Vault(Fernet.generate_key()))
+def sources(folder: Path, url: str) -> Sources:
+    """Return the one source `nw`, which delivers to `url`."""
+    found = Sources(SqliteDocuments(folder / "sources.db"), Vault(Fernet.generate_key()))
     ims = {"url": url, "clientId": "client", "clientSecret": "secret"}
     flows = {"inletUrl": f"{url}/collection/9d41", "profileFlowId": "flow-profile", "eventFlowId": "flow-event"}
-    sources.put("nw", {"orgId": "org", "auth": {"secrets": ["webhook-secret"]}, "ims": ims, **flows})
-    return sources
+    found.put("nw", {"orgId": "org", "auth": {"secrets": ["webhook-secret"]}, "ims": ims, **flows})
+    return found
 
 
 async def _receive(folder: Path) -> float:
     journal = SqliteLog(folder / "receiver.db")
-    receiver = Receiver(journal, _sources(folder, "http://localhost"), clock=system_clock, gate=Gate(lambda: 0, lambda: 10**12))
+    receiver = Receiver(journal, sources(folder, "http://localhost"), clock=system_clock, gate=Gate(lambda: 0, lambda: 10**12))
     headers = {
         b"authorization": b"Bearer webhook-secret",
         b"content-type": b"application/json",
@@ -200,7 +202,7 @@ async def _deliver(folder: Path, url: str) -> dict[str, float]:
     for first in range(0, EVENTS, 500):
         journal.append([encode(Entry("nw", now, 0, b"", body(number))) for number in range(first, first + 500)])
     async with httpx.AsyncClient() as client:
-        courier = Courier(journal, documents, _sources(folder, url), world=World(client=client, clock=system_clock))
+        courier = Courier(journal, documents, sources(folder, url), world=World(client=client, clock=system_clock))
         start, cpu = time.perf_counter(), time.process_time()
         await courier.drain()
         elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -211,7 +213,7 @@ async def _deliver(folder: Path, url: str) -> dict[str, float]:
 
 def measure() -> dict[str, float]:
     """Return webhooks a second through `Receiver.handle` and its commits, and events a second through the courier."""
-    with tempfile.TemporaryDirectory() as name, _stub() as url:
+    with tempfile.TemporaryDirectory() as name, stub() as url:
         received = asyncio.run(_receive(Path(name) / "receiver"))
         return {"receiver_webhooks_per_s": received} | asyncio.run(_deliver(Path(name) / "courier", url))
 

@@ -71,7 +71,7 @@ class Rig:
 
     def peak_mb(self) -> dict[str, float]:
         """Return each process's peak resident memory."""
-        return {role: _peak_mb(self._supervisor.pid(role)) for role in self.roles}
+        return {role: peak_mb(self._supervisor.pid(role)) for role in self.roles}
 
     def command(self, *arguments: str) -> Any:
         """Run a capstream command against this server and return its JSON."""
@@ -79,7 +79,8 @@ class Rig:
         return loads(subprocess.run(line, check=True, capture_output=True).stdout)
 
 
-def _peak_mb(pid: int) -> float:
+def peak_mb(pid: int) -> float:
+    """Return the peak resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024

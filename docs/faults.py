@@ -29,7 +29,10 @@ def parts(table: Table) -> list[str]:
         "The fault suite sets each of these through the switch on a real port, or breaks the network in front of it, and lets\n"
         "the relay deliver. After each one every accepted event is delivered or a dead letter, has one effect (a record that\n"
         "is sent again is the same under the same `_id`), the books balance, and where all is delivered each member's newest\n"
-        "snapshot is right. *Order* says what of each member arrives in the order in which Capillary sent it."
+        "snapshot is right. *Order* says what of each member arrives in the order in which Capillary sent it.\n\n"
+        "Tried elsewhere with the same outcome: a disk that is really full while webhooks are received, while a batch is\n"
+        "sent and before it is settled (`tests/unit/relay/test_relay_disk_full.py`); SIGKILL at every durable step, of each\n"
+        "process while events flow, and at random moments for as long as one likes (`make soak`: 10 minutes)."
     )
     rows = [_row(row) for row in tomllib.loads((_CASES / "faults.toml").read_text("utf-8"))["fault"]]
     header = ("fault", "the relay", "the flow meanwhile", "events afterwards", "order")

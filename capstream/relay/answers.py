@@ -32,6 +32,9 @@ Verdict = Delivered | Rejected | Later
 
 DELIVERED = Delivered()
 
+BEHIND = Later(0, "waits behind an event of the same member")
+"""The record was not sent: it must not overtake one that was refused for now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:

@@ -143,7 +143,7 @@ class Courier:
         return is_last
 
     def _start(self, draft: Draft, is_last: bool) -> _Flight:
-        return _Flight(draft, asyncio.create_task(self._post(draft.ship(), draft.linked)), is_last)
+        return _Flight(draft, asyncio.create_task(self._post(self._feed.ship(draft), draft.linked)), is_last)
 
     async def _land(self, flight: _Flight, stop: asyncio.Event) -> bool:
         """Note the verdicts of a portion once every record has one; False when the courier has to stop before."""
@@ -157,6 +157,7 @@ class Courier:
         verdicts = flight.posting.result()
         self._world.checkpoint("posted")
         settle_verdicts(flight.draft, verdicts, now_ms=self._world.clock(), jitter=self._world.jitter)
+        self._feed.landed(flight.draft)
         return True
 
     async def _post(self, outbound: Mapping[str, Outbound], linked: Mapping[str, str]) -> Verdicts:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
-from capstream.relay.answers import Halve, Judged, Pause, Rejected, TryAgain, Unauthorised, Verdict
+from capstream.relay.answers import BEHIND, Halve, Judged, Later, Pause, Rejected, TryAgain, Unauthorised, Verdict
 from capstream.relay.batching import lane_count, lanes, requests
 from capstream.relay.inlet import Inlet
 from capstream.relay.records import Kind, Record
@@ -68,8 +68,14 @@ class FlowDelivery:
 
     async def _lane(self, lane: Sequence[Record], limits: BatchLimits) -> list[Settled]:
         settled: list[Settled] = []
+        waiting: set[str] = set()  # members one of whose events was refused for now: the next must not overtake it
         for request in requests(lane, max_records=limits.records, max_bytes=limits.bytes):
-            settled += await self._request(request)
+            settled += [(record, BEHIND) for record in request if record.member in waiting]
+            sent = [record for record in request if record.member not in waiting] if waiting else request
+            found = await self._request(sent) if sent else []
+            settled += found
+            if self.kind == "event":
+                waiting |= {record.member for record, verdict in found if type(verdict) is Later}
         return settled
 
     async def _request(self, records: Sequence[Record]) -> list[Settled]:

@@ -6,16 +6,16 @@ from capstream.capillary.results import ApiCall
 from capstream.kernel.clock import Clock
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.delivery import Timing
-from capstream.relay.draft import Draft
+from capstream.relay.draft import Draft, Outbound
 from capstream.relay.enrichment import Enrichment, Found
 from capstream.relay.holding import Holding
 from capstream.relay.jobs import Jobs, Wanted
 from capstream.relay.journal import Entry, Flag, decode, tallied
 from capstream.relay.ledger import Ledger
+from capstream.relay.parking import Parking
 from capstream.relay.records import Arrival, Held
 from capstream.relay.sources import Sources
 from capstream.relay.translation import Ready, Translation
-from capstream.relay.waiting import Waiting
 from capstream.storage.ports import Log
 
 _FULL_SHARE = 4
@@ -37,7 +37,7 @@ class Feed:
         self._clock: Clock = timing.clock
         self._translation = Translation(ledger, sources, clock=timing.clock, member_states=member_states)
         self._holding = Holding(ledger, enrichment, timing)
-        self._parked = Waiting(ledger.parked_due)
+        self._parked = Parking(ledger)
         self._jobs = Jobs(ledger, journal)
         self._position = ledger.cursor()
 
@@ -55,7 +55,12 @@ class Feed:
         return draft
 
     async def take(self, draft: Draft, portion: int) -> None:
-        """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice."""
+        """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice.
+
+        While too many payloads are parked none are taken: the journal waits.
+        """
+        if self._parked.is_full():
+            return
         start = self._position
         end = start + portion
         page, size = (portion, portion) if self._enrichment.serves_any() else (_PAGE, _SLICE)
@@ -77,6 +82,16 @@ class Feed:
         """End a batch: every member it touched gets one snapshot."""
         self._translation.snapshots(draft, self._parked)
 
+    def ship(self, draft: Draft) -> dict[str, Outbound]:
+        """Return what is to be posted now, without the events of members one of whose events waits."""
+        outbound = draft.ship()
+        self._parked.divert(outbound, draft.settlement, self._clock())
+        return outbound
+
+    def landed(self, draft: Draft) -> None:
+        """Note that each record of a portion has its verdict."""
+        self._parked.join(draft.settlement)
+
     def is_asking(self) -> bool:
         """Return whether answers for held events are on their way."""
         return self._holding.is_asking()
@@ -85,9 +100,7 @@ class Feed:
         """Note that a batch is settled; `following` is the one in the making."""
         for act in draft.on_settled:
             act()
-        for key in draft.settlement.unparked:
-            self._parked.due.pop(key, None)
-        self._parked.due.update({key: parked.due_ms for key, parked in draft.settlement.parked.items()})
+        self._parked.settled(draft.settlement)
         self._translation.members.shrink(following.dirty)
 
     async def start_over(self) -> None:
@@ -100,8 +113,7 @@ class Feed:
         self._position = self._ledger.cursor()
 
     def _take_parked(self, draft: Draft) -> None:
-        keys = self._parked.take(self._clock())
-        for key, parked in (self._ledger.parked(keys) if keys else {}).items():
+        for key, parked in self._parked.take(self._clock()).items():
             draft.out(parked.source_key).of(parked.kind).append(parked.record)
             draft.settlement.unparked.add(key)
 

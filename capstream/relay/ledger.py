@@ -1,7 +1,7 @@
 """What the courier remembers, in `courier.db`: everything one batch changes is written in one transaction, cursor included."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,6 +17,7 @@ from capstream.storage.ports import Documents, Reading, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
 _AWAITING, _PRIVACY, _TOKENS = "awaiting", "privacy", "tokens"
+_PAGE = 500
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,9 +55,12 @@ class Ledger:
         """Return the member states that exist under `keys`."""
         return self._documents.get_many(_STATES, keys)
 
-    def parked_due(self) -> dict[str, int]:
-        """Return when each parked payload is due, in epoch milliseconds."""
-        return {key: _parked(body).due_ms for key, body in self._documents.scan(_PARKED)}
+    def parked_items(self) -> Iterator[tuple[str, Parked]]:
+        """Return the parked payloads in the order of their keys, a page in memory at a time."""
+        after = ""
+        while page := self._documents.scan(_PARKED, after=after, limit=_PAGE):
+            yield from ((key, _parked(body)) for key, body in page)
+            after = page[-1][0]
 
     def parked(self, keys: Sequence[str]) -> dict[str, Parked]:
         """Return the parked payloads under `keys`."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from capstream.relay.answers import Delivered, Later, Rejected
+from capstream.relay.answers import BEHIND, Delivered, Later, Rejected
 from capstream.relay.dead_letters import of_payload
 from capstream.relay.delivery import Settled
 from capstream.relay.draft import Draft
@@ -57,6 +57,9 @@ def _overcome(draft: Draft, source_key: str, kind: Kind, record: Record) -> None
 
 
 def _parked(source_key: str, kind: Kind, record: Record, verdict: Later, *, now_ms: int, jitter: float) -> Parked:
+    if verdict is BEHIND:
+        waiting = msgspec.structs.replace(record, first_ms=record.first_ms or now_ms)
+        return Parked(source_key, kind, 0, verdict.reason, waiting)
     attempts = record.attempts + 1
     again = next_delivery(attempts, asked_s=None, now_ms=now_ms, jitter=jitter)
     waiting = msgspec.structs.replace(record, attempts=attempts, first_ms=record.first_ms or now_ms)
