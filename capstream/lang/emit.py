@@ -28,11 +28,15 @@ from capstream.lang.nodes import (
     Star,
     Step,
     Variable,
+    children,
 )
 from capstream.lang.operators import BINARY, BOOLEAN, LAZY, MATCHING, ORDERING, UNARY
 from capstream.lang.paths import first_star, flat_key, has_path, path_text, read, read_record, run_steps
 from capstream.lang.signatures import Function, Needs, bind, takes_text
 from capstream.lang.values import text, truth
+
+LONG = 24
+"""The most operations an expression may have without counting its work: each takes a few milliseconds at worst."""
 
 _PADDING = frozenset({"lpad", "rpad"})
 _SLOW_CATEGORIES = frozenset({"Regular expression", "Date / Time", "User agent", "JSON"})
@@ -105,6 +109,12 @@ class Emitter:
     binds_star: bool = False  #: `paths` gives one element for the leftmost `[*]` of a path
     needs: set[Needs] = field(default_factory=set)
     scope: dict[str, str] = field(default_factory=dict)
+    metered: bool = False  #: a long expression: what it does counts as work outside lambdas too
+
+    @property
+    def counts(self) -> bool:
+        """Say whether what is written now must count as work."""
+        return self.metered or bool(self.scope)
 
     def source(self, node: Node) -> str:
         """Return Python source whose value is the value of the node."""
@@ -130,17 +140,17 @@ class Emitter:
                 return self._lambda(params, body)
 
     def _applied(self, function: Callable[..., Json], arguments: str, *, slow: bool = False) -> str:
-        """Return the source of a call; inside a lambda it counts as work."""
+        """Return the source of a call; inside a lambda or a long expression it counts as work."""
         called = self.env.bind("f", function)
-        if not self.scope:
+        if not self.counts:
             return f"{called}({arguments})"
         self.needs.add(Needs.BUDGET)
         charge = self.env.bind("f", charged_slow if slow else charged)
         return f"{charge}(b, {called}{', ' if arguments else ''}{arguments})"
 
     def _kept(self, source: str) -> str:
-        """Return the source of a value that takes room; inside a lambda that counts as work."""
-        if not self.scope:
+        """Return the source of a value that takes room; inside a lambda or a long expression that counts as work."""
+        if not self.counts:
             return source
         self.needs.add(Needs.BUDGET)
         return f"{self.env.bind('f', Budget.charge)}(b, {source})"
@@ -182,7 +192,7 @@ class Emitter:
             self.needs.add(Needs.BUDGET)
             return f"{self.env.bind('f', charged_range)}(b, {self._list(args)})"
         function = BINARY[name] if name in BINARY else UNARY[name]
-        if name in ORDERING and not self.scope and _is_number(args[1]):
+        if name in ORDERING and not self.counts and _is_number(args[1]):
             return self._compared(name, args)
         return self._applied(function, self._list(args), slow=name in MATCHING)
 
@@ -233,7 +243,7 @@ class Emitter:
             case "uuid" | "guid":
                 self.needs.add(Needs.UUID)
                 return "u()"
-        if not self.scope and len(node.args) == 1 and takes_text(function):
+        if not self.counts and len(node.args) == 1 and takes_text(function):
             kept, first = self._named(node.args[0])
             plain, other = self.env.bind("f", function.call), self.env.bind("f", bound(function, 1))
             return f"({plain}({kept}) if {first}.__class__ is {self.env.bind('c', str)} else {other}({kept}))"
@@ -293,6 +303,17 @@ class Emitter:
         source = self.source(body)
         self.scope = outer
         return f"(lambda {', '.join(names)}: {source})"
+
+
+def is_long(node: Node) -> bool:
+    """Say whether an expression has so many operations that together they could take too long on large values."""
+    left, waiting = LONG, [node]
+    while waiting and left >= 0:
+        one = waiting.pop()
+        waiting.extend(children(one))
+        if isinstance(one, Call | Method) or (isinstance(one, Path) and len(one.steps) > 1):
+            left -= 1
+    return left < 0
 
 
 def _is_number(node: Node) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from capstream.kernel.json import Json, dumps
 from capstream.lang.check import diagnose, static_type
 from capstream.lang.diagnostics import Diagnostic
-from capstream.lang.emit import Emitter, Environment, bound
+from capstream.lang.emit import Emitter, Environment, bound, is_long
 from capstream.lang.fold import fold
 from capstream.lang.functions import FUNCTIONS
 from capstream.lang.nodes import Call, Lambda, ListOf, Literal, MapOf, Method, Node, Path, Variable, children, record_paths
@@ -52,8 +52,8 @@ def explain(expression: str) -> Explanation:
     tree, reads = tuple(_lines(node, 0)), tuple(path_text(path.steps) for path in record_paths(node))
     if findings:
         return Explanation(expression, findings, tree, _typed(node), reads)
-    env = Environment()
-    code = Emitter(env).source(fold(node))
+    env, folded = Environment(), fold(node)
+    code = Emitter(env, metered=is_long(folded)).source(folded)
     names = {name: _named(value) for name, value in env.names.items() if not name.startswith("_")}
     used = {letter: meaning for letter, meaning in _PLACES.items() if _uses(code, letter)}
     return Explanation(expression, (), tree, _typed(node), reads, code, tuple((used | names).items()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from capstream.kernel.json import Json
 from capstream.lang.check import check
 from capstream.lang.diagnostics import Diagnostic, Fail, ParseError
-from capstream.lang.emit import Emitter, Environment, PathSource, from_record
+from capstream.lang.emit import Emitter, Environment, PathSource, from_record, is_long
 from capstream.lang.fold import fold
 from capstream.lang.nodes import Node
 from capstream.lang.parser import parse
@@ -57,7 +57,7 @@ def compile_expression(text: str) -> Expression:
 def compile_node(node: Node, *, paths: PathSource = from_record, index: str = "") -> Expression:
     """Return the function of a checked tree; `index` names a last parameter that `paths` uses."""
     env = Environment()
-    body = Emitter(env, paths, binds_star=bool(index)).source(node)
+    body = Emitter(env, paths, binds_star=bool(index), metered=is_long(node)).source(node)
     parameters = "r, n, b, u, i" if index else "r, n, b, u"
     source = f"def expression({parameters}):\n    return {body}\n"
     return Expression(node, source, define(source, env.names, "expression"))

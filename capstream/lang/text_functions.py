@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 from capstream.kernel.json import Json
 from capstream.lang import matching
 from capstream.lang.diagnostics import Fail
-from capstream.lang.values import MAX_SIZE, sized, text, text_or_empty
+from capstream.lang.values import MAX_SIZE, text, text_or_empty
 
 _CHARSETS = {"UTF-8": "utf-8", "UTF-16": "utf-16-be", "ISO-8859-1": "iso-8859-1", "US-ASCII": "ascii"}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
@@ -21,7 +21,10 @@ def concat(*values: Json) -> str | None:
     """Return the texts joined; null counts as empty text, all null gives null."""
     if all(value is None for value in values):
         return None
-    return sized("".join(map(text_or_empty, values)))
+    parts = list(map(text_or_empty, values))
+    if sum(map(len, parts)) > MAX_SIZE:  # before they are joined: many large arguments fill the memory
+        raise Fail("Result is larger than 1 MiB")
+    return "".join(parts)
 
 
 def explode(value: str, separator: str = ",") -> list[str]:

@@ -144,10 +144,16 @@ def aa_get_event_value(events: str, name: str) -> str | None:
     return None if event is None else event[0] or "1"
 
 
+MAX_PARTS = 50_000
+"""The most products, and parts of products, of one text (ASSUMPTION): a hit of Analytics has far fewer."""
+
+
 def product_part(products: str, position: int) -> list[str | None]:
     """Return one part of every product, null where it is empty or absent."""
     if not products.strip():
         return []
+    if sum(map(products.count, ",;|")) > MAX_PARTS:
+        raise Fail(f"The products have more than {MAX_PARTS} parts")
     parts = [product.strip().split(";") for product in products.split(",")]
     return [(part[position] or None) if position < len(part) else None for part in parts]
 

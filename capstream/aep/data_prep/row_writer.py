@@ -10,7 +10,7 @@ from capstream.aep.data_prep.shape import Leaf, is_simple
 from capstream.kernel.json import Json
 from capstream.lang.check import static_type
 from capstream.lang.dates import RFC3339
-from capstream.lang.emit import Emitter, from_record
+from capstream.lang.emit import Emitter, from_record, is_long
 from capstream.lang.expression import FAILURES
 from capstream.lang.nodes import Literal, Name, Path
 from capstream.lang.paths import first_star, flat_key, path_text, read, run_steps
@@ -96,8 +96,9 @@ class RowWriter:
                 return self.top.declare(emitter.env, path.steps, flat_key(path.steps)).variable  # type: ignore[arg-type]
             return from_record(path, emitter)
 
-        emitter = Emitter(self.code.env, source, binds_star=bool(scope.element) and plan.per_element)
         assert plan.node is not None  # noqa: S101 - expression rows have one
+        binds_star = bool(scope.element) and plan.per_element
+        emitter = Emitter(self.code.env, source, binds_star=binds_star, metered=is_long(plan.node))
         text = emitter.source(plan.node)
         self.needs |= emitter.needs
         return text if static_type(plan.node) in _SETTLED else f"{self.code.env.bind('f', settled)}({text})"
