@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import resources
+from urllib.parse import quote
 
 import pytest
 from connect_world import World
 
 from capstream.kernel.errors import InputError, Transient
-from capstream.kernel.json import Json
+from capstream.kernel.json import Json, loads
 from capstream.relay import provision, provision_wanted
 from capstream.relay.provision_changes import Change
 from capstream.relay.provision_wanted import Wanted
@@ -176,3 +178,59 @@ def test_a_wrong_document_is_refused_by_the_members_name(document: Json, path: s
 def test_the_default_document_means_the_defaults() -> None:
     document = provision_wanted.default_document()
     assert replace(provision_wanted.read(document, lambda name: []), sandbox="") == Wanted()
+
+
+SCHEMA_REGISTRY = "/data/foundation/schemaregistry"
+STORED = "application/vnd.adobe.xed+json; version=1"
+FILES = {
+    "profile": ("capillary-profile-schema.json", "capillary-member.json", "CAPILLARY_MEMBER"),
+    "event": ("capillary-events-schema.json", "capillary-event.json", "CAPILLARY_EVENT"),
+}
+
+
+def shipped(world: World, name: str, **places: str) -> Json:
+    """Return a file of the package as it lies there, its places filled."""
+    text = (resources.files("capstream.relay") / "schemas" / name).read_text("utf-8")
+    for place, value in {"TENANT_ID": tenant_of(world), **places}.items():
+        text = text.replace("{" + place + "}", value)
+    return loads(text)
+
+
+def tenant_of(world: World) -> str:
+    return str(world.it.call("GET", f"{SCHEMA_REGISTRY}/stats").json()["tenantId"])
+
+
+def bare(node: Json) -> Json:
+    """Return a definition without what the registry computes into each node."""
+    if isinstance(node, dict):
+        return {key: bare(value) for key, value in node.items() if key != "meta:xdmType"}
+    return [bare(item) for item in node] if isinstance(node, list) else node
+
+
+def stored(world: World, kind: str, title: str) -> Json:
+    listed = world.it.call("GET", f"{SCHEMA_REGISTRY}/tenant/{kind}").json()["results"]
+    (uri,) = [one["$id"] for one in listed if one["title"] == title]
+    path = f"{SCHEMA_REGISTRY}/tenant/{kind}/{quote(uri, safe='')}"
+    return world.it.call("GET", path, headers={"Accept": STORED}).json()
+
+
+def test_the_shipped_schema_files_are_what_is_made(world: World) -> None:
+    world.run(provision.connect, wanted=Wanted())
+    made = {}
+    for kind, (schema_file, group_file, place) in FILES.items():
+        group = shipped(world, group_file)
+        found = stored(world, "fieldgroups", group["title"])
+        for member in ("title", "type", "meta:intendedToExtend", "definitions"):
+            assert bare(found[member]) == bare(group[member]), (group_file, member)
+        schema = shipped(world, schema_file, **{place: found["$id"].rpartition("/")[2]})
+        made[kind] = stored(world, "schemas", schema["title"])
+        assert [part["$ref"] for part in made[kind]["allOf"]] == [part["$ref"] for part in schema["allOf"]]
+        assert made[kind]["description"].startswith(schema["description"])
+        assert made[kind]["meta:immutableTags"] == ["union"]
+    ids = {made[kind]["$id"] for kind in FILES}
+    accept = {"Accept": "application/vnd.adobe.xdm+json"}
+    listed = world.it.call("GET", f"{SCHEMA_REGISTRY}/tenant/descriptors", headers=accept).json()
+    present = [one for group in listed.values() for one in group if one["xdm:sourceSchema"] in ids]
+    wanted = shipped(world, "descriptors.json", PROFILE_SCHEMA=made["profile"]["$id"], EVENTS_SCHEMA=made["event"]["$id"])
+    kept = [{member: one[member] for member in wanted[0]} for one in present]
+    assert sorted(kept, key=repr) == sorted(wanted, key=repr)
