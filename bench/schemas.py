@@ -91,7 +91,7 @@ def _served(folder: Path, body: dict[str, Any]) -> float:
     documents = SqliteDocuments(folder / "control.db")
     try:
         api = handlers(
-            SchemaRegistry(documents, "bench"), in_use=lambda _sandbox, _uri: False, namespace_exists=lambda _sandbox, _code: True
+            SchemaRegistry(documents, "bench"), in_use=lambda _sandbox, _uri: False, namespace_code=lambda _sandbox, code: code
         )
         group = _send(api["createFieldGroup"], "POST", "fieldgroups", body=body)
         entries = [{"$ref": reference} for reference in (XDM + "context/profile", group["$id"])]

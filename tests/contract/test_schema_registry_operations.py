@@ -36,7 +36,7 @@ def test_the_table_has_the_published_operations(specification: Callable[[str], d
 
 def test_every_operation_has_a_handler(tmp_path: Path) -> None:
     documents = SqliteDocuments(tmp_path / "control.db")
-    built = handlers(SchemaRegistry(documents, "capstream"), in_use=lambda *_: False, namespace_exists=lambda *_: True)
+    built = handlers(SchemaRegistry(documents, "capstream"), in_use=lambda *_: False, namespace_code=lambda _, code: code)
     listed = {operation.id for operation in load() if operation.service == "schema_registry"}
     assert set(built) == listed
     documents.close()
