@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from whole_platform import CATALOG, PROFILE, Platform, platform
@@ -88,6 +89,19 @@ def test_a_package_makes_everything_its_artifacts_need(it: Platform, made: dict[
     assert [(each["source"], each["destination"]) for each in mapping["mappings"]] == [("card", "_capstream.card")]
     listed = it.call("GET", f"{REGISTRY}/descriptors", headers=DEV | {"accept": "application/vnd.adobe.xdm+json"}).json()
     assert [each["xdm:sourceProperty"] for each in listed["xdm:descriptorIdentity"]] == ["/_capstream/card"]
+
+
+def test_a_schema_of_the_union_is_one_there_too(it: Platform, made: dict[str, str]) -> None:
+    tag = [{"op": "add", "path": "/meta:immutableTags", "value": ["union"]}]
+    assert it.call("PATCH", f"{REGISTRY}/schemas/{quote(made['schema'], safe='')}", json=tag).status_code == 200
+    package = packed(it, ("CATALOG_DATASET", made["dataset"]))
+    assert not any(
+        each["artifact"]["found"] for each in it.call("GET", f"{EXIM}/packages/{package}/import?targetSandbox=dev").json()
+    )
+    assert loaded(it, package)["jobStatus"] == "SUCCESS"
+    listed = it.call("GET", f"{REGISTRY}/schemas", headers=DEV | {"accept": "application/vnd.adobe.xed+json"}).json()["results"]
+    assert [each["meta:immutableTags"] for each in listed] == [["union"]]
+    assert all(task["artifact"]["found"] for task in loaded(it, package)["completedTasks"])
 
 
 def test_what_is_there_is_found_and_left_as_it_is(it: Platform, made: dict[str, str]) -> None:

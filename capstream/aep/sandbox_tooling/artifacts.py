@@ -12,12 +12,14 @@ from capstream.kernel.json import Json, dumps
 
 SCHEMA, CLASS, GROUP, DATA_TYPE = "REGISTRY_SCHEMA", "REGISTRY_CLASS", "REGISTRY_MIXIN", "REGISTRY_DATATYPE"
 DESCRIPTOR, DATASET, MAPPING_SET = "REGISTRY_DESCRIPTOR", "CATALOG_DATASET", "MAPPING_SET"
+UNION = "REGISTRY_UNION"
+"""A schema's place in the union: taken last, for the registry never gives it back."""
 KINDS = (SCHEMA, CLASS, GROUP, DATA_TYPE, DATASET, MAPPING_SET)
 """What may be put into a package; descriptors travel with their schema."""
 
 NEEDED: Mapping[str, tuple[str, str, str]] = {
     **dict.fromkeys((SCHEMA, CLASS, GROUP, DATA_TYPE), ("Schema", "view-schemas", "manage-schemas")),
-    DESCRIPTOR: ("Schema", "view-schemas", "manage-schemas"),
+    **dict.fromkeys((DESCRIPTOR, UNION), ("Schema", "view-schemas", "manage-schemas")),
     DATASET: ("Dataset", "view-datasets", "manage-datasets"),
     MAPPING_SET: ("Source", "view-sources", "manage-sources"),
 }
@@ -83,6 +85,9 @@ class Workbench:
             return [Artifact(each["@id"], DESCRIPTOR, piece.title) for each in same]
         if piece.type == MAPPING_SET:
             return []
+        if piece.type == UNION:
+            (document,) = self._ask(call, sandbox, "schema_registry", "retrieveExportPayload", params={"id": piece.body})[-1:]
+            return [Artifact(piece.id, UNION, piece.title)] if _in_union(document) else []
         try:
             self._ask(call, sandbox, "schema_registry", "retrieveExportPayload", params={"id": piece.id})
         except ApiError:
@@ -99,6 +104,10 @@ class Workbench:
             return str(self._ask(call, sandbox, "data_prep", "createMappingSet", body=body)["id"])
         if piece.type == DESCRIPTOR:
             return str(self._ask(call, sandbox, "schema_registry", "createDescriptor", params=_TENANT, body=body)["@id"])
+        if piece.type == UNION:
+            tag = [{"op": "add", "path": "/meta:immutableTags", "value": ["union"]}]
+            self._ask(call, sandbox, "schema_registry", "patchSchema", params={**_TENANT, "id": str(body)}, body=tag)
+            return piece.id
         self._ask(call, sandbox, "schema_registry", "importResource", body=[body])
         return piece.id
 
@@ -112,6 +121,8 @@ class Workbench:
         pieces = [self._component(each) for each in exported]
         for piece in tuple(pieces):
             if piece.type == SCHEMA:
+                if _in_union(piece.body):
+                    pieces.append(Piece(id=f"{piece.id}#union", type=UNION, title=piece.title, body=piece.id))
                 pieces += [
                     Piece(id=each["@id"], type=DESCRIPTOR, title=each["@type"], body=_likeness(each))
                     for each in self._descriptors(call, sandbox, piece.id)
@@ -192,6 +203,10 @@ class Workbench:
 
 
 _TENANT: Mapping[str, str] = {"container": "tenant"}
+
+
+def _in_union(document: dict[str, Json]) -> bool:
+    return "union" in (document.get("meta:immutableTags") or [])
 
 
 def _window(start: int) -> list[tuple[str, str]]:

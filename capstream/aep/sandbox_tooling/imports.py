@@ -7,7 +7,7 @@ import msgspec
 
 from capstream.aep.call import ApiError, Call, Sandbox
 from capstream.aep.sandbox.api import refused
-from capstream.aep.sandbox_tooling.artifacts import NEEDED, Workbench
+from capstream.aep.sandbox_tooling.artifacts import NEEDED, UNION, Workbench
 from capstream.aep.sandbox_tooling.model import Artifact, Job, Package, Piece, Shelf, Status, Task
 from capstream.kernel import log
 from capstream.kernel.ids import new_hex32
@@ -47,7 +47,7 @@ class Jobs:
         changed = msgspec.structs.replace(
             package,
             artifacts=artifacts,
-            pieces=tuple(pieces.values()) if whole else (),
+            pieces=tuple(sorted(pieces.values(), key=lambda piece: piece.type == UNION)) if whole else (),
             status=Status.PUBLISHED if whole else Status.PUBLISH_FAILED,
             published_ms=call.now_ms if whole else 0,
             expiry_ms=expiry,
@@ -85,7 +85,7 @@ class Jobs:
         """Return, for each artifact of the package, what the target has already in its place."""
         found: list[Json] = []
         for piece in package.pieces:
-            same = self.bench.present(call, target, piece)
+            same = self._present(call, target, piece)
             status = "FOUND" if same else "NOT_FOUND"
             message = f"{'Found' if same else 'No'} object with ID: {piece.id} in sandbox {target.name}"
             artifact = {"id": piece.id, "type": piece.type, "found": bool(same), "count": len(same), "title": piece.title}
@@ -120,10 +120,18 @@ class Jobs:
 
     def _load_one(self, call: Call, target: Sandbox, piece: Piece, ids: Mapping[str, str]) -> Task:
         artifact = Artifact(piece.id, piece.type, piece.title)
-        if same := self.bench.present(call, target, piece):
+        if same := self._present(call, target, piece):
             return Task(artifact, "SKIPPED", f"sandbox {target.name} has it already", same[0].id)
         self._check(call, target, piece.type, 2)
         return Task(artifact, "SUCCESS", "made", self.bench.make(call, target, piece, ids))
+
+    def _present(self, call: Call, target: Sandbox, piece: Piece) -> list[Artifact]:
+        try:
+            return self.bench.present(call, target, piece)
+        except ApiError as error:
+            if error.answer.status == 404:  # what it belongs to is not there either
+                return []
+            raise
 
     def _check(self, call: Call, sandbox: Sandbox, kind: str, which: int) -> None:
         needed = NEEDED[kind][which]
