@@ -21,7 +21,7 @@ PLAIN = {
     "capstream/capillary/translation_config.py",
     "capstream/capillary/retail.py",  # the simulator's
 }
-RELAY = ("batching", "draft", "feed", "members", "parking", "settlement", "settling", "translation", "verdicts")
+RELAY = ("batching", "draft", "feed", "members", "settlement", "settling", "translation", "verdicts")
 
 
 def compiled_modules() -> list[str]:
