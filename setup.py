@@ -14,10 +14,9 @@ except ImportError:
     mypycify = None
 
 PLAIN = {
-    "capstream/capillary/events.py",  # records: mypyc does not know msgspec's metaclass
+    "capstream/capillary/envelope.py",  # records: mypyc does not know msgspec's metaclass
     "capstream/capillary/records.py",
     "capstream/capillary/results.py",
-    "capstream/capillary/payloads/records.py",
     "capstream/capillary/translation_config.py",
     "capstream/capillary/retail.py",  # the simulator's
 }

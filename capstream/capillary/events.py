@@ -1,69 +1,64 @@
-"""What is read of one Capillary webhook body: enough to answer it, everything, or why it is no event.
+"""One Capillary webhook as the translation reads it. Compiled: its members are looked at some fifty times (docs/adr/0004).
 
 Source: capillary.md 1.4, 7.2.
 """
 
-from hashlib import blake2b
-
-import msgspec
-
 from capstream.kernel.json import Json
 
-_HOUR_MS = 3_600_000
 
-
-class NormalisedEvent(msgspec.Struct, gc=False):
+class NormalisedEvent:  # noqa: PLW1641 - it has no hash: its data can be changed
     """One logical event. Absent ids are None; `data` has canonical member names."""
 
-    org_id: str
-    event_name: str  #: canonical spelling, or as sent when nobody documented it
-    event_id: str  #: opaque; `syn-` + 32 hex when Capillary sent none
-    event_id_synthetic: bool
-    event_log_id: int | None
-    ref_id: str | None
-    api_request_id: str | None
-    loyalty_event_id: str | None
-    created_at_ms: int
-    received_ms: int
-    envelope: str  #: A flat, B bus wrapper, C API wrapper, D body wrapper
-    data: dict[str, Json]
-    flags: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()  #: member names nobody documented, of the event and of `data`
+    def __init__(
+        self,
+        *,
+        org_id: str,
+        event_name: str,
+        event_id: str,
+        event_id_synthetic: bool,
+        event_log_id: int | None,
+        ref_id: str | None,
+        api_request_id: str | None,
+        loyalty_event_id: str | None,
+        created_at_ms: int,
+        received_ms: int,
+        envelope: str,
+        data: dict[str, Json],
+        flags: tuple[str, ...] = (),
+        unknown: tuple[str, ...] = (),
+    ) -> None:
+        self.org_id = org_id
+        self.event_name = event_name  #: canonical spelling, or as sent when nobody documented it
+        self.event_id = event_id  #: opaque; `syn-` + 32 hex when Capillary sent none
+        self.event_id_synthetic = event_id_synthetic
+        self.event_log_id = event_log_id
+        self.ref_id = ref_id
+        self.api_request_id = api_request_id
+        self.loyalty_event_id = loyalty_event_id
+        self.created_at_ms = created_at_ms
+        self.received_ms = received_ms
+        self.envelope = envelope  #: A flat, B bus wrapper, C API wrapper, D body wrapper
+        self.data = data
+        self.flags = flags
+        self.unknown = unknown  #: member names nobody documented, of the event and of `data`
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NormalisedEvent) and all(getattr(self, name) == getattr(other, name) for name in _MEMBERS)
 
 
-class Unreadable(msgspec.Struct, frozen=True):
-    """A body that is no event: `code` is its dead-letter class, `pointer` the place in the body when one is known."""
-
-    code: str
-    reason: str
-    pointer: str = ""
-
-
-class Peek(msgspec.Struct, frozen=True):
-    """What the receiver needs of an event: enough to answer, to de-duplicate and to count."""
-
-    org_id: str
-    event_name: str
-    event_id: str | None  #: None when Capillary sent none
-    created_at_ms: int | None
-    identity: str  #: the event id, or the synthetic one that stands for a missing id
-
-    def dedupe_key(self) -> bytes:
-        """Return the key under which a repetition is recognised.
-
-        Shape: 20 bytes: the hour of `createdAt` (4 bytes, keeps keys of one time together), then BLAKE2b over (org, event id).
-        """
-        hour = (self.created_at_ms or 0) // _HOUR_MS
-        name = f"{self.org_id}\0{self.identity}".encode()
-        return (hour & 0xFFFFFFFF).to_bytes(4, "big") + blake2b(name, digest_size=16).digest()
-
-
-class Flat(msgspec.Struct):
-    """Envelope A as far as `peek` needs it; everything else is skipped without being built."""
-
-    eventName: str | None = None  # noqa: N815 - Capillary's spelling
-    eventId: str | int | float | None = None  # noqa: N815
-    orgId: str | int | float | None = None  # noqa: N815
-    createdAt: str | int | float | None = None  # noqa: N815
-    attributes: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+_MEMBERS = (
+    "org_id",
+    "event_name",
+    "event_id",
+    "event_id_synthetic",
+    "event_log_id",
+    "ref_id",
+    "api_request_id",
+    "loyalty_event_id",
+    "created_at_ms",
+    "received_ms",
+    "envelope",
+    "data",
+    "flags",
+    "unknown",
+)

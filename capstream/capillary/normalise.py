@@ -9,7 +9,8 @@ from hashlib import sha256
 
 import msgspec
 
-from capstream.capillary.events import Flat, NormalisedEvent, Peek, Unreadable
+from capstream.capillary.envelope import Flat, Peek, Unreadable
+from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.values import Unfit, decimal_id, instant, opaque_id, whole
 from capstream.capillary.vocabulary import MEMBER_OF, MEMBERS, OPAQUE, canonical_name
 from capstream.kernel.json import Json, JsonError, canonical, loads

@@ -44,7 +44,7 @@ class CourierSettings:
     members: int = 8000  #: a batch that touched as many takes no further portion
     batch_ms: int = 2000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
-    member_states: int = 50_000  #: kept in memory
+    member_bytes: int = 96 * 1024 * 1024  #: of member states kept in memory
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
 
 
@@ -82,12 +82,12 @@ class Courier:
         self._outlets = Outlets(world.client, sources, timing, self._report, self._ledger.report_token)
         enrichment = Enrichment(world.client, sources, world.clock, wait_s=self._settings.enrichment_wait_s)
         self._feed = Feed(
-            journal, self._ledger, sources, enrichment=enrichment, timing=timing, member_states=self._settings.member_states
+            journal, self._ledger, sources, enrichment=enrichment, timing=timing, member_bytes=self._settings.member_bytes
         )
         self._flight: _Flight | None = None
 
     def adapt(self, settings: CourierSettings) -> None:
-        """Work with other settings from the next batch on; `member_states` and `enrichment_wait_s` stay."""
+        """Work with other settings from the next batch on; `member_bytes` and `enrichment_wait_s` stay."""
         self._settings = settings
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from capstream.capillary.events import Unreadable
+from capstream.capillary.envelope import Unreadable
 from capstream.capillary.normalise import normalise
 from capstream.capillary.translate import members_of
 from capstream.capillary.vocabulary import OF_ONE_MEMBER, UNMAPPED

@@ -28,14 +28,14 @@ class Feed:
     """Makes batches. `position` runs ahead of the settled cursor while a batch is on its way."""
 
     def __init__(
-        self, journal: Log, ledger: Ledger, sources: Sources, *, enrichment: Enrichment, timing: Timing, member_states: int
+        self, journal: Log, ledger: Ledger, sources: Sources, *, enrichment: Enrichment, timing: Timing, member_bytes: int
     ) -> None:
         self._journal = journal
         self._ledger = ledger
         self._sources = sources
         self._enrichment = enrichment
         self._clock: Clock = timing.clock
-        self._translation = Translation(ledger, sources, clock=timing.clock, member_states=member_states)
+        self._translation = Translation(ledger, sources, clock=timing.clock, member_bytes=member_bytes)
         self._holding = Holding(ledger, enrichment, timing)
         self._parked = Parking(ledger)
         self._jobs = Jobs(ledger, journal)

@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from capstream.capillary.events import Unreadable
+from capstream.capillary.envelope import Unreadable
 from capstream.capillary.normalise import normalise
 from capstream.kernel import log
 from capstream.kernel.clock import Clock

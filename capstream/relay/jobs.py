@@ -6,7 +6,8 @@ and settles the job's progress with it, so a job of any size survives a crash an
 
 import msgspec
 
-from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.envelope import Unreadable
+from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.members import members_of
 from capstream.capillary.normalise import normalise
 from capstream.kernel import log

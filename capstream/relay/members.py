@@ -7,6 +7,7 @@ from capstream.capillary.state import dump, load
 from capstream.relay.ledger import Ledger
 
 _MERGE_DEPTH = 8
+_OBJECTS, _GROWTH = 4000, 2  # bytes in memory per state and per stored byte; measured 2,800 and 1, lots are objects beside them
 
 Key = tuple[str, str]
 """(org id, customer id)"""
@@ -18,11 +19,16 @@ def member_name(key: Key) -> str:
 
 
 class Members:
-    """A cache of member states over the ledger. `states` is what the translation reads and changes."""
+    """A cache of member states over the ledger. `states` is what the translation reads and changes.
+
+    `capacity` is in bytes of memory, as far as they can be told from the length of a stored state.
+    """
 
     def __init__(self, ledger: Ledger, capacity: int) -> None:
         self._ledger = ledger
         self._capacity = capacity
+        self._weights: dict[Key, int] = {}
+        self._held = 0
         self.states: dict[Key, MemberState] = {}
 
     def load(self, keys: Iterable[Key]) -> None:
@@ -46,25 +52,38 @@ class Members:
         names = {member_name(key): key for key in missing}
         for name, body in self._ledger.states(list(names)).items():
             self.states[names[name]] = load(body)
+            self._weigh(names[name], body)
 
     def dumps(self, keys: Iterable[Key]) -> list[tuple[str, bytes]]:
         """Return the states under `keys` as they are now, for the ledger."""
         states = self.states
-        return [(member_name(key), dump(states[key])) for key in keys if key in states]
+        found: list[tuple[str, bytes]] = []
+        for key in keys:
+            if key in states:
+                body = dump(states[key])
+                self._weigh(key, body)
+                found.append((member_name(key), body))
+        return found
+
+    def _weigh(self, key: Key, body: bytes) -> None:
+        weight = _OBJECTS + _GROWTH * len(body)
+        self._held += weight - self._weights.get(key, 0)
+        self._weights[key] = weight
 
     def shrink(self, pinned: Iterable[Key]) -> None:
-        """Drop the states used longest ago when there are too many, but none of `pinned`: the store does not have those yet."""
-        surplus = len(self.states) - self._capacity
-        if surplus <= 0:
+        """Drop the states used longest ago while they hold too much, but none of `pinned`: the store does not have those yet."""
+        if self._held <= self._capacity:
             return
         kept = set(pinned)
         for key in list(self.states):
-            if surplus <= 0:
+            if self._held <= self._capacity:
                 return
             if key not in kept:
                 del self.states[key]
-                surplus -= 1
+                self._held -= self._weights.pop(key, 0)
 
     def forget(self) -> None:
         """Drop everything: what is not settled did not happen."""
         self.states.clear()
+        self._weights.clear()
+        self._held = 0

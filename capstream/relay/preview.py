@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.envelope import Unreadable
+from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
 from capstream.capillary.results import Refused, Skipped

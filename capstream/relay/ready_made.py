@@ -6,7 +6,7 @@ none, and forwarded.
 
 from datetime import datetime
 
-from capstream.capillary.events import Unreadable
+from capstream.capillary.envelope import Unreadable
 from capstream.kernel.json import Json, JsonError, digest, dumps, loads
 from capstream.relay.records import Kind, Record
 

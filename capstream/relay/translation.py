@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Container, Iterable, Sequence
 
 from capstream.capillary.enrichment import plan
-from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.envelope import Unreadable
+from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.history import is_imported
 from capstream.capillary.members import resolve
 from capstream.capillary.normalise import normalise
@@ -36,11 +37,11 @@ Ready = tuple[Arrival, NormalisedEvent, list[Key]]
 class Translation:
     """Translates arrivals with what is known about members and programmes."""
 
-    def __init__(self, ledger: Ledger, sources: Sources, *, clock: Clock, member_states: int) -> None:
+    def __init__(self, ledger: Ledger, sources: Sources, *, clock: Clock, member_bytes: int) -> None:
         self._ledger = ledger
         self._sources = sources
         self._clock = clock
-        self.members = Members(ledger, member_states)
+        self.members = Members(ledger, member_bytes)
         self.start_over()
 
     def start_over(self) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.envelope import Unreadable
+from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.normalise import normalise, peek
 from capstream.capillary.programs import Programs
 from capstream.capillary.records import MemberState

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from capstream.capillary.events import NormalisedEvent
-from capstream.capillary.payloads.records import Draft, Scope
+from capstream.capillary.payloads.records import Draft
 from capstream.capillary.programs import Programs
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id, opaque_id, text
@@ -34,20 +34,13 @@ def draft_of(event: NormalisedEvent, programs: Programs, config: TranslationConf
     if activity:
         name = _trigger_name(activity.get("name"))
         trigger = _identifiers(activity.get("identifiers"))
-    program_id, program_name = _program(event, programs)
     return Draft(
-        event=event,
-        data=data,
-        config=config,
-        scope=Scope(event.org_id, config.org_zone, config.voucher_codes == "hash"),
-        programs=programs,
-        trigger_name=name,
-        trigger=trigger,
+        event,
+        (programs, config),
+        trigger=(name, trigger),
         entered_by=_entered_by(data, activity),
-        program_id=program_id,
-        program_name=program_name,
+        program=_program(event, programs),
         bill=bill,
-        flags=list(event.flags),
     )
 
 

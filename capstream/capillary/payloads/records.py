@@ -2,37 +2,43 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.programs import Programs
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.kernel.json import Json
 
 
-class Scope(msgspec.Struct, frozen=True):
+class Scope:
     """What forms need to know beyond the value."""
 
-    org_id: str
-    zone: str  #: zone of the organisation's days
-    hashes_codes: bool
+    def __init__(self, org_id: str, zone: str, hashes_codes: bool) -> None:
+        self.org_id = org_id
+        self.zone = zone  #: of the organisation's days
+        self.hashes_codes = hashes_codes
 
 
-class Draft(msgspec.Struct):
-    """One event on its way to a payload."""
+class Draft:
+    """One event on its way to a payload. `program` is the id and name of the event's programme."""
 
-    event: NormalisedEvent
-    data: dict[str, Json]  #: the event's own members
-    config: TranslationConfig
-    scope: Scope
-    programs: Programs
-    trigger_name: str | None
-    trigger: dict[str, str]  #: canonical identifier key -> value
-    entered_by: Mapping[str, Json]  #: the `enteredBy` that names store and till
-    program_id: str | None
-    program_name: str | None
-    bill: Mapping[str, Json] | None = None  #: body of the transaction call (C7)
-    flags: list[str] = []
+    def __init__(
+        self,
+        event: NormalisedEvent,
+        known: tuple[Programs, TranslationConfig],
+        *,
+        trigger: tuple[str | None, dict[str, str]],
+        entered_by: Mapping[str, Json],
+        program: tuple[str | None, str | None],
+        bill: Mapping[str, Json] | None,
+    ) -> None:
+        self.event = event
+        self.data = event.data  #: the event's own members
+        self.programs, self.config = known
+        self.scope = Scope(event.org_id, self.config.org_zone, self.config.voucher_codes == "hash")
+        self.trigger_name, self.trigger = trigger  #: canonical identifier key -> value
+        self.entered_by = entered_by  #: the `enteredBy` that names store and till
+        self.program_id, self.program_name = program
+        self.bill = bill  #: body of the transaction call (C7)
+        self.flags = list(event.flags)
 
     def flag(self, name: str) -> None:
         """Add a quality flag once."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from capstream.capillary.events import NormalisedEvent, Unreadable
+from capstream.capillary.envelope import Unreadable
+from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.normalise import normalise, peek, split
 
 Published = Callable[..., dict[str, Any]]

@@ -78,6 +78,14 @@ def test_small_batches_give_the_same_result_as_large_ones(rig: Rig, make_event: 
     assert len(rig.edge.events()) == 100
 
 
+@pytest.mark.parametrize("member_bytes", [0, 20_000, 10**8])
+def test_a_state_that_had_to_leave_memory_is_read_again(rig: Rig, make_event: Any, member_bytes: int) -> None:
+    rig.receive(*(make_event(number, customer=900 + number % 7) for number in range(1, 99)))
+    rig.drain(portion=9, portions=1, member_bytes=member_bytes)
+    facts = {body["capillary"]["customerId"]: body["capillary"]["stateVersion"] for body in rig.edge.profiles().values()}
+    assert facts == {str(900 + rest): 14 for rest in range(7)}
+
+
 OUTAGES = [
     httpx.ConnectError("refused"),
     httpx.ReadError("reset"),

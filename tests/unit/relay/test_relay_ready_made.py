@@ -9,7 +9,7 @@ import pytest
 from fake_edge import refusing
 from relay_rig import Rig
 
-from capstream.capillary.events import Unreadable
+from capstream.capillary.envelope import Unreadable
 from capstream.relay.journal import command
 from capstream.relay.ready_made import ready_made
 from capstream.relay.sources import Sources
