@@ -78,10 +78,14 @@ class Server:
 
     def run(self, *arguments: str) -> Any:
         """Run a command against this server and return its JSON."""
-        command = [sys.executable, "-m", "capstream.cli.main", *arguments, "--credentials", str(self.data / "credentials.json")]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        done = self.command(*arguments)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command against this server, whatever comes of it."""
+        command = [sys.executable, "-m", "capstream.cli.main", *arguments, "--credentials", str(self.data / "credentials.json")]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
 
     def client(self) -> PlatformClient:
         return PlatformClient(credentials.read(self.data / "credentials.json"))

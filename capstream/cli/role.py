@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from capstream.cli import printing
-from capstream.cli.client import PlatformClient
+from capstream.cli.client import PlatformClient, Refused
 from capstream.cli.options import AsJson, CredentialsFile, find
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json
@@ -66,10 +66,14 @@ def create(
             raise InputError(name, "a role of this name exists", "choose another name, or change it with `capstream role grant`")
         body = {"name": name, "description": description or name, "roleType": "user-defined"}
         made = client.platform("POST", _ROLES, body=body)
-        if permission:
-            made = _changed(client, made, "add", "/permissionSets", permission)
-        if sandbox:
-            made = _changed(client, made, "add", "/sandboxes", sandbox)
+        try:
+            if permission:
+                made = _changed(client, made, "add", "/permissionSets", permission)
+            if sandbox:
+                made = _changed(client, made, "add", "/sandboxes", sandbox)
+        except Refused:
+            client.platform("DELETE", f"{_ROLES}/{made['id']}")  # a role without what was asked for is nobody's wish
+            raise
     printing.one(made, json=json, line=f"created {name} ({made['id']})")
 
 

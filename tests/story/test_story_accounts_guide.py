@@ -38,3 +38,10 @@ def test_the_guide_to_accounts_roles_and_sandboxes(server: Server, tmp_path: Pat
     ]
     assert all(role["name"] != "Streamers" for role in server.run("role", "list", "--json"))
     assert server.run("org", "show", "--json")["sandboxes"] == ["prod"]
+
+
+def test_a_role_that_cannot_be_made_as_asked_is_not_made(server: Server) -> None:
+    refused = server.command("role", "create", "Flyers", "--permission", "fly", "--json")
+    assert refused.returncode != 0
+    assert "fly" in refused.stderr
+    assert all(role["name"] != "Flyers" for role in server.run("role", "list", "--json"))
