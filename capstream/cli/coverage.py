@@ -4,7 +4,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from capstream import coverage as measured
 from capstream.cli.options import AsJson
 from capstream.kernel.json import pretty
 
@@ -14,6 +13,8 @@ def coverage(json: AsJson = False) -> None:
 
     A client has verified an operation when a run of its test suite was answered with success.
     """
+    from capstream import coverage as measured  # noqa: PLC0415 - it loads every service, and every other command would wait
+
     found = measured.services()
     if json:
         rows = [
