@@ -20,7 +20,7 @@ from capstream.aep.alerts.model import forget_flow
 from capstream.aep.alerts.signing import PUBLIC_PATH, Signer
 from capstream.aep.call import Answer, Call, Caller, Handler, Sandbox
 from capstream.aep.catalog import api as catalog
-from capstream.aep.catalog.batches import Batches
+from capstream.aep.catalog.batch_form import Batches
 from capstream.aep.catalog.model import Datasets, profile_enabled
 from capstream.aep.catalog.model import schema_id as schema_id_of
 from capstream.aep.data_access import api as data_access

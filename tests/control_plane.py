@@ -13,7 +13,8 @@ from capstream.aep.access_control import policies
 from capstream.aep.access_control.model import Roles
 from capstream.aep.call import Handler
 from capstream.aep.catalog import api as catalog_api
-from capstream.aep.catalog.batches import Batches, BatchRecord, store
+from capstream.aep.catalog.batch_form import Batches
+from capstream.aep.catalog.batches import BatchRecord, store
 from capstream.aep.catalog.model import Datasets
 from capstream.aep.dataset_service import api as dataset_service_api
 from capstream.aep.dataset_service.model import Labels

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from capstream.aep.call import Answer, ApiError, Call, Caller, Handler, Operation, Sandbox
-from capstream.aep.catalog.batches import Batches
+from capstream.aep.catalog.batch_form import Batches
 from capstream.aep.catalog.lake import lake_table
 from capstream.aep.flow_service.model import ROUTES, Inlet, Route, State, save_inlet
 from capstream.aep.flow_service.runs import Runs

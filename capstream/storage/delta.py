@@ -19,6 +19,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Tr
 from deltalake.exceptions import DeltaError, SchemaMismatchError, TableNotFoundError
 
 from capstream.kernel.errors import Permanent
+from capstream.storage.durable import synced
 from capstream.storage.ports import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -201,9 +202,9 @@ class DeltaLake:
             )
             opened.table.update_incremental()
             for number in range(before + 1, opened.table.version() + 1):  # a compaction's may be among them
-                data_files.synced(folder / "_delta_log" / f"{number:020}.json")
-            data_files.synced(folder / "_delta_log")
-            data_files.synced(folder)
+                synced(folder / "_delta_log" / f"{number:020}.json")
+            synced(folder / "_delta_log")
+            synced(folder)
         opened.entries += 1
 
     def _checkpoint(self, table: str) -> None:

@@ -7,7 +7,8 @@ from typing import Protocol
 from urllib.parse import quote
 
 from capstream.aep.call import Answer, ApiError, Call, Handler, Sandbox
-from capstream.aep.catalog.batches import Batches, BatchRecord, BatchStatus
+from capstream.aep.catalog.batch_form import Batches
+from capstream.aep.catalog.batches import BatchRecord, BatchStatus
 from capstream.aep.catalog.model import Datasets
 from capstream.aep.data_access.rejected import SAMPLES, Rejections, failed_lines, row_error_lines
 from capstream.kernel.json import Json, dumps

@@ -5,7 +5,6 @@ and place, so a piece is never appended twice, whenever the process dies. While 
 rows of files wait, streamed messages do not.
 """
 
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from capstream.aep.flow_service import file_runs
 from capstream.aep.flow_service.entities import CONNECTIONS, FLOWS, SOURCE_CONNECTIONS, FlowService
 from capstream.aep.flow_service.exploring import in_clear
 from capstream.aep.flow_service.file_reading import Line, records
-from capstream.aep.flow_service.file_runs import FileRun, Phase, Problem
+from capstream.aep.flow_service.file_runs import File, FileRun, Phase, Problem
 from capstream.aep.flow_service.file_store import Entry, FileStore, Unreachable
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.model import Route, State
@@ -30,6 +29,7 @@ from capstream.aep.streaming_ingestion.messages import Accepted, encode
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import dumps
+from capstream.storage.durable import synced
 from capstream.storage.ports import StorageUnavailable
 
 COPY_FAILED, READ_FAILED = "CONNECTOR-1001-500", "CONNECTOR-2001-500"
@@ -188,24 +188,23 @@ class Collector:
                 raise BadFile(f"{(source.get('params') or {}).get('path')}: {error.strerror or error}") from error
             earlier = file_runs.of_flow(self._documents, run.sandbox_id, run.flow_id)
             files, run.skipped = schedule.taken(found, run, earlier)
-            for number, file in enumerate(files):
-                self._bring(
-                    store, Entry(file.path.rpartition("/")[2], file.path, False, file.size, file.modified_ms), spool, number
-                )
+            for file in files:
+                self._bring(store, file, spool)
+        synced(spool)
         run.files, run.phase, run.fetched_ms = files, Phase.FETCHED, self._clock()
         self._save(run)
 
-    def _bring(self, store: FileStore, entry: Entry, spool: Path, number: int) -> None:
-        target = spool / str(number)
-        part = spool / f"{sha256(entry.path.encode()).hexdigest()[:16]}.{entry.size}.{entry.modified_ms}"
+    def _bring(self, store: FileStore, file: File, spool: Path) -> None:
+        # Named after what it is, not after its place: an attempt that comes later may find more files before it.
+        target = spool / _name(file)
+        part = target.with_suffix(".part")
         if not target.exists():
-            store.fetch(entry, part, self._go_on)
-            now = store.about(entry.path)
-            if (now.size, now.modified_ms) != (entry.size, entry.modified_ms) or part.stat().st_size != entry.size:
+            store.fetch(Entry(file.path.rpartition("/")[2], file.path, False, file.size, file.modified_ms), part, self._go_on)
+            now = store.about(file.path)
+            if (now.size, now.modified_ms) != (file.size, file.modified_ms) or part.stat().st_size != file.size:
                 part.unlink()
-                raise _StillChanging(f"{entry.path} changed while it was fetched")
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+                raise _StillChanging(f"{file.path} changed while it was fetched")
+            synced(part)
             part.replace(target)
 
     def _go_on(self, _done: int) -> None:
@@ -216,7 +215,7 @@ class Collector:
         properties = schedule.properties_of(source)
         end = self._rows.end()
         for number, file in enumerate(run.files):
-            rows = records(self._spool(run) / str(number), properties)
+            rows = records(self._spool(run) / _name(file), properties)
             try:
                 for piece, messages in enumerate(self._messages(run, route, rows, number)):
                     end = self._append(messages, f"{run.key}/{number}/{piece}")
@@ -261,6 +260,10 @@ class Collector:
         with self._documents.transaction() as change:
             if change.get(file_runs.ORDERS, run.key) is not None:  # the flow may have been deleted meanwhile
                 file_runs.save(change, run)
+
+
+def _name(file: File) -> str:
+    return sha256(f"{file.path}\0{file.size}\0{file.modified_ms}".encode()).hexdigest()[:32]
 
 
 def _message(route: Route, mark: str, xaction_id: str, line: Line, now_ms: int) -> bytes:

@@ -1,6 +1,6 @@
 """Flow Service's form of a run. Source: flow-service.md 8.1, batch-ingestion.md B6."""
 
-from capstream.aep.catalog.batches import SUMMARY_CODE, UNDIAGNOSED_CODE, undiagnosed
+from capstream.aep.catalog.batch_form import SUMMARY_CODE, UNDIAGNOSED_CODE, undiagnosed
 from capstream.aep.flow_service.run_records import HOUR_MS, FileFacts, RunRecord
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.json import Json
