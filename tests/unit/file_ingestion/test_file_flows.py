@@ -4,6 +4,8 @@ import gzip
 import io
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +15,8 @@ from pipeline_world import MEMBERS, PROD, identities
 
 from capstream.aep.data_access.rejected import Rejections
 from capstream.aep.file_ingestion.collector import RETRY_AFTER_S
-from capstream.aep.flow_service import file_runs
+from capstream.aep.flow_service import file_runs, sftp
+from capstream.aep.flow_service.file_store import Entry, Unreachable
 from capstream.aep.profile.model import FRAGMENTS
 from capstream.kernel.json import dumps
 
@@ -157,6 +160,29 @@ def test_a_server_that_is_away_is_asked_again_then_the_run_fails(world: FileWorl
     assert "tried 4 times" in error["message"]
     assert run["activities"][0]["statusSummary"]["status"] == "failed"
     assert "127.0.0.1" in error["message"]
+
+
+def test_files_listed_after_a_broken_attempt_are_not_taken_for_others(world: FileWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        world.put(f"in/{number}.csv", csv(number, points=str(number)))
+        os.utime(world.remote / f"in/{number}.csv", (1000 + number, 1000 + number))
+    flow = world.flow("/in/*.csv")
+    fetch = sftp._Session.fetch
+
+    def breaks(self: sftp._Session, entry: Entry, into: Path, progress: Callable[[int], None]) -> None:
+        if entry.name == "2.csv":
+            raise Unreachable("the line broke")
+        fetch(self, entry, into, progress)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sftp._Session, "fetch", breaks)
+        world.collect()
+    world.put("in/0.csv", csv(4, points="4"))
+    os.utime(world.remote / "in/0.csv", (1000, 1000))  # it comes before the one that is there already
+    world.now_ms += RETRY_AFTER_S[0] * 1000
+    world.collect()
+    (run,) = world.runs_of(flow)
+    assert world.counts(run) == (7, 7, 0, 0)
 
 
 def test_a_failed_run_is_triggered_again_and_a_good_one_is_not(world: FileWorld) -> None:
