@@ -13,14 +13,13 @@ from pathlib import Path
 
 import msgspec
 
+from capstream.storage.checkpoints import CHECKPOINT_BYTES, Checkpoints
 from capstream.storage.ports import Entry, Item, Needed, StorageUnavailable
+from capstream.storage.seen_keys import WAITING_KEYS, SeenKeys
 
 _LENGTHS = struct.Struct("<I")
-_INDEX_AT = 4096  # keys
-_MOST_ARGUMENTS = 10_000  # of one statement; SQLite takes 32,766
+_COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the ends of tables, half-filled pages
 _CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
-
-_keys = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
@@ -64,12 +63,13 @@ def _none_needed(_first: int, _last: int) -> Iterable[int]:
 class SqliteLog:
     """A Log in one SQLite file. Implements `storage.ports.Log`.
 
-    Keys ride in their segment and are kept in memory until `_INDEX_AT` of them wait; then they go into the index together
-    and sorted, which costs a fifth of inserting each group's keys at its own commit. What the index lacks is read back
-    from the segments at the next start.
+    `waiting_keys`: how many keys may wait for the index in memory; `checkpoint_bytes`: how much may lie in the WAL before it is
+    copied into the file.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, readonly: bool = False, waiting_keys: int = WAITING_KEYS, checkpoint_bytes: int = CHECKPOINT_BYTES
+    ) -> None:
         self._db = _connect(path, readonly=readonly)
         self._readonly = readonly
         if not readonly:
@@ -77,18 +77,16 @@ class SqliteLog:
                 """
                 CREATE TABLE IF NOT EXISTS segments (
                   last INTEGER PRIMARY KEY, count INTEGER NOT NULL, keys BLOB, body BLOB NOT NULL);
-                CREATE TABLE IF NOT EXISTS seen (key BLOB PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS ends (
                   id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL, indexed INTEGER NOT NULL);
                 INSERT OR IGNORE INTO ends VALUES (1, 0, 0);
                 CREATE TRIGGER IF NOT EXISTS advance AFTER INSERT ON segments BEGIN UPDATE ends SET last = NEW.last; END;
                 """
             )
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+        self._checkpoints = Checkpoints(self._db, lambda: _connect(path, readonly=False), every_bytes=checkpoint_bytes)
         self._last = self.end()
-        self._recent: dict[bytes, int] = {}  # keys the index does not have yet
-        self._indexed = 0  # the offset up to which keys are in the index
-        self._through = 0  # the offset up to which keys are in the index or in `_recent`
-        self._catch_up()
+        self._keys = SeenKeys(self._db, readonly=readonly, waiting=waiting_keys)
 
     def append(self, records: Sequence[bytes], *, keys: Sequence[bytes] = ()) -> int:
         first = self._last + 1
@@ -96,55 +94,19 @@ class SqliteLog:
             return first
         last = self._last + len(records)
         packed = msgspec.msgpack.encode(keys) if keys else None
+        body = _pack(records)
         with translated():
-            self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", (last, len(records), packed, _pack(records)))
-        self._last = self._through = last
-        self._note(keys, first)
-        if len(self._recent) >= _INDEX_AT:
-            self._index()
+            self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", (last, len(records), packed, body))
+        self._last = last
+        self._keys.note(keys, first, last)
+        self._keys.spill()
+        self._checkpoints.written(len(body) + _COMMIT_BYTES)
         return first
-
-    def _note(self, keys: Sequence[bytes], first: int) -> None:
-        for offset, key in enumerate(keys, first):
-            if key:
-                self._recent.setdefault(key, offset)
-
-    def _index(self) -> None:
-        """Move the keys in memory into the index. When the disk is full they wait: the segments still have them."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", sorted(self._recent.items()))
-            self._db.execute("UPDATE ends SET indexed = ?", (self._through,))
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            return
-        self._recent.clear()
-
-    def _catch_up(self) -> None:
-        """Read the keys that are in segments but not in the index: all at a start, for a reader the newest ones."""
-        (indexed,) = self._db.execute("SELECT indexed FROM ends").fetchone()
-        if indexed > self._indexed:
-            self._indexed = indexed
-            self._recent = {key: offset for key, offset in self._recent.items() if offset > indexed}
-        self._through = max(self._through, indexed)
-        rows = self._db.execute("SELECT last, count, keys FROM segments WHERE last > ? ORDER BY last", (self._through,))
-        for last, count, keys in rows:
-            if keys is not None:
-                self._note(_keys(keys), last - count + 1)
-            self._through = last
 
     def seen(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
         if self._readonly:
-            self._catch_up()
-        recent = self._recent
-        found = {key: recent[key] for key in keys if key in recent}
-        for start in range(0, len(keys), _MOST_ARGUMENTS):
-            part = keys[start : start + _MOST_ARGUMENTS]
-            marks = ",".join("?" * len(part))
-            found |= self._db.execute(f"SELECT key, offset FROM seen WHERE key IN ({marks})", part).fetchall()
-        return found
+            self._keys.read_back()
+        return self._keys.find(keys)
 
     def read(self, after: int, limit: int) -> list[Entry]:
         found: list[Entry] = []
@@ -180,8 +142,8 @@ class SqliteLog:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def trim(self, through: int, needed: Needed = _none_needed, *, after: int = 0, segments: int = 1000) -> tuple[int, int]:
-        self._index()
         with translated():
+            self._keys.index_through(min(through, self._last))
             query = "SELECT last, count FROM segments WHERE last > ? AND last <= min(?, (SELECT indexed FROM ends)) ORDER BY last"
             found = self._db.execute(f"{query} LIMIT ?", (after, through, segments)).fetchall()
             if not found:
@@ -226,6 +188,7 @@ class SqliteLog:
         return len(old), rows[-1][0] if len(rows) == limit else b""
 
     def close(self) -> None:
+        self._checkpoints.close()
         self._db.close()
 
 
