@@ -43,6 +43,7 @@ class Guard:
         self._has_scheme = form != "header"
         self.header = b"authorization" if self._has_scheme else header.lower().encode()
         self._digests = tuple(digests)
+        self._proven = b""  # the value that proved itself last: senders repeat theirs
         self._allow = tuple(ip_network(entry, strict=False) for entry in allow)
 
     def admits(self, headers: Mapping[bytes, bytes], peer: str) -> bool:
@@ -51,11 +52,17 @@ class Guard:
         if self._has_scheme:
             scheme, _, rest = value.partition(b" ")
             value = scheme.lower() + b" " + rest.strip()
+        proven = (self._proven != b"" and compare_digest(value, self._proven)) or self._proves(value)
+        return proven and (not self._allow or self._allows(peer))
+
+    def _proves(self, value: bytes) -> bool:
         presented = self._vault.digest(value)
         proven = False
         for digest in self._digests:
             proven |= compare_digest(presented, digest)
-        return proven and (not self._allow or self._allows(peer))
+        if proven:
+            self._proven = value
+        return proven
 
     def _allows(self, peer: str) -> bool:
         try:
