@@ -179,6 +179,7 @@ class SqliteLog:
 
     def forget_keys(self, through: int, *, after: bytes = b"", limit: int = 5000) -> tuple[int, bytes]:
         with translated():
+            self._keys.index_through(min(through, self._last))
             rows = self._db.execute("SELECT key, offset FROM seen WHERE key > ? ORDER BY key LIMIT ?", (after, limit)).fetchall()
             old = [(key,) for key, offset in rows if offset <= through]
             if old:
