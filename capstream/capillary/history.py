@@ -6,6 +6,7 @@ a ledger: what was spent until then is in the member's row. Source: capillary.md
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,9 @@ _COUNTERS = (
     ("returned", ("cancelled_points",)),
     ("cumulativePurchases", ("lifetime_purchased",)),
 )
+
+UPDATED = ("auto_update_time_loyalty", "auto_update_time_cps", "auto_update_time")
+"""Columns that say when a member's row was brought up to date, in Unix s or ms."""
 
 
 def is_imported(event: NormalisedEvent) -> bool:
@@ -78,6 +82,25 @@ def event_of(org_id: str, name: str, subject: str, at_ms: int, data: dict[str, J
     }
 
 
+@dataclass(frozen=True, slots=True)
+class MergedMember:
+    """A member that another one took over, as Members tells it."""
+
+    victim: str
+    survivor: str | None
+    external_id: str | None
+    mobile: str | None
+
+
+def merged_member(row: Row) -> MergedMember | None:
+    """Return what a Members row says of a member who was merged, None for one who was not. Errors: BadRow."""
+    if not _is_merged(row):
+        return None
+    victim = cells.needed_id(row, ("user_id", "dim_event_user_id"))
+    survivor = cells.optional_id(row, "merged_user_id")
+    return MergedMember(victim, survivor, cells.text(row, "customer_external_id"), cells.text(row, "mobile"))
+
+
 class Importer:
     """Makes event bodies of the rows of one organisation. `program_id` names the programme the balances belong to."""
 
@@ -90,14 +113,9 @@ class Importer:
     def member(self, row: Row) -> Json | None:
         """Return the event of a Members row, None for a member who was merged into another. Errors: BadRow."""
         customer = cells.needed_id(row, ("user_id", "dim_event_user_id"))
-        if cells.text(row, "merged_user_id") is not None or (cells.text(row, "is_merged_customer") or "").lower() in (
-            "1",
-            "true",
-            "yes",
-        ):
+        if _is_merged(row):
             return None
-        stamps = [cells.epoch(row, name) for name in ("auto_update_time_loyalty", "auto_update_time_cps")]
-        as_of = max((stamp for stamp in stamps if stamp is not None), default=None)
+        as_of = _as_of(row)
         if as_of is None:
             raise BadRow("auto_update_time_cps", "is missing", "export the column: it says which webhooks the row already counts")
         answers = {"C3": self._loyalty(row, customer), "C2": self._customer(row, customer)}
@@ -105,6 +123,29 @@ class Importer:
         return event_of(
             self._org_id, "customerUpdated", customer, as_of, {"customerIdentifiers": identifiers}, {"answers": answers}
         )
+
+    def profile(self, row: Row) -> Json | None:
+        """Return the event of a Profiles row: the identifiers of a member, None for one who was merged. Errors: BadRow."""
+        customer = cells.needed_id(row, ("user_id", "id_unique"))
+        if _is_merged(row):
+            return None
+        as_of = _as_of(row)
+        if as_of is None:
+            as_of = cells.moment(row, self._zone)
+        identifiers = {
+            name: value
+            for name, column in (("email", "id_email"), ("mobile", "id_mobile"), ("externalId", "id_external"))
+            if (value := cells.text(row, column)) is not None
+        }
+        profile = {
+            "userId": int(customer),
+            "firstName": cells.text(row, "first_name"),
+            "lastName": cells.text(row, "last_name"),
+            "source": cells.text(row, "source"),
+            "identifiers": [{"type": name, "value": value} for name, value in identifiers.items()],
+        }
+        data = {"customerIdentifiers": {"customerId": int(customer), "instore": identifiers}}
+        return event_of(self._org_id, "customerUpdated", customer, as_of, data, {"answers": {"C2": {"profiles": [profile]}}})
 
     def bill(self, rows: Sequence[Row], tenders: Sequence[Row], *, is_return: bool) -> Json | None:
         """Return the event of all rows of one bill, None for an anonymous one. Errors: BadRow."""
@@ -187,6 +228,16 @@ class Importer:
             "amount": cells.amount(row, "line_item_amount"),
         }
         return {"id": cells.optional_id(row, "line_item_id"), "details": details}
+
+
+def _is_merged(row: Row) -> bool:
+    stated = (cells.text(row, "is_merged_customer") or "").lower()
+    return cells.text(row, "merged_user_id") is not None or stated in ("1", "true", "yes")
+
+
+def _as_of(row: Row) -> int | None:
+    """Return the newest of the times at which a member's row was brought up to date. Errors: BadRow."""
+    return max((stamp for name in UPDATED if (stamp := cells.epoch(row, name)) is not None), default=None)
 
 
 def _named(row: Row, store: str) -> Json:

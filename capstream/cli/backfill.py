@@ -53,7 +53,8 @@ def backfill(
         Path | None, typer.Option(help="GnuPG folder whose key opens .pgp files; its passphrase: CAPSTREAM_PGP_PASSPHRASE.")
     ] = None,
     cutover: Annotated[
-        str | None, typer.Option(help="When the webhook became active (ISO 8601): points, tiers and coupons until then come in.")
+        str | None,
+        typer.Option(help="When the webhook became active (ISO 8601): points, tiers, coupons, merges until then come in."),
     ] = None,
     auth: Annotated[str, typer.Option(help="How the secret travels: bearer, basic (user:password) or header.")] = "bearer",
     auth_header: Annotated[str, typer.Option(help="Name of the header, for --auth header.")] = "Authorization",

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from capstream.capillary.history import MergedMember
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay.backfill.files import Template
 
@@ -18,6 +19,10 @@ _SCHEMA = """
 create table if not exists files (key text primary key, template text, name text, rows integer, is_read integer);
 create table if not exists stage (bill text, template text, name text, line integer, cells blob);
 create table if not exists rejects (template text, name text, line integer, field text, reason text, cure text, cells blob);
+create table if not exists merged (victim text primary key, survivor text, external text, mobile text);
+create index if not exists merged_external on merged (external);
+create index if not exists merged_mobile on merged (mobile);
+create table if not exists redemptions (summary text primary key, template text) without rowid;
 create table if not exists facts (name text primary key, value text);
 """
 _BILLS = 200
@@ -136,6 +141,31 @@ class Book:
     def unindex(self) -> None:
         """Drop the index while rows are staged."""
         self._db.execute("drop index if exists by_bill")
+
+    def note_merged(self, members: Iterable[MergedMember]) -> None:
+        """Remember members that Members marks as merged, for the rows of merges that leave their ids out."""
+        values = ((each.victim, each.survivor, each.external_id, each.mobile) for each in members)
+        self._db.executemany("insert or replace into merged values (?, ?, ?, ?)", values)
+
+    def victims(self, survivor: str, external_id: str | None, mobile: str | None) -> list[str]:
+        """Return the merged members of an external id, else of a mobile number; those of the survivor, when any are."""
+        for column, value in (("external", external_id), ("mobile", mobile)):
+            if value is None:
+                continue
+            sql = f"select victim, survivor from merged where {column} = ?"
+            found = self._db.execute(sql, (value,)).fetchall()
+            if found:
+                return [victim for victim, into in found if into == survivor] or [victim for victim, _ in found]
+        return []
+
+    def redemptions(self, summaries: Iterable[str]) -> dict[str, str]:
+        """Return of those redemptions that were imported the template that brought each."""
+        sql = "select summary, template from redemptions where summary in (select value from json_each(?))"
+        return dict(self._db.execute(sql, (dumps(list(summaries)).decode(),)).fetchall())
+
+    def note_redemptions(self, found: Mapping[str, str]) -> None:
+        """Remember which template brought a redemption: Points and Points Redemption Summary both tell of it."""
+        self._db.executemany("insert or ignore into redemptions values (?, ?)", found.items())
 
     def reject(self, rows: Iterable[Rejected]) -> None:
         """Keep refused rows for the reject files."""

@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
 
+from capstream.capillary.happenings import EXPIRING, EXPIRY_DAYS, REDEEMED, SUMMARY_IDS
+from capstream.capillary.history import UPDATED
 from capstream.kernel.errors import InputError
 from capstream.relay.backfill.pgp import ENCRYPTED, Keys
 
@@ -38,15 +40,21 @@ class Template(StrEnum):
     """The templates that are imported; the value is the name in a file's name, without blanks."""
 
     MEMBERS = "Members"
+    PROFILES = "Profiles"
+    MERGES = "CustomerMergeEventLog"
     TRANSACTIONS = "Transactions"
     RETURNS = "ReturnTransactions"
     PAYMENTS = "PaymentMode"
     POINTS = "Points"
+    REDEMPTIONS = "PointsRedemptionSummary"
+    REMINDERS = "PointsExpiryReminderInfo"
     SLABS = "SlabChangeLog"
     COUPONS = "Coupons"
 
 
-HAPPENINGS = frozenset({Template.POINTS, Template.SLABS, Template.COUPONS})
+HAPPENINGS = frozenset(
+    {Template.MERGES, Template.POINTS, Template.REDEMPTIONS, Template.REMINDERS, Template.SLABS, Template.COUPONS}
+)
 """Templates of what the stream knows by other ids, so they need a cutover. Source: capillary.md 8.3."""
 
 
@@ -57,14 +65,26 @@ _FACTS = {
     "return_bill_lineitems": Template.RETURNS,
     "payment_details": Template.PAYMENTS,
     "points": Template.POINTS,
+    "points_redemption_summary": Template.REDEMPTIONS,
+    "points_expiry_reminder_info": Template.REMINDERS,
     "slab_change_log": Template.SLABS,
+    "customer_merge_event_log": Template.MERGES,
 }
-_NEEDED = {
+_NEEDED: dict[Template, tuple[tuple[str, ...], ...]] = {
     Template.MEMBERS: (("user_id", "dim_event_user_id"), ("auto_update_time_loyalty", "auto_update_time_cps")),
+    Template.PROFILES: (("user_id", "id_unique"), (*UPDATED, "date")),
+    Template.MERGES: (
+        ("merge_event_id",),
+        ("user_id", "survivor_user_id"),
+        ("victim_user_id", "victim_external_id", "victim_mobile"),
+        ("date",),
+    ),
     Template.TRANSACTIONS: (("bill_id",), ("user_id",), ("date",)),
     Template.RETURNS: (("bill_id",), ("user_id",), ("date",)),
     Template.PAYMENTS: (("bill_id",), ("payment_mode_amount",)),
     Template.POINTS: (("event_id",), ("user_id",), ("date",), ("allocated_points", "deducted_points")),
+    Template.REDEMPTIONS: (SUMMARY_IDS, ("user_id",), ("date",), REDEEMED),
+    Template.REMINDERS: (("user_id",), ("date",), EXPIRING, EXPIRY_DAYS),
     Template.SLABS: (("user_id",), ("slab_name",), ("slab_change_action",), ("event_date_time",)),
     Template.COUPONS: (("user_id",), ("issual_coupon_id",), ("coupon_event_type",)),
 }

@@ -9,9 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from capstream.capillary import cells
 from capstream.capillary.cells import BadRow, Row
-from capstream.capillary.happenings import Happenings, points_group
-from capstream.capillary.history import Importer
+from capstream.capillary.happenings import SUMMARY_IDS, Happenings, points_group, summary_of
+from capstream.capillary.history import Importer, MergedMember, merged_member
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json
 from capstream.relay.backfill.book import Book, Rejected, Staged
@@ -66,13 +67,20 @@ class Backfill:
         return dict(self._book.counts)
 
     def _take(self, export: Export) -> None:
-        happenings = self._options.happenings
-        if export.template is Template.MEMBERS:
-            self._direct(export, self._options.importer.member, "merged")
-        elif export.template is Template.SLABS and happenings:
-            self._direct(export, happenings.slab_change, "later")
-        elif export.template is Template.COUPONS and happenings:
-            self._direct(export, happenings.coupon, "later")
+        importer, happenings = self._options.importer, self._options.happenings
+        makers: dict[Template, tuple[Callable[[Row], Json | None], str]] = {
+            Template.MEMBERS: (importer.member, "merged"),
+            Template.PROFILES: (importer.profile, "merged"),
+        }
+        if happenings is not None:
+            makers |= {
+                Template.MERGES: (lambda row: happenings.merge(row, self._book.victims), "later"),
+                Template.REMINDERS: (happenings.expiry_reminder, "later"),
+                Template.SLABS: (happenings.slab_change, "later"),
+                Template.COUPONS: (happenings.coupon, "later"),
+            }
+        if export.template in makers:
+            self._direct(export, *makers[export.template])
         else:
             self._stage(export)
 
@@ -89,14 +97,17 @@ class Backfill:
         done, rows = self._rest(export)
         for portion in portions(rows, _SENT):
             sent: list[Json] = []
-            left, refused = 0, list[Rejected]()
+            left, refused, merged = 0, list[Rejected](), list[MergedMember]()
             for line, row in portion:
                 try:
                     _check_cells(row)
                     event = make(row)
+                    gone = merged_member(row) if event is None and export.template is Template.MEMBERS else None
                 except BadRow as bad:
                     refused.append(_refusal(Staged("", export.template, export.path.name, line, row), bad))
                     continue
+                if gone is not None:
+                    merged.append(gone)
                 if event is None:
                     left += 1
                 else:
@@ -107,6 +118,7 @@ class Backfill:
                 self._count(read=len(portion), rejected=len(refused), **{left_out: left})
                 self._count(delivered=sum(verdicts), duplicates=len(verdicts) - sum(verdicts))
                 self._book.reject(refused)
+                self._book.note_merged(merged)
                 self._book.note_file(export.key, export.template, export.path.name, done, is_read=False)
             self._options.progress(export.path.name, self._book.counts)
         self._finish(export, done)
@@ -143,31 +155,39 @@ class Backfill:
         while bills := self._book.bills():
             sent: list[tuple[Json, int]] = []
             left, refused = Counter[str](), list[Rejected]()
+            redemptions = _Redemptions(self._book, bills)
             for rows in bills:
                 try:
                     events = self._events(rows)
                 except BadRow as bad:
                     refused += [_refusal(row, bad) for row in rows]
                     continue
-                sent += events
                 if not events:
-                    left["later" if rows[0].template is Template.POINTS else "anonymous"] += len(rows)
+                    left["later" if rows[0].template in HAPPENINGS else "anonymous"] += len(rows)
+                elif redemptions.is_told(rows):
+                    left["duplicates"] += len(rows)
+                else:
+                    sent += events
             verdicts = self._send([event for event, _ in sent], rows=sum(len(rows) for rows in bills))
             with self._book.step():
                 self._count(rejected=len(refused), **left)
                 for (_, rows_in), is_new in zip(sent, verdicts, strict=True):
                     self._count(**{"delivered" if is_new else "duplicates": rows_in})
                 self._book.reject(refused)
+                self._book.note_redemptions(redemptions.new)
                 self._book.unstage(rows[0].bill for rows in bills)
             self._options.progress("bills", self._book.counts)
 
     def _events(self, rows: Sequence[Staged]) -> list[tuple[Json, int]]:
         """Return the events of rows that belong together, with the rows that went into each."""
-        if rows[0].template is not Template.POINTS:
+        template = rows[0].template
+        if template not in HAPPENINGS:
             return _events(self._options.importer, rows)
-        if self._options.happenings is None:
+        happenings = self._options.happenings
+        if happenings is None:
             raise BadRow("date", "may also have come by webhook", "give --cutover, when the webhook became active")
-        event = self._options.happenings.points(_once(row.cells for row in rows))
+        make = happenings.points if template is Template.POINTS else happenings.redemption
+        event = make(_once(row.cells for row in rows))
         return [] if event is None else [(event, len(rows))]
 
     def _send(self, events: Sequence[Json], *, rows: int) -> list[bool]:
@@ -176,6 +196,36 @@ class Backfill:
 
     def _count(self, **rows: int) -> None:
         self._book.counts.update(rows)
+
+
+class _Redemptions:
+    """Tells redemptions that another template already brought: Points and Points Redemption Summary both list them."""
+
+    def __init__(self, book: Book, groups: Sequence[Sequence[Staged]]) -> None:
+        found = [summary for rows in groups if (summary := _summary(rows[0])) is not None]
+        self._told = book.redemptions(found)
+        self.new: dict[str, str] = {}
+
+    def is_told(self, rows: Sequence[Staged]) -> bool:
+        """Return whether the redemption the rows are about came from the other template; if not, it counts as theirs."""
+        summary, template = _summary(rows[0]), rows[0].template
+        if summary is None:
+            return False
+        if self._told.get(summary, template) != template:
+            return True
+        self._told[summary] = self.new[summary] = template
+        return False
+
+
+def _summary(row: Staged) -> str | None:
+    if row.template is Template.POINTS and not row.bill.startswith("points:redeemed:"):
+        return None
+    if row.template not in (Template.POINTS, Template.REDEMPTIONS):
+        return None
+    try:
+        return summary_of(row.cells)
+    except BadRow:
+        return None
 
 
 def _check_cells(row: Row) -> None:
@@ -188,6 +238,8 @@ def _group(template: Template, row: Row) -> str:
     _check_cells(row)
     if template is Template.POINTS:
         return f"points:{points_group(row)}"
+    if template is Template.REDEMPTIONS:
+        return f"redemption:{cells.needed_id(row, SUMMARY_IDS)}"  # behind `points:`, so those go first
     bill = row.get("bill_id", "").strip()
     if not bill:
         raise BadRow("bill_id", "is missing", "export the column and keep every row's value")

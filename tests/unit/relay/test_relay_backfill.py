@@ -251,7 +251,8 @@ NAMES = [
     ("Payment Mode.csv", Template.PAYMENTS),
     ("DailySlabChange_SlabChangeLog_2019-10-29-12-30-02_1572356331802.zip", Template.SLABS),
     ("Daily_Points_2019-10-29-12-30-02.zip.pgp", Template.POINTS),
-    ("Daily_CustomerMergeEventLog_2019-10-29-12-30-02.zip", None),
+    ("Daily_CustomerMergeEventLog_2019-10-29-12-30-02.zip", Template.MERGES),
+    ("Daily_CardDetails_2019-10-29-12-30-02.zip", None),
 ]
 
 

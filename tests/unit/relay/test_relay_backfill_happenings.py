@@ -136,3 +136,91 @@ def test_tiers_and_coupons_become_events(rig: Rig, door: WebhookDoor, folder: Pa
     assert events[by_type["loyalty.couponRedeemed"][0]]["timestamp"] == "2024-11-08T00:00:00.000Z"
     for body in rig.edge.profiles().values():
         assert "tier" not in body["loyalty"]
+
+
+REDEMPTIONS = """user_id,redemption_summary_id,redeemed_points,deduction_currency_value,redemption_bill_number,notes,\
+date.date,time.time
+900000101,77,40,2.5,B-9,,2024-10-01,10:00:00
+900000101,78,25,,B-10,at the till,2024-10-02,10:00:00
+900000101,79,25,,,,2025-10-02,10:00:00
+900000101,80,,,,,2024-10-02,10:00:00
+"""
+REMINDERS = """user.user_id,points,expiry_date,date,time
+900000101,12.5,2024-11-30,2024-11-23,06:00:00
+900000101,12.5,2024-11-30,2024-11-29,06:00:00
+900000101,12.5,soon,2024-11-29,06:00:00
+"""
+
+
+def test_redemptions_and_reminders_become_events_and_no_redemption_comes_twice(
+    rig: Rig, door: WebhookDoor, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "Daily_PointsRedemptionSummary_2024-12-01-00-00-00.csv").write_text(REDEMPTIONS)
+    (folder / "Daily_PointsExpiryReminderInfo_2024-12-01-00-00-00.csv").write_text(REMINDERS)
+    (folder / "Daily_Points_2024-12-01-00-00-00.csv").write_text("\n".join(POINTS.splitlines()[i] for i in (0, 2)) + "\n")
+    counts = imported(door.url, tmp_path / "work", folder)
+    rig.drain()
+    assert counts == {"read": 8, "delivered": 4, "duplicates": 1, "rejected": 2, "later": 1}
+    assert rig.letters() == []
+    events = {name.removeprefix("capillary:700123:hist:"): body for name, body in rig.edge.events().items()}
+    reminder = "expiry_reminder:900000101-2024-11-30-"
+    assert events.keys() == {"redeemed:502", "redemption:78", f"{reminder}1732341600000", f"{reminder}1732860000000"}
+    about = events["redemption:78"]["capillary"]["redemption"]
+    assert about == {"summaryId": "78", "billNumber": "B-10", "notes": "at the till"}
+    assert events["redemption:78"]["loyalty"]["pointsRedemption"][0]["value"] == 25
+    points = events[f"{reminder}1732341600000"]["capillary"]["points"]
+    assert points == {"scheduledForExpiry": 12.5, "scheduledExpiryDate": "2024-11-30T23:59:59.000Z"}
+    rejects = tmp_path / "work" / "rejects"
+    assert "redeemed_points,is missing" in (rejects / "PointsRedemptionSummary.csv").read_text()
+    assert "expiry_date,'soon' is no day" in (rejects / "PointsExpiryReminderInfo.csv").read_text()
+    (folder / "Later_Points_2024-12-02-00-00-00.csv").write_text(POINTS.replace(",77,", ",78,"))
+    later = imported(door.url, tmp_path / "work", folder)
+    assert (later["duplicates"], later["delivered"]) == (1, 7)  # 502 now names a redemption that came already
+
+
+MEMBERS = """user_id,mobile,customer_external_id,is_merged_customer,merged_user_id,loyalty_points,auto_update_time_cps
+900000101,447700900101,CRM-1,0,,70,1731000002
+900000102,447700900102,CRM-2,1,900000101,30,1731000002
+900000103,447700900102,CRM-3,1,900000109,30,1731000002
+"""
+MERGES = """merge_event_id,user_id,victim_external_id,victim_mobile,date,time
+31,900000101,,447700900102,2024-10-05,12:00:00
+32,900000101,CRM-9,,2024-10-05,12:00:00
+33,900000104,,447700900102,2024-10-05,12:00:00
+"""
+PROFILES = """id_unique,id_email,id_mobile,id_external,comm_channel_email,auto_update_time
+900000101,member-0001@example.com,,CRM-1,other@example.com,1731000005
+900000105,member-0005@example.com,,,,1731000005
+nobody,member-0006@example.com,,,,1731000005
+"""
+
+
+def test_merges_tie_members_and_profiles_bring_identities(rig: Rig, door: WebhookDoor, folder: Path, tmp_path: Path) -> None:
+    (folder / "Members.csv").write_text(MEMBERS)
+    (folder / "Daily_CustomerMergeEventLog_2024-12-01-00-00-00.csv").write_text(MERGES)
+    (folder / "Profiles.csv").write_text(PROFILES)
+    (folder / "Transactions.csv").write_text(
+        "bill_id,bill_amount,line_item_id,item_code,user_id,date\n880100009,10,1,A,900000102,2024-09-01\n"
+    )
+    counts = imported(door.url, tmp_path / "work", folder)
+    rig.drain()
+    assert counts == {"read": 10, "delivered": 5, "duplicates": 0, "rejected": 3, "merged": 2, "later": 0}
+    assert rig.letters() == []
+    events = rig.edge.events()
+    merge = events["capillary:700123:hist:merge:31"]
+    assert (merge["eventType"], merge["capillary"]["merge"]) == ("loyalty.customerMerged", {"victimCustomerId": "900000102"})
+    bill = events["capillary:700123:txn:880100009"]
+    assert bill["capillary"]["customerId"] == "900000101"
+    found = rig.edge.profiles()
+    survivor = found["capillary:700123:member:900000101"]
+    assert survivor["loyalty"]["points"] == 70
+    assert [each["id"] for each in survivor["identityMap"]["capillaryUserId"]] == ["900000101", "900000102"]
+    assert [each["id"] for each in survivor["identityMap"]["email"]] == ["member-0001@example.com"]
+    assert {each["id"] for each in survivor["identityMap"]["phone"]} == {"+447700900101", "+447700900102"}
+    assert found["capillary:700123:member:900000102"]["loyalty"]["status"] == "merged"
+    other = found["capillary:700123:member:900000105"]
+    assert other["identityMap"]["email"][0]["id"] == "member-0005@example.com"
+    rejects = (tmp_path / "work" / "rejects" / "CustomerMergeEventLog.csv").read_text()
+    assert "fits no member" in rejects
+    assert "fits several members" in rejects
+    assert "id_unique,'nobody' is no id" in (tmp_path / "work" / "rejects" / "Profiles.csv").read_text()
