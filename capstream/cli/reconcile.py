@@ -51,8 +51,15 @@ def reconcile(
     since: Annotated[str, typer.Option(help="Only members with an event since: 2024-09-17, or 90m, 6h, 2d ago.")] = "",
     per_second: Annotated[float, typer.Option(help="Most members a second that are read from the platform.")] = 500.0,
     capillary: Annotated[bool, typer.Option(help="Ask Capillary's API too, with CAPSTREAM_CAPILLARY_KEY and _SECRET.")] = False,
-    consumer_group: Annotated[str, typer.Option(help="With --capillary: compare this webhook's delivery metrics.")] = "",
-    days: Annotated[int, typer.Option(help="Full UTC days whose deliveries are compared, the last one yesterday.")] = 1,
+    consumer_group: Annotated[
+        str,
+        typer.Option(
+            help="With --capillary: the webhook whose deliveries are compared. Default: the one with the source's address."
+        ),
+    ] = "",
+    days: Annotated[
+        int, typer.Option(min=0, help="Full UTC days whose deliveries are compared, the last one yesterday; 0: today so far.")
+    ] = 1,
     credentials: CredentialsFile = None,
     json: AsJson = False,
 ) -> None:
@@ -114,8 +121,10 @@ async def _reconcile(
                 if drift:
                     report.drifted += 1
                     show(book["customerId"], drift, _explain(client, source, book["customerId"]))
-        if api and deliveries[0]:
-            report.delivery = await _deliveries(client, api, source, *deliveries)
+        group, days = deliveries
+        group = group or (await _consumer_group(api, source) if api else "")
+        if api and group:
+            report.delivery = await _deliveries(client, api, source, group, days)
     return report
 
 
@@ -183,10 +192,23 @@ async def _ask(api: CapillaryClient, path: str, params: Mapping[str, str]) -> Js
     raise CapstreamError(f"Capillary's API gives no answer at {path}: {reason}")
 
 
+async def _consumer_group(api: CapillaryClient, source: str) -> str:
+    """Return the consumer group of the webhook that has the source's address; empty when Capillary shows none."""
+    body = await _ask(api, "/v3/webHooks", {})
+    webhooks = (body or {}).get("data") or []
+    path = f"/webhooks/capillary/{source}"
+    for webhook in webhooks if isinstance(webhooks, list) else [webhooks]:
+        if str(webhook.get("webHookUrl", "")).rstrip("/").endswith(path):
+            return str(webhook.get("consumerGroupId", ""))
+    typer.echo(f"Capillary shows no webhook of {path}: deliveries are not compared; give --consumer-group", err=True)
+    return ""
+
+
 async def _deliveries(client: PlatformClient, api: CapillaryClient, source: str, group: str, days: int) -> dict[str, Json]:
     """Compare Capillary's `deliveredEvents` with the webhooks of the journal, of full days. Source: capillary.md 1.7, 7.9."""
-    end = int(time.time() * 1000) // _DAY_MS * _DAY_MS
-    start = end - days * _DAY_MS
+    now = int(time.time() * 1000)
+    end = now // _DAY_MS * _DAY_MS if days else now
+    start = end - days * _DAY_MS if days else now // _DAY_MS * _DAY_MS
     path = f"/v3/events/consumer-groups/{group}/metrics"
     body = await _ask(api, path, {"startDate": str(start), "endDate": str(end - 1)})
     if body is None:

@@ -1,4 +1,4 @@
-"""Capillary's own API in front of the simulated programme: OAuth token and the calls C1 to C9. Source: capillary.md 5, 9.5."""
+"""Capillary's own API in front of the simulated programme: OAuth token, C1 to C9, deliveries. Source: capillary.md 5, 9.5."""
 
 import asyncio
 import hmac
@@ -24,10 +24,11 @@ from capstream.kernel.clock import Clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.ids import new_hex32
 from capstream.kernel.json import Json, JsonError, dumps, loads
+from capstream.relay.webhook_api import Unanswerable, WebhookApi
 
 _MINUTE_MS = 60_000
 _TOKEN_HEADERS = ("x-cap-api-oauth-token", "cap-api-access-token")
-_NOT_BUILT = "v3/webHooks and v3/events of the simulated Capillary are not built"
+_NOT_BUILT = "the simulated Capillary keeps one webhook, that of the run: it is registered with its start, not through this API"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,25 +53,24 @@ class Control:
     commands: Mapping[str, Callable[[], None]]
 
 
-class _Refused(Exception):
-    """An answer in Capillary's error form."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What the API tells of the run besides its ledger."""
 
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
+    control: Control | None = None
+    webhooks: WebhookApi | None = None
 
 
 class Facade:
     """The API of one engine. It reads the ledger only between the engine's steps: both live on one event loop."""
 
-    def __init__(self, engine: Engine, options: FacadeOptions, clock: Clock, control: Control | None = None) -> None:
+    def __init__(self, engine: Engine, options: FacadeOptions, clock: Clock, run: Run | None = None) -> None:
         self._engine = engine
         self._answers = Answers(engine)
         self._options = options
         self._clock = clock
-        self._control = control
+        self._control = run.control if run else None
+        self._webhooks = run.webhooks if run else None
         self._chance = Random(options.seed)  # noqa: S311 - faults must repeat themselves
         self._tokens: dict[str, int] = {}
         self._recent: deque[int] = deque()
@@ -93,6 +93,10 @@ class Facade:
             self._call("C7", "/v2/transactions/{transaction_id:int}", self._transaction),
             self._call("C8", f"{customers}/transactions", self._transactions),
             self._call("C9", f"{customers}/singlePointsExpiryUpdates", self._expiry_updates),
+        ]
+        if self._webhooks is not None:
+            routes += [self._call(path.split("/")[2], path, answer) for path, answer in self._webhooks.calls().items()]
+        routes += [
             Route("/v3/webHooks{rest:path}", _not_built, methods=["GET", "POST", "PUT", "DELETE"]),
             Route("/v3/events{rest:path}", _not_built, methods=["GET"]),
         ]
@@ -111,8 +115,8 @@ class Facade:
             try:
                 self._admit(request)
                 body, as_of_ms = answer(request)
-            except _Refused as refused:
-                return self._answer(refused.status, _errors(refused.code, refused.message), self._engine.now_ms)
+            except Unanswerable as refused:
+                return self._answer(refused.status, _errors(refused.code, str(refused)), self._engine.now_ms)
             return self._answer(200, body, as_of_ms)
 
         return Route(path, endpoint, methods=["GET"])
@@ -130,12 +134,12 @@ class Facade:
         while self._recent and self._recent[0] <= now_ms - _MINUTE_MS:
             self._recent.popleft()
         if (options.per_minute and len(self._recent) >= options.per_minute) or self._chance.random() < options.throttle_share:
-            raise _Refused(429, 429, "Too Many Requests")
+            raise Unanswerable(429, 429, "Too Many Requests")
         self._recent.append(now_ms)
         if not self._is_authorised(request, now_ms):
-            raise _Refused(401, 401, "Unauthorized: the token is missing, unknown or expired")
+            raise Unanswerable(401, 401, "Unauthorized: the token is missing, unknown or expired")
         if self._chance.random() < options.error_share:
-            raise _Refused(500, 500, "Internal server error")
+            raise Unanswerable(500, 500, "Internal server error")
 
     def _is_authorised(self, request: Request, now_ms: int) -> bool:
         for name in _TOKEN_HEADERS:
@@ -178,25 +182,25 @@ class Facade:
     def _member(self, customer_id: int) -> tuple[Member, int]:
         asked = self._engine.ask(customer_id)
         if asked is None:
-            raise _Refused(400, 8015, "Customer not found for the given identifiers")
+            raise Unanswerable(400, 8015, "Customer not found for the given identifiers")
         if asked.member.merged_into is not None:
-            raise _Refused(400, 8069, f"Customer is merged into another account: {asked.member.merged_into}")
+            raise Unanswerable(400, 8069, f"Customer is merged into another account: {asked.member.merged_into}")
         if asked.member.is_deleted:
-            raise _Refused(400, 8015, "Customer is deleted after PII delete request")
+            raise Unanswerable(400, 8015, "Customer is deleted after PII delete request")
         return asked.member, asked.as_of_ms
 
     def _found(self, request: Request) -> tuple[Member, int]:
         """Return the member an identifier names. ASSUMPTION: only the INSTORE source is simulated."""
         if request.query_params.get("source", "INSTORE") not in ("INSTORE", "ALL"):
-            raise _Refused(400, 8011, "Invalid source")
+            raise Unanswerable(400, 8011, "Invalid source")
         kind, value = request.query_params.get("identifierName", ""), request.query_params.get("identifierValue", "")
         attribute = {"mobile": "mobile", "email": "email", "externalId": "external_id"}.get(kind)
         if attribute is None or not value:
-            raise _Refused(400, 8013, "Identifier invalid")
+            raise Unanswerable(400, 8013, "Identifier invalid")
         for member in self._engine.world.members.values():
             if getattr(member, attribute) == value:
                 return self._member(member.customer_id)
-        raise _Refused(400, 8015, "Customer not found for the given identifiers")
+        raise Unanswerable(400, 8015, "Customer not found for the given identifiers")
 
     def _lookup(self, request: Request) -> tuple[Json, int]:
         member, as_of_ms = self._found(request)
@@ -217,7 +221,7 @@ class Facade:
     def _transaction(self, request: Request) -> tuple[Json, int]:
         receipt = self._engine.receipt(request.path_params["transaction_id"])
         if receipt is None or request.query_params.get("type", receipt.bill_type) != receipt.bill_type:
-            raise _Refused(404, 404, "Transaction not found")
+            raise Unanswerable(404, 404, "Transaction not found")
         return self._answers.transaction(receipt), self._engine.now_ms
 
     def _transactions(self, request: Request) -> tuple[Json, int]:
@@ -253,8 +257,8 @@ class Facade:
             act = act_of(request.path_params["act"], arguments, tiers=len(programme.tiers), scale=scale)
         except (InputError, JsonError) as error:
             return self._answer(400, _errors(400, str(error)), now_ms)
-        except _Refused as refused:
-            return self._answer(refused.status, _errors(refused.code, refused.message), now_ms)
+        except Unanswerable as refused:
+            return self._answer(refused.status, _errors(refused.code, str(refused)), now_ms)
         self._engine.schedule(customer_id, act)
         return self._answer(202, {"scheduled": request.path_params["act"], "customerId": customer_id}, now_ms)
 
@@ -268,7 +272,7 @@ def _number(request: Request, name: str, default: int) -> int:
     if text is None:
         return default
     if not text.isdecimal():
-        raise _Refused(400, 400, f"{name} is no number")
+        raise Unanswerable(400, 400, f"{name} is no number")
     return int(text)
 
 

@@ -130,7 +130,8 @@ class Listeners:
     """Whom the sender tells."""
 
     accepted: Callable[[Acceptance], None] | None = None
-    attempted: Callable[[Attempt], None] | None = None
+    attempted: tuple[Callable[[Attempt], None], ...] = ()
+    lost: Callable[[Posting], None] = lambda _posting: None  #: refused for good, or no time is left
 
 
 class Sender:
@@ -216,10 +217,12 @@ class Sender:
                 return
             if self._is_final(status):
                 counts.failed += posting.is_first
+                self._listeners.lost(posting)
                 return
             wait_s = self._backoff(attempt)
             if self._is_over(loop.time() + wait_s, begun):
                 counts.undelivered += posting.is_first
+                self._listeners.lost(posting)
                 return
             counts.retries += 1
             await self._rest(wait_s)
@@ -244,8 +247,10 @@ class Sender:
                 counts.accepted += 1
                 if self._listeners.accepted is not None:
                     self._listeners.accepted(Acceptance(posting.event, sent_ms, answered_ms))
-        if self._listeners.attempted is not None:
-            self._listeners.attempted(Attempt(posting, number, status, sent_ms, answered_ms))
+        if self._listeners.attempted:
+            attempt = Attempt(posting, number, status, sent_ms, answered_ms)
+            for tell in self._listeners.attempted:
+                tell(attempt)
         return status
 
     def _is_final(self, status: int) -> bool:

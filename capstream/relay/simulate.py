@@ -21,10 +21,12 @@ from capstream.capillary.retail import Bill, Reject, RetailFormat, bills_of, rea
 from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, dumps, pretty
+from capstream.relay.deliveries import Deliveries
 from capstream.relay.exports import Exports
-from capstream.relay.facade import Control, Facade, FacadeOptions
+from capstream.relay.facade import Control, Facade, FacadeOptions, Run
 from capstream.relay.faults import Faults, Feed
 from capstream.relay.sender import Acceptance, Attempt, Counts, Listeners, Sender, SenderOptions
+from capstream.relay.webhook_api import WebhookApi
 
 _DAY_MS = 86_400_000
 _HOST = "127.0.0.1"
@@ -108,12 +110,23 @@ class Simulation:
         self._exports = Exports(self.engine, options.exports) if options.exports else None
         self._steps = self.engine.run(self._bills())  # refuses a bad file before anything is started
         self._feed = Feed(self._steps, options.faults, seed=options.seed, on_event=self._note)
-        listeners = Listeners(accepted=options.on_accepted, attempted=self._files.attempt if options.out else None)
+        deliveries = Deliveries(lambda: self._feed.events)
+        told = (deliveries.attempted, self._files.attempt) if options.out else (deliveries.attempted,)
+        listeners = Listeners(accepted=options.on_accepted, attempted=told, lost=deliveries.lost)
         self._sender = Sender(self._feed, options.sender, clock, listeners)
         self._started = 0.0
         commands = {"pause": self._sender.pause, "resume": self._sender.resume, "stop": self._stop.set}
         control = Control(state=self._state, commands=commands)
-        self._facade = Facade(self.engine, options.facade, clock, control)
+        sender = options.sender
+        webhooks = WebhookApi(
+            deliveries=deliveries,
+            clock=clock,
+            url=sender.url,
+            method=sender.method,
+            connections=sender.connections,
+            header_names=tuple(sender.headers),
+        )
+        self._facade = Facade(self.engine, options.facade, clock, Run(control=control, webhooks=webhooks))
         self._server: AbstractAsyncContextManager[int] | None = None
         self.api_url = ""
 

@@ -30,8 +30,12 @@ class Capillary:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                member = self.path.split("/")[3].split("?")[0]
-                if "/metrics" in self.path:
+                member = f"{self.path}/".split("/")[3].split("?")[0]
+                if "/v3/webHooks" in self.path:
+                    self.answer(
+                        200, {"data": [{"webHookUrl": "https://relay/webhooks/capillary/capillary", "consumerGroupId": "g"}]}
+                    )
+                elif "/metrics" in self.path:
                     self.answer(200, {"data": {"totalEvents": outer.delivered, "deliveredEvents": outer.delivered}})
                 elif member in outer.loyalty:
                     self.answer(200, {"data": [outer.loyalty[member]], "errors": []})
@@ -129,9 +133,9 @@ def test_drift_is_found_and_explained(server: Server, capillary: Capillary) -> N
     assert reconcile(server, "--since", "1h")[1] == [{"members": 0, "merged": 0, "drifted": 0, "unknownToCapillary": 0}]
 
     capillary.delivered = 7
-    code, (*_, total) = reconcile(server, "--capillary", "--consumer-group", "group-1", "--member", "3", "--org", ORG)
+    code, (*_, total) = reconcile(server, "--capillary", "--days", "0", "--member", "3", "--org", ORG)
     assert code == 1
-    assert (total["delivery"]["delivered"], total["delivery"]["journalled"], total["delivery"]["difference"]) == (7, 0, 7)
+    assert (total["delivery"]["delivered"], total["delivery"]["journalled"], total["delivery"]["difference"]) == (7, 5, 2)
 
 
 def _overwrite_profile(server: Server, connection: Any, member: str) -> None:

@@ -11,10 +11,16 @@ import pytest
 from capstream.capillary.programme.config import Customers, Programme, Redeem, Shops
 from capstream.capillary.programme.customers import delete
 from capstream.capillary.programme.engine import Engine
+from capstream.capillary.programme.events import SimEvent
 from capstream.capillary.retail import Bill, BillLine
 from capstream.kernel.json import Json
-from capstream.relay.facade import Control, Facade, FacadeOptions
+from capstream.relay.deliveries import Deliveries
+from capstream.relay.facade import Control, Facade, FacadeOptions, Run
+from capstream.relay.faults import Posting
+from capstream.relay.sender import Attempt
+from capstream.relay.webhook_api import WebhookApi
 
+URL = "https://relay.example.com/webhooks/capillary/nw"
 START_MS = 1_704_880_800_000  # 2024-01-10 10:00 in London
 PROGRAMME = Programme(
     redeem=Redeem(probability=1.0, reversal_probability=0.0),
@@ -41,7 +47,13 @@ class Api:
         self.wall_ms = 1_800_000_000_000
         self.commands: list[str] = []
         control = Control(state=lambda: {"events": 7}, commands={"pause": lambda: self.commands.append("pause")})
-        self.facade = Facade(self.engine, options or FacadeOptions(), lambda: self.wall_ms, control)
+        self.deliveries = Deliveries(lambda: self.handed_out)
+        self.handed_out = 0
+        webhooks = WebhookApi(
+            deliveries=self.deliveries, clock=lambda: self.wall_ms, url=URL, method="POST", connections=10, header_names=("X",)
+        )
+        run = Run(control=control, webhooks=webhooks)
+        self.facade = Facade(self.engine, options or FacadeOptions(), lambda: self.wall_ms, run)
         self.token = ""
 
     def call(self, path: str, method: str = "GET", *, body: Json = None, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -207,7 +219,8 @@ def test_faults_happen_as_often_as_asked() -> None:
 
 
 def test_what_is_not_built_says_so(api: Api) -> None:
-    assert api.call("/v3/webHooks").status_code == 501
+    assert api.call("/v3/webHooks", "POST").status_code == 501
+    assert api.call("/v3/events/other").status_code == 501
     assert api.call("/_sim/clock", "POST").status_code == 501
     assert api.call("/nothing").status_code == 404
 
@@ -224,3 +237,43 @@ def test_control_acts_on_a_member(api: Api) -> None:
     assert kinds[0] == "manualPointsAdjustment"
     assert api.call("/_sim/members/900000101/adjust", "POST", body={"points": "many"}).status_code == 400
     assert api.call("/_sim/members/5/adjust", "POST", body={"points": 5}).status_code == 400
+
+
+def posting(number: int, **more: bool) -> Posting:
+    body: Json = {"eventId": f"e-{number}", "refId": f"r-{number}", "apiRequestId": "one"}
+    return Posting(SimEvent(body, START_MS, 900000100 + number, "pointsIssued"), b"", START_MS, **more)
+
+
+def test_deliveries_are_logged_and_counted(api: Api) -> None:
+    day = 1_799_971_200_000
+    (webhook,) = api.call("/v3/webHooks").json()["data"]
+    assert (webhook["webHookUrl"], webhook["webHookHeaders"]) == (URL, {"X": "********"})
+    answers = [(1, [200]), (2, [503, 200]), (3, [400]), (4, [503])]
+    for number, statuses in answers:
+        for tries, status in enumerate(statuses, 1):
+            at = day + number * 60_000 + tries
+            api.deliveries.attempted(Attempt(posting(number), tries, status, at, at + 10 * tries))
+    api.deliveries.lost(posting(3))
+    api.deliveries.attempted(Attempt(posting(1, is_duplicate=True), 1, 200, day, day + 5))
+    api.deliveries.attempted(Attempt(posting(1, is_spoilt=True), 1, 200, day, day + 30))
+    api.handed_out = 6
+    path = f"/v3/events/consumer-groups/{webhook['consumerGroupId']}"
+    counts = {"totalEvents": 7, "deliveredEvents": 3, "failedEvents": 1, "retryingEvents": 1, "pendingEvents": 2}
+    found = api.call(f"{path}/metrics").json()["data"]
+    assert found == {**counts, "averageDeliveryTime": 20.0, "startDate": api.wall_ms - 30 * 86_400_000, "endDate": api.wall_ms}
+    first = api.call(f"{path}/metrics?startDate={day}&endDate={day + 119_999}").json()["data"]
+    assert (first["deliveredEvents"], first["totalEvents"]) == (2, 2)
+    log = api.call("/v3/webHooks/eventLog/e-2").json()["data"]
+    assert (log["status"], log["consumerResponse"]) == ("DELIVERED", {"webhookHttpStatus": 200, "time_taken": 20})
+    assert (log["eventIngestionTimestamp"], log["eventStartTimestamp"]) == (day + 120_001, day + 120_002)
+    assert len(api.call("/v3/webHooks/eventLog/requestId/one").json()["data"]) == 5
+    assert [each["eventId"] for each in api.call("/v3/webHooks/eventLog/refId/r-3").json()["data"]] == ["e-3"]
+    page = api.call(f"{path}/logs?eventSearchKey=900000104&sortBy=webhookDuration:desc").json()
+    assert [each["eventId"] for each in page["data"]] == ["e-4"]
+    longest = api.call(f"{path}/logs?sortBy=webhookDuration:desc&size=1").json()
+    assert (longest["data"][0]["consumerResponse"]["time_taken"], longest["pagination"]["total"]) == (30, 5)
+    for wrong, status in (("/v3/webHooks/eventLog/none", 404), (f"{path}0/metrics", 404), (f"{path}/metrics?endDate=x", 400)):
+        assert api.call(wrong).status_code == status
+    assert api.call(f"{path}/metrics?startDate=2&endDate=1").status_code == 400
+    api.token = ""
+    assert api.call(f"{path}/metrics").status_code == 401

@@ -199,3 +199,25 @@ def test_a_port_in_use_is_refused() -> None:
 
     with pytest.raises(InputError, match="not free"):
         asyncio.run(go())
+
+
+def test_the_api_counts_what_was_delivered() -> None:
+    received: list[Json] = []
+
+    async def go() -> tuple[SimulationSummary, Json]:
+        server, url = await listening(received)
+        options = SimulationOptions(
+            sender=SenderOptions(url=url, connections=3), customers=20, days=5, faults=Faults(duplicates=0.2)
+        )
+        try:
+            async with Simulation(options) as simulation, httpx.AsyncClient(base_url=simulation.api_url) as client:
+                summary = await simulation.send(lambda _: None, asyncio.Event())
+                login = await client.post("/v3/oauth/token/generate", json={"key": "k", "secret": "s"})
+                client.headers["X-CAP-API-OAUTH-TOKEN"] = login.json()["data"]["accessToken"]
+                (webhook,) = (await client.get("/v3/webHooks")).json()["data"]
+                return summary, (await client.get(f"/v3/events/consumer-groups/{webhook['consumerGroupId']}/metrics")).json()
+        finally:
+            server.close()
+
+    summary, found = asyncio.run(go())
+    assert found["data"]["deliveredEvents"] == found["data"]["totalEvents"] == summary.events > 0

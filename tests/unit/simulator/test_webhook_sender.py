@@ -148,7 +148,7 @@ def test_a_lost_answer_makes_a_duplicate() -> None:
 def test_acceptances_are_told_once() -> None:
     told: list[Acceptance] = []
     attempts: list[Attempt] = []
-    post(lambda _, before: 200 if before else 503, listeners=Listeners(accepted=told.append, attempted=attempts.append))
+    post(lambda _, before: 200 if before else 503, listeners=Listeners(accepted=told.append, attempted=(attempts.append,)))
     assert [one.event.event_id for one in told] == [f"e{number}" for number in range(5)]
     assert [(one.number, one.status) for one in attempts][:2] == [(1, 503), (2, 200)]
 
