@@ -17,7 +17,8 @@ def compact(
     data: Annotated[Path | None, typer.Option(help="The stopped server's data folder. Default: .capstream")] = None,
     json: AsJson = False,
 ) -> None:
-    """Make the relay's files as small as what they hold. A running server reuses what it trimmed, but keeps the files' size.
+    """Make the relay's files as small as what they hold. A running server gives the journal's space back by itself, but keeps
+    a reserve; the other files keep their size and use it again. A journal of capstream 0.1 has to be compacted once for that.
 
     Stop the server first. Needs as much free disk as the largest file takes afterwards. Interrupted, it changes nothing.
     """

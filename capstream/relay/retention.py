@@ -22,6 +22,9 @@ from capstream.storage.ports import Documents, Log, Reading, StorageUnavailable
 _DAY_MS = 86_400_000
 _SWEEP_EVERY_MS = 3_600_000
 _SLICES = (4, 1000)  # segments looked at in one commit: so many that it takes a few milliseconds
+_PAGES = (16, 256)  # given back in one commit, of 4 KB each
+_PAGE_BYTES = 4096
+_RESERVE_BYTES, _RESERVE_SHARE = 64 * 1024 * 1024, 10  # what stays free: so much, or a tenth of what is used if that is more
 _LONG_S, _SHORT_S = 0.010, 0.004
 _PAUSE_S = 0.02
 _CALENDAR = "calendar"
@@ -63,11 +66,11 @@ def replayed_from(courier: Reading) -> int | None:
     return min(found, default=None)
 
 
-def _next_slice(segments: int, took_s: float) -> int:
-    """Return how many segments the next slice looks at, so that no webhook waits long for it."""
+def _next_slice(size: int, took_s: float, bounds: tuple[int, int]) -> int:
+    """Return how much the next slice takes on, so that no webhook waits long for it."""
     if took_s > _LONG_S:
-        return max(segments // 2, _SLICES[0])
-    return min(segments * 2, _SLICES[1]) if took_s < _SHORT_S else segments
+        return max(size // 2, bounds[0])
+    return min(size * 2, bounds[1]) if took_s < _SHORT_S else size
 
 
 class Retention:
@@ -101,8 +104,10 @@ class Retention:
         if kept.journal_bytes:
             trimmed += await self._trim(settled, stop, lambda: self._used() <= kept.journal_bytes)
         forgotten = await self._forget_keys(self._offset_at(now - int(kept.dedupe_days * _DAY_MS)), stop)
-        if trimmed or forgotten:
-            log.info("journal trimmed", action="journal_trimmed", entries=trimmed, keys=forgotten, bytes=self._used())
+        given = await self._give_back(stop)
+        if trimmed or forgotten or given:
+            facts = {"entries": trimmed, "keys": forgotten, "given_back": given, "bytes": self._used()}
+            log.info("journal trimmed", action="journal_trimmed", **facts)
         return trimmed
 
     def _settled(self) -> int:
@@ -119,12 +124,29 @@ class Retention:
         while not stop.is_set() and not is_enough():
             started = loop.time()
             gone, reached = self._journal.trim(through, self._needed, after=position, segments=slice_)
-            slice_ = _next_slice(slice_, loop.time() - started)
+            slice_ = _next_slice(slice_, loop.time() - started, _SLICES)
             if reached == position:
                 break
             trimmed, position = trimmed + gone, reached
             await asyncio.sleep(_PAUSE_S)
         return trimmed
+
+    async def _give_back(self, stop: asyncio.Event) -> int:
+        """Give the disk what is free beyond a reserve, which spares the next hours from growing the file again."""
+        loop = asyncio.get_running_loop()
+        given, pages = 0, _PAGES[0]
+        while not stop.is_set():
+            spare = self._journal.free_bytes() - max(_RESERVE_BYTES, self._used() // _RESERVE_SHARE)
+            if spare <= 0:
+                break
+            started = loop.time()
+            gone = self._journal.give_back(min(pages, spare // _PAGE_BYTES + 1))
+            pages = _next_slice(pages, loop.time() - started, _PAGES)
+            if not gone:
+                break
+            given += gone
+            await asyncio.sleep(_PAUSE_S)
+        return given
 
     def _needed(self, first: int, last: int) -> Iterable[int]:
         return dead_letters.between(self._courier, first, last)

@@ -54,7 +54,14 @@ class Log(Protocol):
         ...
 
     def free_bytes(self) -> int:
-        """Return how much of that space is free for new records: what `trim` left is used again, never given back."""
+        """Return how much of that space is free for new records: what `trim` left is used again, until it is given back."""
+        ...
+
+    def give_back(self, pages: int) -> int:
+        """Give up to `pages` free pages back to the disk, in one commit; return the bytes, 0 when there is nothing to give.
+
+        A log of an older capstream gives nothing back until `capstream compact` has rewritten it. Errors: StorageUnavailable.
+        """
         ...
 
     def trim(self, through: int, needed: Needed = ..., *, after: int = 0, segments: int = 1000) -> tuple[int, int]:

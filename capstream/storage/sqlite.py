@@ -17,18 +17,22 @@ from capstream.storage.checkpoints import CHECKPOINT_BYTES, Checkpoints
 from capstream.storage.ports import Entry, Item, Needed, StorageUnavailable
 from capstream.storage.seen_keys import WAITING_KEYS, SeenKeys
 
+_INCREMENTAL = 2  # PRAGMA auto_vacuum
 _LENGTHS = struct.Struct("<I")
 _COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the ends of tables, half-filled pages
 _CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
 
 
-def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
+def _connect(path: Path, *, readonly: bool, shrinks: bool = False) -> sqlite3.Connection:
+    """Return a connection; a file that is made with `shrinks` can be made smaller while it is used."""
     if not readonly:
         path.parent.mkdir(parents=True, exist_ok=True)
     mode = "ro" if readonly else "rwc"
     db = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA busy_timeout=10000")
     if not readonly:
+        if shrinks:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before anything is written; no effect on a file that has tables
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
@@ -70,7 +74,7 @@ class SqliteLog:
     def __init__(
         self, path: Path, *, readonly: bool = False, waiting_keys: int = WAITING_KEYS, checkpoint_bytes: int = CHECKPOINT_BYTES
     ) -> None:
-        self._db = _connect(path, readonly=readonly)
+        self._db = _connect(path, readonly=readonly, shrinks=True)
         self._readonly = readonly
         if not readonly:
             self._db.executescript(
@@ -137,6 +141,16 @@ class SqliteLog:
 
     def free_bytes(self) -> int:
         return self._pragma("freelist_count") * self._pragma("page_size")
+
+    def give_back(self, pages: int) -> int:
+        with translated():
+            before = self._pragma("freelist_count")
+            if not before or self._pragma("auto_vacuum") != _INCREMENTAL:
+                return 0
+            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # execute() would stop after the first page
+            given = (before - self._pragma("freelist_count")) * self._pragma("page_size")
+        self._checkpoints.written(2 * given + _COMMIT_BYTES)  # pages from the file's end took the place of free ones
+        return given
 
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
@@ -307,16 +321,25 @@ class SqliteDocuments(SqliteTransaction):
 
 
 def compact(path: Path) -> tuple[int, int]:
-    """Give the free pages of a file that nobody has open back to the disk; return its bytes before and after.
+    """Give the free pages of a file that nobody has open back to the disk; return its bytes before and after, its WAL included.
 
-    Needs as much free disk as the result takes; interrupted, the file is as it was. Errors: StorageUnavailable.
+    A log gets the form that can shrink while it is used, if it is of an older capstream. Needs as much free disk as the result
+    takes; interrupted, the file is as it was. Errors: StorageUnavailable.
     """
-    before = path.stat().st_size
+    before = bytes_of(path)
     with translated():
         db = _connect(path, readonly=False)
         try:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'segments'").fetchone():
+                db.execute("PRAGMA auto_vacuum=INCREMENTAL")
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             db.close()
-    return before, path.stat().st_size
+    return before, bytes_of(path)
+
+
+def bytes_of(path: Path) -> int:
+    """Return the bytes a store takes on disk: its file, and what waits beside it to be copied into it."""
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(each.stat().st_size for each in files if each.exists())

@@ -1,13 +1,14 @@
 """`capstream compact`: smaller files with the same content, never under a running server."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from capstream.cli.main import app
 from capstream.layout import Layout
-from capstream.storage.sqlite import SqliteLog
+from capstream.storage.sqlite import SqliteLog, bytes_of, compact
 from capstream.supervisor import locked
 
 
@@ -23,6 +24,7 @@ def test_a_trimmed_journal_shrinks_and_keeps_what_is_left(tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     sizes = json.loads(done.output)["journal.db"]
     assert sizes["bytesAfter"] < sizes["bytesBefore"] / 2
+    assert sizes["bytesAfter"] == bytes_of(Layout(tmp_path).journal)
     journal = SqliteLog(Layout(tmp_path).journal)
     assert journal.read(0, 1000) == left
     assert len(left) == 100
@@ -36,3 +38,30 @@ def test_a_running_server_is_left_alone(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["compact", "--data", str(tmp_path)])
     assert done.exit_code == 1
     assert "already runs" in str(done.exception)
+
+
+def test_an_old_journal_shrinks_in_use_once_it_was_compacted_and_its_wal_counts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    db = sqlite3.connect(path, isolation_level=None)  # as capstream 0.1 made it
+    db.executescript("PRAGMA journal_mode=WAL; CREATE TABLE other (body BLOB)")
+    db.close()
+    journal = SqliteLog(path)
+    for number in range(50):
+        journal.append([b"%d" % number * 20_000])
+    journal.trim(45)
+    assert journal.give_back(10) == 0
+    before = bytes_of(path)
+    assert before > path.stat().st_size
+    copied = tmp_path / "copy.db"
+    for ending in ("", "-wal"):
+        (tmp_path / f"copy.db{ending}").write_bytes((tmp_path / f"journal.db{ending}").read_bytes())
+    journal.close()
+    assert compact(copied)[0] == before
+    journal = SqliteLog(copied)
+    journal.trim(49)
+    size, free = journal.size_bytes(), journal.free_bytes()
+    assert journal.give_back(2) == 2 * 4096
+    assert journal.size_bytes() == size - 2 * 4096
+    assert journal.free_bytes() == free - 2 * 4096
+    assert [offset for offset, _ in journal.read(0, 10)] == [50]
+    journal.close()

@@ -9,7 +9,7 @@ import pytest
 from fake_edge import refusing
 from relay_rig import Rig
 
-from capstream.relay import journal
+from capstream.relay import dead_letters, journal, retention
 from capstream.relay.ledger import read_cursor
 from capstream.relay.retention import Kept, Retention, expired_through
 from capstream.relay.sources import Sources
@@ -145,3 +145,20 @@ def test_a_parked_payload_survives_its_webhook(rig: Rig, sweep: Any, make_event:
     assert sweep() == []
     rig.drain()
     assert len(rig.edge.events()) == 2
+
+
+def test_what_was_trimmed_is_given_back_to_the_disk_but_for_a_reserve(
+    rig: Rig, sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_RESERVE_BYTES", 64 * 1024)
+    for number in range(40):
+        rig.receive(b"%d" % number * 20_000)
+    rig.drain()
+    for letter in rig.letters():  # they would keep their webhooks
+        with rig.documents.transaction() as change:
+            dead_letters.drop(change, [letter.id])
+    before = rig.journal.size_bytes()
+    rig.clock.advance(30 * DAY_S)
+    assert sweep() == []
+    assert rig.journal.size_bytes() < before / 4
+    assert 32 * 1024 < rig.journal.free_bytes() <= 64 * 1024
