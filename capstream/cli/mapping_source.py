@@ -1,5 +1,6 @@
 """What the mapping commands read: files of the user, mapping sets and schemas of a server."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,9 @@ SETS = "/data/foundation/conversion/mappingSets"
 FULL = "application/vnd.adobe.xed-full+json;version=1"
 _REGISTRY = "/data/foundation/schemaregistry"
 _GLOBAL = "https://ns.adobe.com/xdm/"
+_LIST_SCHEMAS = "check the path, or list the schemas: GET /data/foundation/schemaregistry/tenant/schemas"
+_SET_ID = re.compile(r"[0-9a-fA-F]{32}")
+_SCHEMA_ID = re.compile(r"https?://|_[^/]*$")  # `$id`, or the form with the tenant in front, `meta:altId`
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ def not_imported(file: Path, option: str, error: NotImported) -> InputError:
 def mapping_set(named: str, schema: str, credentials: Path | None) -> MappingSet:
     """Return the set a user names: a local file, or the id of a set on the server. Errors: InputError, Refused."""
     file = Path(named)
+    if not file.is_file() and not _SET_ID.fullmatch(named):
+        reason = f"{named} is neither a file here nor the id of a mapping set, which has 32 hexadecimal digits"
+        raise InputError("SET", reason, "check the path, or list the sets: GET /mappingSets")
     known = target(schema, credentials) if schema else None
     if not file.is_file():
         return _of_server(named, known, credentials)
@@ -92,6 +99,9 @@ def target(named: str, credentials: Path | None) -> Schema:
     Errors: InputError, Refused.
     """
     file = Path(named)
+    if not file.is_file() and not _SCHEMA_ID.match(named):
+        reason = f"{named} is neither a file here nor the $id of a schema, which begins with https://"
+        raise InputError("--schema", reason, _LIST_SCHEMAS)
     try:
         if file.is_file():
             described = loads(file.read_bytes())
@@ -109,5 +119,4 @@ def _registered(client: PlatformClient, named: str) -> Json:
     except Refused as error:
         if error.status != 404:
             raise
-        cure = "list them: GET /data/foundation/schemaregistry/tenant/schemas"
-        raise InputError("--schema", f"{named} is neither a file here nor a schema of the sandbox", cure) from error
+        raise InputError("--schema", f"{named} is neither a file here nor a schema of the sandbox", _LIST_SCHEMAS) from error

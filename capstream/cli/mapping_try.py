@@ -30,8 +30,8 @@ def try_(
     json: AsJson = False,
 ) -> None:
     """Map real records and show for each field where its value came from. Nothing is stored."""
-    chosen = mapping_set(named, schema, credentials)
     records = records_of(input_, "--input")[:limit]
+    chosen = mapping_set(named, schema, credentials)
     broken = unusable(chosen.rows)
     if broken:
         lines = "".join(f"\n  {one.destination}: {one.exception}" for one in broken)

@@ -32,13 +32,15 @@ def diagnose(source: str) -> list[Diagnostic]:
         return [error.diagnostic]
 
 
-def _findings(node: Node) -> Iterator[Diagnostic]:
-    if isinstance(node, Call) and not node.operator:
-        yield from _call(node)
-    elif isinstance(node, Method):
-        yield from _method(node)
-    for child in children(node):
-        yield from _findings(child)
+def _findings(root: Node) -> Iterator[Diagnostic]:
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Call) and not node.operator:
+            yield from _call(node)
+        elif isinstance(node, Method):
+            yield from _method(node)
+        waiting.extend(reversed(children(node)))
 
 
 def _call(node: Call) -> Iterator[Diagnostic]:

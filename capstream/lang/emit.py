@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from capstream.kernel.json import Json
+from capstream.lang.chains import chain, is_chain
 from capstream.lang.diagnostics import Fail
 from capstream.lang.functions import FUNCTIONS
 from capstream.lang.hierarchy_functions import Budget, charged, charged_padding, charged_range, charged_slow, decode
@@ -187,14 +188,26 @@ class Emitter:
     def _operator(self, node: Call) -> str:
         name, args = node.name, node.args
         if name in LAZY:
-            return self._lazy(name, args)
+            return self._lazy(node)
         if name == "..":
             self.needs.add(Needs.BUDGET)
             return f"{self.env.bind('f', charged_range)}(b, {self._list(args)})"
+        if self.metered and is_chain(node):
+            return self._chain(node)
         function = BINARY[name] if name in BINARY else UNARY[name]
         if name in ORDERING and not self.counts and _is_number(args[1]):
             return self._compared(name, args)
         return self._applied(function, self._list(args), slow=name in MATCHING)
+
+    def _chain(self, node: Call) -> str:
+        """Write a chain as one value after the other: nested calls would go as deep as the chain is long."""
+        first, links = chain(node)
+        kept, value, written = self.env.fresh("t"), self.source(first), []
+        for link in links:
+            called = self._applied(BINARY[link.name], f"{value}, {self.source(link.args[1])}", slow=link.name in MATCHING)
+            written.append(f"{kept} := {called}")
+            value = kept
+        return f"({', '.join(written)})[{self.env.constant(-1)}]"
 
     def _compared(self, name: str, args: tuple[Node, ...]) -> str:
         """Write a comparison with a constant number: numbers meet Python's operator without a call."""
@@ -212,14 +225,16 @@ class Emitter:
         kept = self.env.fresh("t")
         return kept, f"({kept} := {source})"
 
-    def _lazy(self, name: str, args: tuple[Node, ...]) -> str:
-        match name:
+    def _lazy(self, node: Call) -> str:
+        args = node.args
+        match node.name:
             case "&&" | "||":
-                word = "and" if name == "&&" else "or"
-                return f"({self.truth(args[0])} {word} {self.truth(args[1])})"
+                first, links = chain(node)
+                word = " and " if node.name == "&&" else " or "
+                return f"({word.join(map(self.truth, (first, *(link.args[1] for link in links))))})"
             case "!":
                 return f"(not {self.truth(args[0])})"
-            case "?":
+            case "?" | "iif":
                 return f"({self.source(args[1])} if {self.truth(args[0])} else {self.source(args[2])})"
             case "??":
                 kept = self.env.fresh("t")
@@ -233,7 +248,7 @@ class Emitter:
         function = FUNCTIONS[node.name]
         match node.name:
             case "iif":
-                return self._lazy("?", node.args)
+                return self._lazy(node)
             case "decode":
                 return self._decode(node)
             case "contains_key" | "is_set" if isinstance(node.args[0], Path):

@@ -12,8 +12,10 @@ from capstream.lang.functions import FUNCTIONS
 from capstream.lang.nodes import Call, Lambda, ListOf, Literal, MapOf, Method, Node, Path, Variable, children, record_paths
 from capstream.lang.parser import parse
 from capstream.lang.paths import path_text
+from capstream.lang.signatures import takes_text
 
-_CALLED = {bound(function, count): name for name, function in FUNCTIONS.items() for count in (None, 1)}
+_CALLED = {bound(function, count): name for name, function in reversed(list(FUNCTIONS.items())) for count in (None, 1)}
+_FOR_TEXT = {function.call: name for name, function in reversed(list(FUNCTIONS.items())) if takes_text(function)}
 _PLACES = {"r": "the source record", "n": "now, in epoch milliseconds", "b": "the lambda calls left", "u": "a source of ids"}
 
 
@@ -49,7 +51,7 @@ def explain(expression: str) -> Explanation:
     if findings and not _parses(findings):
         return Explanation(expression, findings)
     node = parse(expression)
-    tree, reads = tuple(_lines(node, 0)), tuple(path_text(path.steps) for path in record_paths(node))
+    tree, reads = tuple(_lines(node)), tuple(path_text(path.steps) for path in record_paths(node))
     if findings:
         return Explanation(expression, findings, tree, _typed(node), reads)
     env, folded = Environment(), fold(node)
@@ -90,10 +92,12 @@ def _typed(node: Node) -> str:
     return str(static_type(node) or "any")
 
 
-def _lines(node: Node, depth: int) -> Iterator[str]:
-    yield f"{'  ' * depth}{_label(node)} : {_typed(node)}"
-    for child in children(node):
-        yield from _lines(child, depth + 1)
+def _lines(root: Node) -> Iterator[str]:
+    waiting = [(root, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        yield f"{'  ' * depth}{_label(node)} : {_typed(node)}"
+        waiting.extend((child, depth + 1) for child in reversed(children(node)))
 
 
 def _label(node: Node) -> str:
@@ -119,9 +123,11 @@ def _label(node: Node) -> str:
 
 
 def _named(value: Json) -> str:
+    if isinstance(value, type):
+        return f"class {value.__name__}"
     if callable(value):
-        called = _CALLED.get(value)
-        return f"function {called}" if called else f"function {getattr(value, '__name__', 'value').lstrip('_')}"
+        called = _CALLED.get(value) or getattr(value, "__name__", "value").lstrip("_")
+        return f"function {_FOR_TEXT[value]} for a text" if value in _FOR_TEXT else f"function {called}"
     if isinstance(value, tuple):
         return "steps " + ".".join("[*]" if step is None else str(step[0] if isinstance(step, tuple) else step) for step in value)
     return dumps(value).decode()

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from capstream.lang.chains import chain
 from capstream.lang.diagnostics import Fail
 from capstream.lang.emit import bound
 from capstream.lang.functions import FUNCTIONS
@@ -15,6 +16,8 @@ from capstream.lang.values import truth
 def fold(node: Node) -> Node:
     """Return the tree with constant parts computed; a part that fails stays, and fails when it runs."""
     match node:
+        case Call(operator=True, args=(_, _)):
+            return _fold_chain(node)
         case Call(name, args, span, operator):
             return _fold_call(Call(name, tuple(map(fold, args)), span, operator))
         case Method(receiver, name, args, span):
@@ -38,6 +41,14 @@ def _fold_step(step: Step) -> Step:
     if isinstance(node, Literal) and node.value.__class__ in {int, str}:
         return Index(node.value)
     return Computed(node)
+
+
+def _fold_chain(node: Call) -> Node:
+    first, links = chain(node)
+    left = fold(first)
+    for link in links:
+        left = _fold_call(Call(link.name, (left, fold(link.args[1])), link.span, operator=True))
+    return left
 
 
 def _fold_call(node: Call) -> Node:

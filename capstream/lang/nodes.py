@@ -137,11 +137,10 @@ def record_paths(node: Node) -> list[Path]:
     """Return the paths that read the record, in order of appearance, each once."""
     found: dict[tuple[Step, ...], Path] = {}
 
-    def visit(node: Node) -> None:
-        if isinstance(node, Path) and node.base is None:
-            found.setdefault(node.steps, node)
-        for child in children(node):
-            visit(child)
-
-    visit(node)
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Path) and one.base is None:
+            found.setdefault(one.steps, one)
+        waiting.extend(reversed(children(one)))
     return list(found.values())

@@ -3,6 +3,7 @@
 Hostile text costs little: it is refused by length first, nested no deeper than MAX_DEPTH, and read once from left to right.
 """
 
+from capstream.lang.chains import height, longest_branch
 from capstream.lang.diagnostics import Code, ParseError
 from capstream.lang.nodes import (
     Call,
@@ -20,7 +21,6 @@ from capstream.lang.nodes import (
     Star,
     Step,
     Variable,
-    children,
 )
 from capstream.lang.scanner import MAX_DEPTH, MAX_LENGTH, RESERVED, Scanner
 
@@ -46,6 +46,7 @@ _CANONICAL = {
 _PREFIX = {"-": "negate", "+": "positivize", "~": "~", "!": "!"}
 _PREFIX_WORDS = {"not": "!", "empty": "empty", "size": "size"}
 _CONSTANTS = {"true": True, "false": False, "null": None}
+_TOO_DEEP = f"Nested deeper than {MAX_DEPTH} levels"
 
 
 def parse(source: str) -> Node:
@@ -58,20 +59,9 @@ def parse(source: str) -> Node:
     node = parser.expression()
     if not scanner.done():
         raise scanner.error(f"Unexpected {scanner.found()}")
-    if _height(node) > MAX_DEPTH:
-        raise scanner.error(
-            f"Nested deeper than {MAX_DEPTH} levels", code=Code.TOO_DEEP, at=0, hint="use fewer operators in a row"
-        )
+    if height(node) > MAX_DEPTH:
+        raise scanner.error(_TOO_DEEP, code=Code.TOO_DEEP, at=0, hint="split it into several fields")
     return node
-
-
-def _height(root: Node) -> int:
-    """Return the height of the tree, without recursion: chains of operators lean to the left as far as the text is long."""
-    height, level = 0, [root]
-    while level:
-        height += 1
-        level = [child for node in level for child in children(node)]
-    return height
 
 
 class _Parser:
@@ -108,7 +98,7 @@ class _Parser:
     def enter(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise self.scanner.error(f"Nested deeper than {MAX_DEPTH} levels", code=Code.TOO_DEEP)
+            raise self.scanner.error(_TOO_DEEP, code=Code.TOO_DEEP)
 
     def span(self, start: int) -> Span:
         return Span(start, self.scanner.at)
@@ -178,6 +168,9 @@ class _Parser:
         scanner.expect("]", "after the index")
         if isinstance(node, Literal) and node.value.__class__ in {int, str}:
             return Index(node.value)
+        if longest_branch(node) > MAX_DEPTH:  # paths are compared with each other, and comparing goes by recursion
+            hint = f"use at most {MAX_DEPTH} operators in an index"
+            raise scanner.error(_TOO_DEEP, code=Code.TOO_DEEP, at=mark, hint=hint)
         return Computed(node)
 
     def name_or_call(self, receiver: Node, start: int) -> tuple[Step, ...] | Method:

@@ -142,3 +142,29 @@ def test_a_wrong_file_is_told_before_any_server_is_asked(tmp_path: Path) -> None
     done = run("import", file, "--schema", "https://ns.adobe.com/demo/schemas/x")
     assert isinstance(done.exception, InputError)
     assert "\n  line 2: unknown sourceType 'NONSENSE'" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("try", "set.csv", "--input", "records.jsonl"), "SET: set.csv is neither a file here nor the id of a mapping set"),
+        (("try", "0" * 32, "--input", "none.jsonl"), "--input: none.jsonl cannot be read: No such file or directory"),
+        (
+            ("try", "0" * 32, "--input", "records.jsonl", "--schema", "none.json"),
+            "--schema: none.json is neither a file here nor",
+        ),
+        (
+            ("suggest", "--sample", "none.jsonl", "--schema", "https://ns.adobe.com/demo/schemas/x"),
+            "--sample: none.jsonl cannot be",
+        ),
+        (("suggest", "--sample", "records.jsonl", "--schema", "none.json"), "--schema: none.json is neither a file here nor"),
+    ],
+)
+def test_a_missing_file_is_told_before_credentials_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no credentials here
+    written(tmp_path / "records.jsonl", {"a": 1})
+    done = run(*arguments)
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception).startswith(reason)

@@ -29,6 +29,7 @@ def test_the_code_and_what_its_names_stand_for() -> None:
     names = dict(found.names)
     assert set(names.values()) >= {"function upper", "function add", '"a"', "1", "the source record"}
     assert all(name in found.code for name in names)
+    assert len(set(names.values())) == len(names)  # nothing is told twice
     assert explain("1 + 2").code == "k1"
     assert dict(explain("1 + 2").names) == {"k1": "3"}
 

@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from capstream.aep.data_prep.compiler import compile_set
+from capstream.aep.data_prep.rows import Row, SourceType
 from capstream.lang import matching
+from capstream.lang.check import diagnose
 from capstream.lang.diagnostics import Code, Fail
+from capstream.lang.explain import explain
 from capstream.lang.expression import FAILURES, CheckError, compile_expression
 from capstream.lang.hierarchy_functions import MAX_CALLS, MAX_WORK, Budget
 from capstream.lang.scanner import MAX_DEPTH, MAX_LENGTH
@@ -40,7 +44,7 @@ LONG = [
 DEEP = [
     "(" * 1000 + "1" + ")" * 1000, "[" * 1000, "{" * 1000, "lower(" * 600 + "a" + ")" * 600, "!" * 1000 + "1",
     "not " * 1000 + "1",
-    "a?" * 800 + "1" + ":1" * 800, "a[" * 1000 + "0" + "]" * 1000, "a" + ".trim()" * 500, "1" + "+1" * 1000, "a" + "||a" * 1000,
+    "a?" * 800 + "1" + ":1" * 800, "a[" * 1000 + "0" + "]" * 1000, "a" + ".trim()" * 500,
     "f(a,x->" * 500 + "1" + ")" * 500,
 ]  # fmt: skip
 
@@ -62,6 +66,40 @@ def test_1000_levels_are_refused(expression: str) -> None:
     finding = caught.value.diagnostics[0]
     assert finding.code in {Code.TOO_DEEP, Code.TOO_LONG}
     assert str(MAX_DEPTH) in finding.message or str(MAX_LENGTH) in finding.message
+
+
+CHAINS = {
+    "a" + "+a" * 2000: 2001, "a" + "-a+a" * 800: 1, "a" + " + 'x' + a" * 400: "1" + "x1" * 400, "a" + "&&a" * 1300: True,
+    "no" + "||no" * 900 + " || a": True, "a" + "*a*2/2" * 600: 1, "1" + "+1" * 1000 + "+a": 1002, "a" + "+(a)+((a))" * 300: 601,
+    "size_of(transformArray([a], x -> x" + "+a-x" * 20 + "))": 1,
+    "first(transformArray([a], x -> x" + "+a" * 900 + "))": 901,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", CHAINS, ids=lambda text: text[:12])
+def test_a_chain_of_operators_is_no_nesting(expression: str) -> None:
+    assert run(expression, a=1)[0] == CHAINS[expression]
+    assert explain(expression).code
+    row = Row(SourceType.EXPRESSION, expression, "x")
+    assert compile_set([row], None)({"a": 1}) == ({"x": CHAINS[expression]}, [])
+
+
+WRAPPERS = (
+    "({}+a+b+c)", "(a+{}+c)", "lower({})", "iif({},a,b)", "({} ?? b)", "({} ?: b)", "(a?{}:b)", "({}&&a&&b||c)", "[{}]",
+    "{{'a':{}}}",
+    "transformArray(a,x->{})", "transformArray({},x->x)", "!{}", "a[{}]", "({}).trim()", "object_to_map({},a)", "lpad({},2,'x')",
+    "({}..b)", "({} =~ b)", "({} < 3)", "decode({},'a',b)", "contains_key(({}).a)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_the_deepest_that_is_allowed_compiles(wrapper: str) -> None:
+    expression = deepest = "a"
+    while not diagnose(expression):
+        deepest, expression = expression, wrapper.format(expression)
+    compile_expression(deepest)
+    assert diagnose(expression)[0].code in {Code.TOO_DEEP, Code.TOO_LONG}
+    assert diagnose("a[a" + "+1" * 100 + "]")[0].code is Code.TOO_DEEP
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+b", "(a|a)*b", "(?:a|aa)+c", "(a*)*b", "((a+)+)+$"])

@@ -112,7 +112,6 @@ HOSTILE = {
     "closed parentheses": ("(" * 2000 + "1" + ")" * 2000, Code.TOO_DEEP),
     "minus": ("- " * 2000 + "1", Code.TOO_DEEP),
     "not": ("!" * 4000 + "a", Code.TOO_DEEP),
-    "chain": ("+".join("1" * 2000), Code.TOO_DEEP),
     "ternaries": ("a?b:" * 1000 + "c", Code.TOO_DEEP),
     "methods": ("a" + ".trim()" * 500, Code.TOO_DEEP),
     "arrays": ("[" * 4000, Code.TOO_DEEP),
