@@ -41,6 +41,9 @@ LONG = 24
 
 _PADDING = frozenset({"lpad", "rpad"})
 _SLOW_CATEGORIES = frozenset({"Regular expression", "Date / Time", "User agent", "JSON"})
+_TEXT_TO_TEXT = frozenset({"lower", "lcase", "upper", "ucase", "trim", "ltrim", "rtrim", "sha1", "sha256", "sha512", "md5"})
+"""Functions that give a text for every text."""
+
 _SLOW_FUNCTIONS = frozenset({"explode", "contains_key", "is_set"})
 _KEYWORDS = {None: "None", True: "True", False: "False"}
 
@@ -258,10 +261,8 @@ class Emitter:
             case "uuid" | "guid":
                 self.needs.add(Needs.UUID)
                 return "u()"
-        if not self.counts and len(node.args) == 1 and takes_text(function):
-            kept, first = self._named(node.args[0])
-            plain, other = self.env.bind("f", function.call), self.env.bind("f", bound(function, 1))
-            return f"({plain}({kept}) if {first}.__class__ is {self.env.bind('c', str)} else {other}({kept}))"
+        if not self.counts and _is_of_one_text(node):
+            return self._of_text(node)
         slow = function.category in _SLOW_CATEGORIES or node.name in _SLOW_FUNCTIONS
         arguments = self._list(node.args)
         ambient = {Needs.NOW: "n", Needs.BUDGET: "b", Needs.RECORD: "r"}.get(function.needs)
@@ -274,6 +275,19 @@ class Emitter:
         if function.needs is Needs.BUDGET:
             return self._kept(f"{self.env.bind('f', bound(function))}({arguments})")
         return self._applied(bound(function, len(node.args)), arguments, slow=slow)
+
+    def _of_text(self, node: Call) -> str:
+        """Write functions of one text applied one to another: a text goes through all of them without being looked at again."""
+        chain, inner = [node.name], node.args[0]
+        while isinstance(inner, Call) and inner.name in _TEXT_TO_TEXT and _is_of_one_text(inner):
+            chain.append(inner.name)
+            inner = inner.args[0]
+        kept, first = self._named(inner)
+        plain = other = kept
+        for name in reversed(chain):
+            plain = f"{self.env.bind('f', FUNCTIONS[name].call)}({plain})"
+            other = f"{self.env.bind('f', bound(FUNCTIONS[name], 1))}({other})"
+        return f"({plain} if {first}.__class__ is {self.env.bind('c', str)} else {other})"
 
     def _exists(self, path: Path) -> str:
         """Write the look-up of a bare path: in the record, in the element a row iterates over, or in the value it starts from."""
@@ -329,6 +343,10 @@ def is_long(node: Node) -> bool:
         if isinstance(one, Call | Method) or (isinstance(one, Path) and len(one.steps) > 1):
             left -= 1
     return left < 0
+
+
+def _is_of_one_text(node: Call) -> bool:
+    return not node.operator and len(node.args) == 1 and takes_text(FUNCTIONS[node.name])
 
 
 def _is_number(node: Node) -> bool:

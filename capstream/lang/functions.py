@@ -90,7 +90,7 @@ def _strings() -> list[Function]:
         _text("right", "s:text count:int", texts.right, "Takes the last characters of a text.", 'right("abcde", 2)'),
         _text("ltrim", "s:text", str.lstrip, "Removes white space at the start.", 'ltrim(" hello")'),
         _text("rtrim", "s:text", str.rstrip, "Removes white space at the end.", 'rtrim("hello ")'),
-        _text("trim", "s:text", texts.trim, "Removes white space at both ends.", 'trim(" hello ")'),
+        _text("trim", "s:text", str.strip, "Removes white space at both ends.", 'trim(" hello ")'),
     ]  # fmt: skip
 
 

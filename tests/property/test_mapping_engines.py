@@ -55,6 +55,7 @@ PATHS = (
 FIELDS = (
     "concat(s,o.s)|to_integer(i)|upper(a[*].s)|concat(o.s,a[*].s)|size_of(a)|null|i + 1|a|iif(o.i > 3, o, null)|now()|a[*].i * 2"
     "|concat(a[*].o.s, a[*].s)|'k'|[1,2]|explode(s, '')|nosuch(a)"
+    "|sha256(lower(trim(a[*].s)))|trim(upper(o.i))|sha256(a[*].i)|s == 'x'|upper(s)"
 )
 TARGETS = (
     "s i n b t l o o.s o.i o.o o.o.s m m.x[0].s m.x[0].i m.x[1].s a a.s a[*].s a[*].i a.i a.o.s a[*].o.b a[0].s a[*].l"

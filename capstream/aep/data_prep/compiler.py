@@ -13,7 +13,7 @@ from capstream.aep.data_prep.shape import NoShape
 from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.ids import new_uuid
 from capstream.kernel.json import Json
-from capstream.lang.expression import NewId, define
+from capstream.lang.expression import NewId, define_inlined
 from capstream.lang.hierarchy_functions import Budget
 from capstream.xdm.schema import Schema
 
@@ -57,7 +57,7 @@ def compile_set(
         written = write_program(plans, conversions, surroundings)
     except NoShape:
         return Program(general, "", general)
-    return Program(define(written.source, written.names, "program"), written.source, general)
+    return Program(define_inlined(written.source, written.names, "program"), written.source, general)
 
 
 def compile_mapping_set(mapping_set: dict[str, Json], schema: Schema | None) -> Program:

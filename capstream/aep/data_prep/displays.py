@@ -1,9 +1,10 @@
 """Objects whose values already have their types, written as one dict display: most records need nothing else.
 
-The values are tested together; a record that fails the test is written attribute by attribute (`row_writer`), where each one is
-converted and its failure noted.
+The values of expressions are computed first. All values are tested together; a record that fails the test is written
+attribute by attribute (`row_writer`), where each one is converted and its failure noted.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,15 +26,17 @@ class Display:
     source: str
     tests: tuple[str, ...] = ()
     rows: int = 1
+    computed: tuple[Leaf, ...] = ()  #: rows whose expressions must be computed before the tests
 
 
 def _together(parts: Sequence[Display], source: str) -> Display:
     tests = dict.fromkeys(test for part in parts for test in part.tests)
-    return Display(source, tuple(tests), sum(part.rows for part in parts))
+    computed = tuple(leaf for part in parts for leaf in part.computed)
+    return Display(source, tuple(tests), sum(part.rows for part in parts), computed)
 
 
 @dataclass(slots=True)
-class DisplayWriter(RowWriter):
+class DisplayWriter(RowWriter, ABC):
     """Writes displays, and beside each the code for records it does not fit."""
 
     failed: set[tuple[str, ...]] = field(default_factory=set)  #: tests known to fail where the code is being written
@@ -74,7 +77,9 @@ class DisplayWriter(RowWriter):
             source = self.known_source(leaf, value)
             return None if source is None else Display(source)
         if leaf.path is None:
-            return None
+            kept = self.kept.setdefault(id(leaf), self.code.env.fresh("t"))
+            test = self.has_type(plan, kept, computed=True)
+            return None if test is None else Display(kept, (test,), computed=(leaf,))
         node = scope.reads.declare(self.code.env, leaf.path, None if scope.element else flat_key(plan.path or ()))
         test = self.has_type(plan, node.variable, computed=False)
         return None if test is None else Display(node.variable, (test,))
@@ -98,9 +103,12 @@ class DisplayWriter(RowWriter):
         """Say whether a display saves more than the second writing of its rows costs."""
         return 1 < display.rows <= _LARGEST and display.tests not in self.failed
 
-    def either(self, display: Display, store: Store, otherwise: Callable[[], None]) -> None:
+    def either(self, display: Display, store: Store, scope: Scope, otherwise: Callable[[], None]) -> None:
         """Append the storing of a display, and what happens to records it does not fit."""
         code = self.code
+        for leaf in display.computed:
+            if id(leaf) not in self.computed_rows:
+                self.compute(leaf, scope)
         if not display.tests:
             code.add(store(display.source))
             return
@@ -110,35 +118,65 @@ class DisplayWriter(RowWriter):
         code.block("else:", otherwise)
         self.failed -= fails
 
-    def start_object(self, below: str, members: Mapping[str, Branch], scope: Scope, constants: str = "") -> set[str]:
-        """Append the making of an object with the attributes that one display can hold, and return their keys.
+    def parts(self, members: Mapping[str, Branch], scope: Scope) -> dict[str, Display]:
+        """Return the attributes of an object that one display can hold.
 
-        `constants` are entries for a display that holds data as well.
+        Objects below are among them in the elements of an array: these are like one another.
         """
         parts: dict[str, Display] = {}
+        rows = 0
         for key, member in members.items():
-            part = self.display(member, scope) if member.leaves else None
-            if part is not None and len(parts) < _LARGEST:
+            part = self.display(member, scope) if member.leaves or scope.element else None
+            if part is not None and rows + part.rows <= _LARGEST:
                 parts[key] = part
+                rows += part.rows
+        return parts
+
+    def object(self, below: str, members: Mapping[str, Branch], scope: Scope) -> None:
+        """Append the making of an object: what one display can hold first."""
+        parts = self.parts(members, scope)
         display = self._object(parts)
-        if not self.pays(display):
+        if self.pays(display):
+            self.either(display, lambda source: f"{below} = {source}", scope, lambda: self.stepwise(below, members, parts, scope))
+        else:
+            parts = {}
             self.code.add(f"{below} = {{}}")
-            return set()
-        if display.tests:
-            display = self._object(parts, constants)
+        for key, member in members.items():
+            if key not in parts:
+                self.branch(member, below, key, scope, copied=False)
+
+    def stepwise(self, below: str, members: Mapping[str, Branch], keys: Iterable[str], scope: Scope) -> None:
+        """Append the making of an object with the attributes `keys`, one after another."""
+        self.code.add(f"{below} = {{}}")
+        for key in keys:
+            self.branch(members[key], below, key, scope, copied=False)
+
+    def item(self, loop: Loop, array: str, scope: Scope, constants: Mapping[str, str]) -> None:
+        """Append the making of an element. `constants` are attributes that it gets when it holds data as well."""
+        code, members = self.code, loop.element.members
+        built = code.env.fresh("d")
+
+        def keep() -> None:
+            for key, source in constants.items():
+                code.add(f"{built}[{code.env.constant(key)}] = {source}")
+            code.add(f"{array}.append({built})")
 
         def stepwise() -> None:
-            self.code.add(f"{below} = {{}}")
-            for key in parts:
-                self.leaf_of(members[key], below, key, scope)
+            self.stepwise(built, members, members, scope)
+            code.block(f"if {built}:", keep)
 
-        self.either(display, lambda source: f"{below} = {source}", stepwise)
-        return set(parts)
+        parts = self.parts(members, scope)
+        display = self._object(parts)
+        if len(parts) == len(members) and display.tests and self.pays(display):
+            whole = self._object(parts, "".join(f", {code.env.constant(key)}: {source}" for key, source in constants.items()))
+            self.either(whole, lambda source: f"{array}.append({source})", scope, stepwise)
+            return
+        self.object(built, members, scope)
+        code.block(f"if {built}:", keep)
 
-    def leaf_of(self, member: Branch, below: str, key: str, scope: Scope) -> None:
-        """Append the one row of a member."""
-        name = self.code.env.constant(key)
-        self.leaf(member.leaves[0], lambda value: f"{below}[{name}] = {value}", scope)
+    @abstractmethod
+    def branch(self, branch: Branch, holder: str, key: str, scope: Scope, *, copied: bool) -> None:
+        """Append everything at and below one place; `copied`: a row above may already have put a value here."""
 
     def loop_constants(self, loop: Loop) -> dict[str, tuple[Leaf, str]]:
         """Return the constants that every element gets as an attribute of its own: key to row and source."""

@@ -1,9 +1,8 @@
 """The generated function of a mapping set whose shape allows straight-line code.
 
 The source holds no user text (see `lang.emit`). Names: `r` record, `s` the general engine, `m` errors, `q` failures of copied
-attributes, `n` now, `b` lambda budget, `u` source of ids, `x` a caught error; with numbers: `p` values read, `g` getters,
-`d` objects, `a` arrays, `e` source elements, `w` values to broadcast, `t` temporaries, `k` constants, `c` classes,
-`f` functions.
+attributes, `n` now, `b` lambda budget, `u` source of ids, `x` a caught error; with numbers: `p` values read, `d` objects,
+`a` arrays, `e` source elements, `w` values to broadcast, `t` temporaries, `k` constants, `c` classes, `f` functions.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +41,7 @@ class _Emission(DisplayWriter):
         if not copied and not branch.leaves:
             display = self.display(branch, scope)
             if display is not None and self.pays(display):
-                self.either(display, store, lambda: self.below_branch(branch, (holder, name), store, scope, copied=False))
+                self.either(display, store, scope, lambda: self.below_branch(branch, (holder, name), store, scope, copied=False))
                 return
         self.below_branch(branch, (holder, name), store, scope, copied=copied or bool(branch.leaves))
 
@@ -68,13 +67,6 @@ class _Emission(DisplayWriter):
         else:
             self.object(below, branch.members, scope)
         code.block(f"if {below}:", lambda: code.add(f"{holder}[{name}] = {below}"))
-
-    def object(self, below: str, members: dict[str, Branch], scope: Scope, constants: str = "") -> None:
-        """Append the making of an object: what one display can hold first."""
-        written = self.start_object(below, members, scope, constants)
-        for key, member in members.items():
-            if key not in written:
-                self.branch(member, below, key, scope, copied=False)
 
     def positions(self, branch: Branch, store: Store, scope: Scope) -> None:
         code = self.code
@@ -143,21 +135,12 @@ class _Emission(DisplayWriter):
         code = self.code
         code.block(f"if {element}.__class__ is not {code.env.bind('c', dict)}:", code.bail)
         scope = Scope(Read(), element, loop.source or (), bails=True)
-        built = code.env.fresh("d")
         body = Code(code.env, depth=code.depth)
         self.code = body
-        entries = "".join(f", {code.env.constant(key)}: {source}" for key, source in constants.items())
-        self.object(built, loop.element.members, scope, entries)
+        self.item(loop, array, scope, constants)
         self.code = code
         write_reads(code, scope.reads, element, record=False)
         code.lines.extend(body.lines)
-
-        def keep() -> None:
-            for key, source in constants.items():
-                code.add(f"{built}[{code.env.constant(key)}] = {source}")
-            code.add(f"{array}.append({built})")
-
-        code.block(f"if {built}:", keep)
 
     def broadcast_value(self, leaf: Leaf, scope: Scope) -> str:
         """Append what computes a value for every element, and return its source; arrays are not broadcast but laid out."""

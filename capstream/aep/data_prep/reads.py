@@ -70,30 +70,26 @@ class Read:
 
 def write_reads(code: Code, root: Read, holder: str, *, record: bool) -> None:
     """Append the reads of a tree from `holder`, which is an object; `record`: it is the record itself."""
-    if not root.below:
-        return
-    getter = code.env.fresh("g")
-    code.add(f"{getter} = {holder}.get")
     for step, node in root.below.items():
         if isinstance(step, Name):
-            _get(code, node, step, getter)
-            _steps(code, node, step if record else None, getter)
+            _get(code, node, step, holder)
+            _steps(code, node, step if record else None)
         else:
             _nothing(code, [node, *node.wanted_below()])
 
 
-def _get(code: Code, node: Read, step: Name, getter: str) -> None:
+def _get(code: Code, node: Read, step: Name, holder: str) -> None:
     key = code.env.constant(step.text)
     if not node.null_flag:
-        code.add(f"{node.variable} = {getter}({key})")
+        code.add(f"{node.variable} = {holder}.get({key})")
         return
     missing = code.env.bind("k", MISSING)
-    code.add(f"{node.variable} = {getter}({key}, {missing})")
+    code.add(f"{node.variable} = {holder}.get({key}, {missing})")
     code.add(f"{node.null_flag} = {node.variable} is None")
     code.block(f"if {node.variable} is {missing}:", lambda: code.add(f"{node.variable} = None"))
 
 
-def _steps(code: Code, node: Read, root_step: Name | None, getter: str) -> None:
+def _steps(code: Code, node: Read, root_step: Name | None) -> None:
     """Append what lies below a node whose variable holds its value."""
     for step, below in node.below.items():
         if isinstance(step, Element):
@@ -111,7 +107,7 @@ def _steps(code: Code, node: Read, root_step: Name | None, getter: str) -> None:
     flats = [one for one in wanted if one.flat is not None]
     if root_step is not None and flats:
         test = f"elif {node.variable} is None and {code.env.constant(root_step.text)} not in r:"
-        code.block(test, lambda: _flat(code, wanted, getter))
+        code.block(test, lambda: _flat(code, wanted))
     code.block("else:", lambda: _nothing(code, wanted))
 
 
@@ -123,11 +119,9 @@ def _names(code: Code, node: Read, names: dict[Name, Read], *, bail: bool) -> No
     if bail:
         code.bail()
         return
-    getter = code.env.fresh("g")
-    code.add(f"{getter} = {node.variable}.get")
     for step, below in names.items():
-        _get(code, below, step, getter)
-        _steps(code, below, None, getter)
+        _get(code, below, step, node.variable)
+        _steps(code, below, None)
 
 
 def _indexes(code: Code, node: Read, indexes: dict[Index, Read], *, bail: bool) -> None:
@@ -136,7 +130,7 @@ def _indexes(code: Code, node: Read, indexes: dict[Index, Read], *, bail: bool) 
         return
     for step, below in indexes.items():
         _nth(code, below, node.variable, int(step.value))
-        _steps(code, below, None, "")
+        _steps(code, below, None)
 
 
 def _nth(code: Code, node: Read, holder: str, at: int) -> None:
@@ -160,7 +154,7 @@ def _element(code: Code, holder: str, step: Element, node: Read) -> None:
             code.add(f"{node.null_flag} = False")
 
     code.block("else:", other)
-    _steps(code, node, None, "")
+    _steps(code, node, None)
 
 
 def _flat_element(code: Code, holder: str, node: Read) -> None:
@@ -179,12 +173,12 @@ def _nothing(code: Code, wanted: list[Read]) -> None:
             code.add(f"{node.null_flag} = False")
 
 
-def _flat(code: Code, wanted: list[Read], getter: str) -> None:
+def _flat(code: Code, wanted: list[Read]) -> None:
     for node in wanted:
         if node.flat is None:
             _nothing(code, [node])
             continue
         key = code.env.constant(node.flat)
-        code.add(f"{node.variable} = {getter}({key})")
+        code.add(f"{node.variable} = r.get({key})")
         if node.null_flag:
             code.add(f"{node.null_flag} = {node.variable} is None and {key} in r")

@@ -24,6 +24,10 @@ _SETTLED = frozenset({Type.TEXT, Type.BOOL, Type.INT, Type.LONG})
 """Results that are JSON scalars of a bounded size already: text functions watch their own size, conversion the range."""
 
 
+_KNOWN: dict[Type | None, str] = {Type.TEXT: "string", Type.BOOL: "boolean"}
+"""Results whose every value, null apart, has the type of a kind of field."""
+
+
 @dataclass(slots=True)
 class Scope:
     """Where a row's paths are read: the record, or one element of the array a loop goes over."""
@@ -42,6 +46,8 @@ class RowWriter:
     needs: set[Needs] = field(default_factory=set)
     copies: bool = False
     fail: str = ""
+    kept: dict[int, str] = field(default_factory=dict)  #: variables for the values of expressions, by row of the shape
+    computed_rows: set[int] = field(default_factory=set)  #: the rows whose variable is set where the code is being written
 
     # ---- values -------------------------------------------------------------------------------------------------------
 
@@ -62,7 +68,10 @@ class RowWriter:
     def has_type(self, plan: RowPlan, value: str, *, computed: bool) -> str | None:
         """Return the test for a value that needs no conversion to the type of its field; None where one test cannot tell."""
         code, target = self.code, plan.target.field
-        match target.kind if target is not None else "":
+        target_kind = target.kind if target is not None else ""
+        if computed and plan.node is not None and _KNOWN.get(static_type(plan.node)) == target_kind:
+            return f"{value} is not None"
+        match target_kind:
             case "string":
                 return code.is_class(value, str)
             case "number":
@@ -118,7 +127,7 @@ class RowWriter:
         plan, code = leaf.plan, self.code
         remove = "" if plan.shares else remove
         if plan.broken:
-            code.add(f"{self.fail}(m, {self.known(plan)}, {code.env.bind('k', plan.broken)}, None)")
+            code.add(f"{self.fail}(m, {self.number(plan)}, {code.env.bind('k', plan.broken)}, None)")
             if remove:
                 code.add(remove)
             return
@@ -132,7 +141,27 @@ class RowWriter:
                 node.null_flag = node.null_flag or code.env.fresh("z")
             self.reading(node, plan, store, scope, remove)
             return
-        self.computing(plan, store, scope, remove)
+        if id(leaf) in self.computed_rows:
+            self.converting(plan, self.kept[id(leaf)], store, scope)
+        else:
+            self.computing(plan, store, scope, remove)
+
+    def compute(self, leaf: Leaf, scope: Scope) -> None:
+        """Append the computing of a row's value; None where it fails."""
+        code, plan, kept = self.code, leaf.plan, self.kept[id(leaf)]
+
+        def caught() -> None:
+            code.add(f"{self.fail}(m, {self.number(plan)}, x, None)")
+            code.add(f"{kept} = None")
+
+        code.block("try:", lambda: code.add(f"{kept} = {self.expression(plan, scope)}"))
+        code.block(f"except {code.env.bind('c', FAILURES)} as x:", caught)
+        self.computed_rows.add(id(leaf))
+
+    def converting(self, plan: RowPlan, value: str, store: Store, scope: Scope) -> None:
+        """Append the storing of a value that is known, if it is not null."""
+        converted = self.conversion(plan, value, scope, computed=True)
+        self.code.block(f"if {value} is not None:", lambda: self.guarded(plan, store(converted), scope, ""))
 
     def reading(self, node: Read, plan: RowPlan, store: Store, scope: Scope, remove: str) -> None:
         code = self.code
@@ -161,7 +190,7 @@ class RowWriter:
             if scope.bails:
                 self.code.block("if q:", self.code.bail)
             else:
-                self.code.block("if q:", lambda: self.code.add(f"{self.fail}(m, {self.known(plan)}, None, q)"))
+                self.code.block("if q:", lambda: self.code.add(f"{self.fail}(m, {self.number(plan)}, None, q)"))
 
     def guarded(self, plan: RowPlan, statement: str, scope: Scope, remove: str) -> None:
         """Append a statement that stores, guarded."""
@@ -173,14 +202,14 @@ class RowWriter:
 
         def caught() -> None:
             queue = "q" if self.conversions.of(plan.target.field).composite is not None else "None"
-            code.add(f"{self.fail}(m, {self.known(plan)}, x, {queue})")
+            code.add(f"{self.fail}(m, {self.number(plan)}, x, {queue})")
             if remove:
                 code.add(remove)
 
         code.block("try:", body)
         code.block(f"except {code.env.bind('c', FAILURES)} as x:", caught)
 
-    def known(self, plan: RowPlan) -> str:
+    def number(self, plan: RowPlan) -> str:
         return self.code.env.bind("k", plan.at)
 
     def static(self, plan: RowPlan, value: Json, store: Store, remove: str) -> None:
@@ -194,7 +223,7 @@ class RowWriter:
         try:
             converted = convert(self.conversions.of(plan.target.field), value, failures, "")
         except FAILURES as error:
-            code.add(f"{self.fail}(m, {self.known(plan)}, {code.env.bind('k', str(error))}, None)")
+            code.add(f"{self.fail}(m, {self.number(plan)}, {code.env.bind('k', str(error))}, None)")
             if remove:
                 code.add(remove)
             return
