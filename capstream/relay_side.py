@@ -26,9 +26,10 @@ from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
 from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
-from capstream.relay.vault import Vault, load_key
+from capstream.relay.vault import Vault
 from capstream.relay.watch import AlertLog, Thresholds, Watch
 from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
+from capstream.storage.key_file import read_keys
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
@@ -92,9 +93,14 @@ def build(live: Live, layout: Layout) -> RelaySide:
     )
 
 
-def _vault(settings: Settings, layout: Layout) -> Vault:
+def key_file(settings: Settings, layout: Layout) -> Path:
+    """Return the file of the key that seals the relay's secrets."""
     named = settings.relay.key_file
-    return Vault(load_key(Path(named) if named else layout.relay_key))
+    return Path(named) if named else layout.relay_key
+
+
+def _vault(settings: Settings, layout: Layout) -> Vault:
+    return Vault(*read_keys(key_file(settings, layout)))
 
 
 def _mark(settings: Settings) -> HighWater:

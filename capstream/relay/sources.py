@@ -114,6 +114,7 @@ def _checked(key: str, body: Json) -> Source:
     return source
 
 
+_SALT = ("vault", "salt")  # collection and key of the salt of digests, sealed, once the key was changed
 _ANY_KEY = b"A" * 43 + b"="
 
 
@@ -132,7 +133,8 @@ class Sources:
     def __init__(self, documents: Documents, vault: Vault, clock: Clock = system_clock) -> None:
         self._documents = documents
         self._clock = clock
-        self._vault = vault
+        salt = documents.get(*_SALT)
+        self._vault = vault if salt is None else vault.with_salt(bytes.fromhex(vault.open(salt.decode())))
         self._version = -1
         self._stored: tuple[Source, ...] = ()
         self.table: Mapping[str, Source] = MappingProxyType({})  #: secrets opened; replaced as a whole
@@ -264,6 +266,27 @@ class Sources:
             ims=changed(source.ims, client_secret=self._vault.open(source.ims.client_secret)),
             capillary_api=api and changed(api, secret=self._vault.open(api.secret)),
         )
+
+
+def reseal_sources(documents: Documents, vault: Vault) -> int:
+    """Seal what is stored with the first key of `vault`; return how many secrets there were. All of it, or nothing.
+
+    Digests of webhook secrets stay: their salt is kept from now on, sealed as a secret of its own.
+    Errors: InputError when a secret does not open, StorageUnavailable.
+    """
+    stored = [_decode(body) for _, body in documents.scan(_COLLECTION)]
+    salt = documents.get(*_SALT)
+    kept = vault.salt.hex() if salt is None else vault.open(salt.decode())
+    with documents.transaction() as transaction:
+        transaction.put(_SALT[0], [(_SALT[1], vault.seal(kept).encode())])
+        for source in stored:
+            ims = msgspec.structs.replace(source.ims, client_secret=vault.seal(vault.open(source.ims.client_secret)))
+            api = source.capillary_api and msgspec.structs.replace(
+                source.capillary_api, secret=vault.seal(vault.open(source.capillary_api.secret))
+            )
+            fresh = msgspec.structs.replace(source, ims=ims, capillary_api=api)
+            transaction.put(_COLLECTION, [(source.key, dumps(fresh))])
+    return sum(1 + (source.capillary_api is not None) for source in stored)
 
 
 def _new_secret(form: Form) -> str:

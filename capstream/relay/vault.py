@@ -1,10 +1,8 @@
 """Secrets at rest: encrypted when they must be used again, keyed digests when they only have to be recognised."""
 
-import os
 from hashlib import blake2b
-from pathlib import Path
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from capstream.kernel.errors import InputError
 
@@ -12,11 +10,15 @@ _MARK = "sealed:"
 
 
 class Vault:
-    """Seals and opens secrets with one key. The key is 32 random bytes in URL-safe base64 (a Fernet key)."""
+    """Seals secrets with the first of its keys and opens them with any. A key is 32 random bytes in URL-safe base64 (Fernet).
 
-    def __init__(self, key: bytes) -> None:
-        self._fernet = Fernet(key)
-        self._salt = blake2b(key, digest_size=32).digest()
+    The salt of digests is made of the oldest key, unless another is given: digests cannot be made again with a new key.
+    """
+
+    def __init__(self, *keys: bytes, salt: bytes = b"") -> None:
+        self._keys = keys
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self.salt = salt or blake2b(keys[-1], digest_size=32).digest()
 
     def seal(self, secret: str) -> str:
         """Return the encrypted form of `secret`."""
@@ -31,24 +33,8 @@ class Vault:
 
     def digest(self, secret: bytes) -> bytes:
         """Return the keyed digest under which `secret` is recognised again."""
-        return blake2b(secret, key=self._salt, digest_size=32).digest()
+        return blake2b(secret, key=self.salt, digest_size=32).digest()
 
-
-def load_key(path: Path) -> bytes:
-    """Return the key in `path`; the file is created, readable by its owner alone, when it does not exist."""
-    try:
-        return path.read_bytes().strip()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(Fernet.generate_key())
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)  # whoever links first wins; two processes may start together
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    return path.read_bytes().strip()
+    def with_salt(self, salt: bytes) -> "Vault":
+        """Return a vault of the same keys whose digests are made with `salt`."""
+        return Vault(*self._keys, salt=salt)

@@ -18,7 +18,7 @@ from capstream.aep.error_shapes import generic_body
 from capstream.aep.flow_service.file_store import Entry, FileStore
 from capstream.aep.flow_service.secrets import Vault
 from capstream.kernel.clock import rfc3339
-from capstream.storage.ports import Documents
+from capstream.storage.ports import Documents, Transaction
 
 CONTAINER = "dlz-user-container"
 KEEP_MS = 7 * 86_400_000
@@ -143,6 +143,13 @@ class Signatures:
     def _signature(said: Mapping[str, str], secret: str) -> str:
         text = "\n".join(f"{name}={value}" for name, value in sorted(said.items()))
         return hmac.new(secret.encode(), text.encode(), sha256).hexdigest()
+
+
+def resealed_secrets(change: Transaction, vault: Vault) -> int:
+    """Seal the secrets that sign addresses with the vault's first key; return how many there were."""
+    found = [(key, body) for key, body in change.scan(_SECRETS) if key.endswith("/secret")]
+    change.put(_SECRETS, [(key, vault.seal(vault.unseal(body.decode())).encode()) for key, body in found])
+    return len(found)
 
 
 def handlers(documents: Documents, vault: Vault, public_url: str) -> dict[str, Handler]:

@@ -1,13 +1,13 @@
 """Credentials at rest: sealed with a key file, shown as `xxxx`, opened only by who must use them."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json
+from capstream.storage.key_file import read_keys
 
 MASK = "xxxx"
 """How a secret reads back. Source: flow-service.md 3.1 (the OpenAPI sample)."""
@@ -19,25 +19,15 @@ _ALWAYS_SECRET = frozenset(
 
 
 class Vault:
-    """Seals and opens texts with one symmetric key (Fernet: AES-128-CBC with HMAC-SHA256)."""
+    """Seals texts with the first of its symmetric keys (Fernet: AES-128-CBC with HMAC-SHA256) and opens them with any."""
 
-    def __init__(self, key: bytes) -> None:
-        self._fernet = Fernet(key)
+    def __init__(self, *keys: bytes) -> None:
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
 
     @classmethod
     def open(cls, key_file: Path) -> "Vault":
         """Return the vault of `key_file`, which is made (readable by its owner alone) when it does not exist."""
-        key_file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return cls(key_file.read_bytes().strip())
-        with os.fdopen(handle, "wb") as file:
-            key = Fernet.generate_key()
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-        return cls(key)
+        return cls(*read_keys(key_file))
 
     def seal(self, text: str) -> str:
         """Return `text` encrypted."""
@@ -85,3 +75,16 @@ def is_sealed(value: Json) -> bool:
 def sealed_text(value: Json) -> str:
     """Return the token of a sealed member, empty when there is none."""
     return str(value[_SEALED]) if is_sealed(value) else ""
+
+
+def resealed(vault: Vault, value: Json) -> tuple[Json, int]:
+    """Return a stored value with every sealed secret in it sealed by the vault's first key, and how many there were."""
+    if is_sealed(value):
+        return {_SEALED: vault.seal(vault.unseal(sealed_text(value)))}, 1
+    if isinstance(value, dict):
+        parts = {name: resealed(vault, part) for name, part in value.items()}
+        return {name: part for name, (part, _) in parts.items()}, sum(count for _, count in parts.values())
+    if isinstance(value, list):
+        found = [resealed(vault, part) for part in value]
+        return [part for part, _ in found], sum(count for _, count in found)
+    return value, 0

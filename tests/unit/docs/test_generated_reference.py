@@ -16,7 +16,8 @@ from capstream.relay.dead_letters import DeadClass
 from capstream.relay.event_index import FACETS, EventBrowser
 from capstream.relay.preview import Preview
 from capstream.relay.sources import Sources
-from capstream.relay.vault import Vault, load_key
+from capstream.relay.vault import Vault
+from capstream.storage.key_file import read_keys
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
@@ -48,7 +49,7 @@ def test_every_class_of_dead_letters_is_explained() -> None:
 def admin(tmp_path: Path) -> Iterator[Admin]:
     courier, documents = (SqliteDocuments(tmp_path / name) for name in ("courier.db", "sources.db"))
     log = SqliteLog(tmp_path / "journal.db")
-    sources = Sources(documents, Vault(load_key(tmp_path / "vault.key")))
+    sources = Sources(documents, Vault(*read_keys(tmp_path / "vault.key")))
     yield Admin(
         journal=log,
         courier=courier,

@@ -8,7 +8,8 @@ import pytest
 
 from capstream.kernel.errors import InputError
 from capstream.relay.sources import Sources, masked
-from capstream.relay.vault import Vault, load_key
+from capstream.relay.vault import Vault
+from capstream.storage.key_file import read_keys
 from capstream.storage.sqlite import SqliteDocuments
 
 KEY = b"qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo="
@@ -104,8 +105,8 @@ def test_another_key_is_noticed(sources_db: SqliteDocuments) -> None:
 
 def test_key_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "vault.key"
-    key = load_key(path)
-    assert load_key(path) == key
+    (key,) = read_keys(path)
+    assert read_keys(path) == (key,)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Vault(key).open(Vault(key).seal("secret")) == "secret"
     assert list(path.parent.iterdir()) == [path]
