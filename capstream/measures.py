@@ -42,6 +42,11 @@ def _operating(status: Json) -> list[Metric]:
     gauges = [
         ("oldest_pending_seconds", "Age of the oldest webhook that is not settled.", _one(status["oldestPendingS"])),
         ("flow_lag_seconds", "Age of what a dataflow has yet to deliver.", _by_flow(status["lag"])),
+        (
+            "flow_behind_events",
+            "Journal entries not settled, and payloads in a dataflow's outbox.",
+            _by_flow(status["behind"]),
+        ),
         ("flow_up", "1 while a dataflow delivers, 0 while it retries or is paused.", _by_flow(up)),
         ("token_expires_seconds", "Time until a client's token expires.", _by_client(status, "expiresInS")),
         ("token_failing_seconds", "How long a client has got no token.", _by_client(status, "failingS")),

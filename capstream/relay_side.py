@@ -20,7 +20,7 @@ from capstream.relay.audit import Audit
 from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.event_index import FACETS, EventBrowser, follow
-from capstream.relay.ledger import read_cursor
+from capstream.relay.ledger import read_backlogs, read_cursor
 from capstream.relay.preview import Preview
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
@@ -59,6 +59,7 @@ def build(live: Live, layout: Layout) -> RelaySide:
         backlog=lambda: journal.end() - read_cursor(courier),
         free_bytes=lambda: shutil.disk_usage(layout.data).free + journal.free_bytes(),
         mark=_mark(settings),
+        waiting=lambda: read_backlogs(courier),
     )
     live.listen(lambda fresh: gate.move(_mark(fresh)))
     watch = replace(_watch(live, layout, journal, courier), sources=lambda: sources.table)

@@ -202,7 +202,7 @@ def profiles(client: PlatformClient, members: Sequence[int]) -> dict[int, Json]:
 
 def waiting(relay: Json) -> int:
     """Return how much the relay still has to do."""
-    return int(relay["journal"]["pending"] + relay["waiting"]["parked"] + relay["waiting"]["held"])
+    return int(relay["journal"]["pending"] + sum(relay["waiting"][kind] for kind in ("parked", "held", "outbox")))
 
 
 async def _quiet(client: PlatformClient) -> Json:

@@ -44,6 +44,7 @@ def _print(found: Json) -> None:
     facts = {
         "not settled": f"{journal['pending']} webhooks, the oldest {found['oldestPendingS']:.1f} s old",
         "parked, held": f"{waiting['parked']} payloads, {waiting['held']} events",
+        "in outboxes": f"{waiting['outbox']} payloads of dataflows that are behind",
         "dead letters": f"{waiting['deadLetters']}",
         "journal": f"{journal['bytes']} bytes, {found['disk']['reusableBytes']} of them free",
         "disk": f"{found['disk']['freeBytes']} bytes free",
@@ -51,7 +52,8 @@ def _print(found: Json) -> None:
     }
     facts |= {f"token of {client}": _token(token) for client, token in found["tokens"].items()}
     facts |= {
-        f"dataflow {key}": f"{flow['state']} for {flow['sinceS']:.0f} s, lag {found['lag'][key]:.1f} s {flow['reason']}"
+        f"dataflow {key}": f"{flow['state']} for {flow['sinceS']:.0f} s, behind by {found['behind'][key]} events,"
+        f" {found['lag'][key]:.1f} s {flow['reason']}"
         for key, flow in found["delivery"].items()
     }
     table = Table("what", "now")

@@ -3,36 +3,39 @@
 Entries are translated and posted in portions; while one is being posted the next is translated. One portion, or several while
 a backlog waits, make a batch: when its last event is translated each member touched gets one snapshot, and when that is delivered
 the batch is settled in one transaction with its cursor. A crash at any point repeats what was not settled: translation is
-deterministic and payloads carry their ids, so a repetition has no effect. An endpoint that is down settles nobody: the portion
-waits and is sent again.
+deterministic and payloads carry their ids, so a repetition has no effect. A dataflow that is down or slow stops nobody: what it
+has yet to deliver goes to its outbox in the same transaction, and is delivered from there by a task of its own (`lane.py`).
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
 
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
-from capstream.relay.delivery import Health, Settled, Sleep, Timing
-from capstream.relay.draft import Draft, Outbound
+from capstream.relay.delivery import Health, Sleep, Timing
+from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Enrichment
 from capstream.relay.feed import Feed
+from capstream.relay.lane import LaneWorld, Sent
+from capstream.relay.lanes import Lanes
 from capstream.relay.ledger import Ledger
 from capstream.relay.outlets import Outlets
 from capstream.relay.records import Kind
-from capstream.relay.settling import count_lags, settle_verdicts
+from capstream.relay.settlement import Settlement
+from capstream.relay.settling import count_lags
 from capstream.relay.sources import BatchLimits, Sources
 from capstream.storage.ports import Documents, Log
 
 Checkpoint = Callable[[str], None]
-"""Called with the name of each point at which a crash is interesting: translated, posted, settled."""
-
-Verdicts = dict[tuple[str, Kind], list[Settled]]
+"""Called with the name of each point at which a crash is interesting: translated, posted, settled; of an outbox: caught_up,
+outbox_settled."""
 
 _RESTART_WAIT_S = 1.0
+_PAGES = (500, 4000, 8000)  # payloads a lane that catches up holds: at least, at most, and all such lanes together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class CourierSettings:
     members: int = 8000  #: a batch that touched as many takes no further portion
     batch_ms: int = 2000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
+    patience_s: float = 2.0  #: how long a portion waits for a slow dataflow before it goes on without it
     member_bytes: int = 96 * 1024 * 1024  #: of member states kept in memory
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
 
@@ -64,7 +68,7 @@ class _Flight:
     """A translated portion on its way; with the last one of a batch the batch can be settled."""
 
     draft: Draft
-    posting: asyncio.Task[Verdicts]
+    sent: list[Sent]
     is_last: bool
 
 
@@ -79,12 +83,24 @@ class Courier:
         self._sources = sources
         self._ledger = Ledger(documents, world.clock)
         timing = Timing(clock=world.clock, sleep=self._patiently, jitter=world.jitter)
-        self._outlets = Outlets(world.client, sources, timing, self._report, self._ledger.report_token)
+        outlets = Outlets(world.client, sources, timing, self._report, self._ledger.report_token)
         enrichment = Enrichment(world.client, sources, world.clock, wait_s=self._settings.enrichment_wait_s)
         self._feed = Feed(
             journal, self._ledger, sources, enrichment=enrichment, timing=timing, member_bytes=self._settings.member_bytes
         )
+        lane_world = LaneWorld(
+            ledger=self._ledger,
+            timing=timing,
+            snapshots=self._feed.due_snapshots,
+            limits=self._limits,
+            settle=self._settle_lane,
+            checkpoint=world.checkpoint,
+            page=self._page,
+        )
+        self._lanes = Lanes(outlets, lane_world)
+        self._draft: Draft | None = None
         self._flight: _Flight | None = None
+        self._news = asyncio.Event()  #: a posting ended, a dataflow got into trouble, or the courier has to stop
 
     def adapt(self, settings: CourierSettings) -> None:
         """Work with other settings from the next batch on; `member_bytes` and `enrichment_wait_s` stay."""
@@ -102,32 +118,54 @@ class Courier:
         await self._start_over()
 
     async def drain(self) -> None:
-        """Work until the journal is settled and nothing is due. Errors: whatever breaks the loop."""
+        """Work until the journal is settled, no outbox holds anything and nothing is due. Errors: whatever breaks the loop."""
         try:
             await self._until(asyncio.Event(), is_idle_enough=True)
         finally:
             await self._start_over()
 
     async def _until(self, stop: asyncio.Event, *, is_idle_enough: bool) -> None:
-        while not stop.is_set():
-            draft, opened_ms = await self._feed.open(), self._world.clock()
-            is_last = False
-            while not is_last:
-                is_last = await self._take(draft, opened_ms)
-                flown = self._flight
-                if flown is not None and not await self._land(flown, stop):
-                    return
-                has_work = not draft.is_empty()
-                self._flight = self._start(draft, is_last) if has_work and not stop.is_set() else None
-                if flown is not None and flown.is_last:
-                    await asyncio.sleep(0)  # lets the next portion's requests leave before this commit
-                    self._settle(flown.draft, draft)
-            if not has_work and flown is None:
-                if is_idle_enough and not self._feed.is_asking():
-                    return
-                await self._world.sleep(self._settings.linger_s)
-            elif has_work and not draft.is_full:
-                await self._world.sleep(self._settings.linger_s)
+        stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self._news.set())
+        try:
+            while not stop.is_set() and not await self._batch(stop, is_idle_enough=is_idle_enough):
+                pass
+        finally:
+            stopping.cancel()
+
+    async def _batch(self, stop: asyncio.Event, *, is_idle_enough: bool) -> bool:
+        """Make one batch, post it and settle the one before; return whether there is nothing to do or the courier has to stop."""
+        self._lanes.resume()
+        draft = self._draft = await self._feed.open(self._lanes)
+        opened_ms, is_last = self._world.clock(), False
+        while not is_last:
+            is_last = await self._take(draft, opened_ms)
+            flown = self._flight
+            if flown is not None and not await self._land(flown, stop):
+                return True
+            has_work = not draft.is_empty()
+            self._flight = self._start(draft, is_last) if has_work and not stop.is_set() else None
+            if flown is not None and flown.is_last:
+                await asyncio.sleep(0)  # lets the next portion's requests leave before this commit
+                self._settle(flown.draft)
+        if not has_work and flown is None:
+            return await self._rest(is_idle_enough=is_idle_enough)
+        if has_work and not draft.is_full:
+            await self._world.sleep(self._settings.linger_s)
+        return False
+
+    async def _rest(self, *, is_idle_enough: bool) -> bool:
+        """Wait for something to do; return whether that is over."""
+        if not is_idle_enough:
+            await self._world.sleep(self._settings.linger_s)
+            return False
+        if self._lanes.is_idle():
+            if not self._feed.is_asking():
+                return True
+            await self._world.sleep(self._settings.linger_s)
+        else:
+            await self._lanes.progress(self._settings.linger_s)
+        return False
 
     async def _take(self, draft: Draft, opened_ms: int) -> bool:
         """Translate the next portion of a batch; return whether it is the last one."""
@@ -137,54 +175,72 @@ class Courier:
         is_old = self._world.clock() - opened_ms >= settings.batch_ms
         is_last = is_large or is_old or not draft.is_complete
         if is_last:
-            self._feed.close(draft)
+            self._feed.close(draft, self._lanes)
         if not draft.is_empty():
             self._world.checkpoint("translated")
         return is_last
 
     def _start(self, draft: Draft, is_last: bool) -> _Flight:
-        return _Flight(draft, asyncio.create_task(self._post(self._feed.ship(draft), draft.linked)), is_last)
+        sent = self._lanes.ship(draft)
+        for each in sent:
+            each.posting.add_done_callback(lambda _: self._news.set())
+        return _Flight(draft, sent, is_last)
 
     async def _land(self, flight: _Flight, stop: asyncio.Event) -> bool:
-        """Note the verdicts of a portion once every record has one; False when the courier has to stop before."""
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({flight.posting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-        if not flight.posting.done():
-            return False
-        verdicts = flight.posting.result()
+        """Note the verdicts of a portion; go on without dataflows that are in trouble or slow. False: the courier has to stop."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.patience_s
+        while flight.sent:
+            self._news.clear()
+            flight.sent = [sent for sent in flight.sent if not self._has_landed(flight.draft, sent, is_late=loop.time() >= until)]
+            if not flight.sent:
+                break
+            if stop.is_set():
+                return False
+            await self._news_or(until - loop.time())
         self._world.checkpoint("posted")
-        settle_verdicts(flight.draft, verdicts, now_ms=self._world.clock(), jitter=self._world.jitter)
-        self._feed.landed(flight.draft)
         return True
 
-    async def _post(self, outbound: Mapping[str, Outbound], linked: Mapping[str, str]) -> Verdicts:
-        """Deliver everything of a portion, the two dataflows of each source at the same time."""
-        tasks: dict[tuple[str, Kind], asyncio.Task[list[Settled]]] = {}
-        async with asyncio.TaskGroup() as group:
-            for source_key, records_of in outbound.items():
-                source = self._sources.table.get(source_key)
-                limits = source.limits if source else BatchLimits()
-                for kind in ("event", "profile"):
-                    if records := records_of.of(kind):
-                        delivery = self._outlets.delivery(source_key, kind)
-                        tasks[(source_key, kind)] = group.create_task(delivery.deliver(records, limits, linked))
-        return {key: task.result() for key, task in tasks.items()}
+    def _has_landed(self, draft: Draft, sent: Sent, *, is_late: bool) -> bool:
+        """Note the verdicts of one dataflow, or leave it behind; return whether one of them was done."""
+        if sent.posting.done():
+            sent.lane.landed(draft, sent)
+        elif is_late or sent.lane.is_troubled():
+            sent.lane.fall_behind(draft, sent)
+        else:
+            return False
+        return True
 
-    def _settle(self, draft: Draft, following: Draft) -> None:
-        count_lags(draft, self._world.clock())
-        self._ledger.settle(draft.settlement)
-        self._feed.settled(draft, following)
+    async def _news_or(self, most_s: float) -> None:
+        try:
+            async with asyncio.timeout(most_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    def _settle(self, draft: Draft) -> None:
+        count_lags(draft.settlement, draft.lags, self._world.clock())
+        self._lanes.settle(draft.settlement)
+        self._feed.settled(draft)
+        self._shrink()
         self._world.checkpoint("settled")
+
+    def _settle_lane(self, settlement: Settlement) -> None:
+        self._lanes.settle(settlement)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        flying = [self._flight.draft] if self._flight is not None else []
+        self._feed.shrink([*flying, *([self._draft] if self._draft is not None else [])])
 
     async def _start_over(self) -> None:
         """Forget everything that is not settled."""
-        flight, self._flight = self._flight, None
-        if flight is not None:
-            flight.posting.cancel()
-            await asyncio.gather(flight.posting, return_exceptions=True)
+        flight, self._flight, self._draft = self._flight, None, None
+        postings = [sent.posting for sent in flight.sent] if flight is not None else []
+        for posting in postings:
+            posting.cancel()
+        await asyncio.gather(*postings, return_exceptions=True)
+        await self._lanes.start_over()
         await self._feed.start_over()
 
     async def _patiently(self, seconds: float) -> None:
@@ -198,3 +254,12 @@ class Courier:
 
     def _report(self, source_key: str, kind: Kind, health: Health) -> None:
         self._ledger.report_health(source_key, kind, health)
+        self._news.set()
+
+    def _limits(self, source_key: str) -> BatchLimits:
+        source = self._sources.table.get(source_key)
+        return source.limits if source else BatchLimits()
+
+    def _page(self) -> int:
+        least, most, together = _PAGES
+        return max(least, min(most, together // max(self._lanes.behind(), 1)))

@@ -1,12 +1,11 @@
 """A batch in the making: what is to be posted, and what will be settled once it is."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 
 from capstream.capillary.events import NormalisedEvent
 from capstream.relay.dead_letters import DeadLetter, letter_id
-from capstream.relay.ledger import parked_key
 from capstream.relay.members import Key
-from capstream.relay.records import Arrival, Kind, Record
+from capstream.relay.records import Arrival, Due, Kind, Record
 from capstream.relay.settlement import Settlement
 
 
@@ -31,7 +30,10 @@ class Draft:
         self.linked: dict[str, str] = {}  #: member -> the member whose lane it uses
         self.touched: dict[str, dict[Key, int]] = {}  #: source -> member -> offset of the last cause
         self.dirty: set[Key] = set()  #: members whose state may have changed
-        self.created: list[tuple[str, int, int]] = []  #: (source, received, createdAt) for the lag
+        self.due: dict[str, list[Due]] = {}  #: source -> members whose snapshots wait, because their dataflow is behind
+        self.created: dict[str, list[tuple[int, int]]] = {}  #: source -> (received, createdAt) of a portion's events
+        self.lags: list[tuple[str, int, int]] = []  #: (source, received, createdAt) of events that were delivered
+        self.since_ms = 0  #: when its oldest webhook was received
         self.on_settled: list[Callable[[], None]] = []
         self.entries = 0  #: of the journal
         self.is_full = False  #: more waits in the journal: do not linger
@@ -51,7 +53,7 @@ class Draft:
 
     def is_empty(self) -> bool:
         """Return whether the batch changes and sends nothing."""
-        return not self.outbound and self.settlement.is_empty()
+        return not self.outbound and not self.due and self.settlement.is_empty()
 
     def touch(self, source_key: str, members: Iterable[Key], offset: int) -> None:
         """Note that the snapshots of `members` are due, in this order."""
@@ -97,14 +99,6 @@ class Draft:
         """Note that a dead letter is none any more, if the webhook was one."""
         if arrival.dead_id:
             self.settlement.revived.add(arrival.dead_id)
-
-    def supersede(self, waiting: Container[str], source_key: str, kind: Kind, payload_id: str) -> bool:
-        """Drop a parked payload that a newer one with the same `_id` replaces; return whether there was one."""
-        key = parked_key(source_key, kind, payload_id)
-        if key not in waiting:
-            return False
-        self.settlement.unparked.add(key)
-        return True
 
 
 def _customer_of(event: NormalisedEvent | None) -> str | None:

@@ -18,7 +18,7 @@ from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, loads
 from capstream.relay import dead_letters
 from capstream.relay.journal import Entry, Flag, decode
-from capstream.relay.ledger import read_cursor, read_held_offsets, read_parked_offsets
+from capstream.relay.ledger import read_cursor, read_held_offsets, read_parked_offsets, read_positions
 from capstream.storage.ports import Documents, Index, Log, Row, Search
 
 FACETS = ("source", "kind", "event_id", "member", "other_member")
@@ -215,6 +215,10 @@ class _Books:
         self._cursor = read_cursor(courier)
         self._parked = read_parked_offsets(courier)
         self._held = read_held_offsets(courier)
+        self._behind: dict[str, int] = {}  # by source, how far the slower of its dataflows is
+        for name, position in read_positions(courier).items():
+            source_key = name.rpartition("/")[0]
+            self._behind[source_key] = min(position, self._behind.get(source_key, position))
 
     def outcomes(self, rows: Sequence[Row]) -> dict[int, str]:
         """Return what became of each row: of several things that happened, what a person has to know first."""
@@ -234,7 +238,7 @@ class _Books:
         for outcome, offsets in (("dead", dead), ("held", self._held), ("parked", self._parked), ("discarded", discarded)):
             if row.offset in offsets:
                 return outcome
-        if row.offset > self._cursor:
+        if row.offset > min(self._cursor, self._behind.get(str(row.facets[FACETS.index("source")]), self._cursor)):
             return "pending"
         kind = row.facets[1]
         return "skipped" if kind in UNMAPPED else "processed"

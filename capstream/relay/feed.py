@@ -6,14 +6,16 @@ from capstream.capillary.results import ApiCall
 from capstream.kernel.clock import Clock
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.delivery import Timing
-from capstream.relay.draft import Draft, Outbound
+from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Enrichment, Found
 from capstream.relay.holding import Holding
 from capstream.relay.jobs import Jobs, Wanted
 from capstream.relay.journal import Entry, Flag, decode, tallied
+from capstream.relay.lanes import Lanes
 from capstream.relay.ledger import Ledger
 from capstream.relay.parking import Parking
-from capstream.relay.records import Arrival, Held
+from capstream.relay.records import Arrival, Due, Held, Record
+from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 from capstream.relay.translation import Ready, Translation
 from capstream.storage.ports import Log
@@ -37,15 +39,16 @@ class Feed:
         self._clock: Clock = timing.clock
         self._translation = Translation(ledger, sources, clock=timing.clock, member_bytes=member_bytes)
         self._holding = Holding(ledger, enrichment, timing)
-        self._parked = Parking(ledger)
         self._jobs = Jobs(ledger, journal)
         self._position = ledger.cursor()
 
-    async def open(self) -> Draft:
-        """Begin a batch with what was waiting: parked payloads, held events, jobs."""
+    async def open(self, lanes: Lanes) -> Draft:
+        """Begin a batch with what was waiting: parked payloads of lanes that keep up, held events, jobs."""
         self._sources.refresh()
         draft = Draft()
-        self._take_parked(draft)
+        for key, parked in lanes.take_parked(self._clock()).items():
+            draft.out(parked.source_key).of(parked.kind).append(parked.record)
+            draft.settlement.unparked.add(key)
         await self._take_held(draft)
         work = self._jobs.work(draft)
         if work:
@@ -55,12 +58,7 @@ class Feed:
         return draft
 
     async def take(self, draft: Draft, portion: int) -> None:
-        """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice.
-
-        While too many payloads are parked none are taken: the journal waits.
-        """
-        if self._parked.is_full():
-            return
+        """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice."""
         start = self._position
         end = start + portion
         page, size = (portion, portion) if self._enrichment.serves_any() else (_PAGE, _SLICE)
@@ -78,49 +76,43 @@ class Feed:
         draft.is_full = taken * _FULL_SHARE >= portion
         draft.is_complete = taken >= portion
 
-    def close(self, draft: Draft) -> None:
+    def close(self, draft: Draft, lanes: Lanes) -> None:
         """End a batch: every member it touched gets one snapshot."""
-        self._translation.snapshots(draft, self._parked)
+        self._translation.snapshots(draft, lanes)
 
-    def ship(self, draft: Draft) -> dict[str, Outbound]:
-        """Return what is to be posted now, without the events of members one of whose events waits."""
-        outbound = draft.ship()
-        self._parked.divert(outbound, draft.settlement, self._clock())
-        return outbound
-
-    def landed(self, draft: Draft) -> None:
-        """Note that each record of a portion has its verdict."""
-        self._parked.join(draft.settlement)
+    def due_snapshots(
+        self, settlement: Settlement, source_key: str, due: Sequence[Due], parked: Parking
+    ) -> tuple[list[Record], dict[str, str]]:
+        """Return the snapshots of members as they are now, and which of them share an order."""
+        return self._translation.due_snapshots(settlement, source_key, due, parked)
 
     def is_asking(self) -> bool:
         """Return whether answers for held events are on their way."""
         return self._holding.is_asking()
 
-    def settled(self, draft: Draft, following: Draft) -> None:
-        """Note that a batch is settled; `following` is the one in the making."""
+    def settled(self, draft: Draft) -> None:
+        """Note that a batch is settled."""
         for act in draft.on_settled:
             act()
-        self._parked.settled(draft.settlement)
-        self._translation.members.shrink(following.dirty)
+
+    def shrink(self, drafts: Sequence[Draft]) -> None:
+        """Let go of member states that take too much memory, but of none that `drafts` changed: they are not settled yet."""
+        self._translation.members.shrink([draft.dirty for draft in drafts])
 
     async def start_over(self) -> None:
         """Forget what is not settled and go back to the cursor."""
         await self._holding.start_over()
         await self._enrichment.stop()
         self._translation.start_over()
-        self._parked.reload()
         self._jobs.reload()
         self._position = self._ledger.cursor()
-
-    def _take_parked(self, draft: Draft) -> None:
-        for key, parked in self._parked.take(self._clock()).items():
-            draft.out(parked.source_key).of(parked.kind).append(parked.record)
-            draft.settlement.unparked.add(key)
 
     def _arrivals(self, draft: Draft, entries: Sequence[tuple[int, bytes]]) -> list[Arrival]:
         """Return the webhooks among the entries; what needs no translation is settled in the batch."""
         arrivals: list[Arrival] = []
         count = draft.settlement.count
+        if not draft.since_ms:
+            draft.since_ms = decode(entries[0][1]).received_ms
         for offset, record in entries:
             entry = decode(record)
             if entry.flags & _NOTE:

@@ -11,18 +11,20 @@ from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import dead_letters
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.delivery import Health
-from capstream.relay.records import Held, Job, Kind, Parked
+from capstream.relay.records import Held, Job, Kind, Parked, Stored
 from capstream.relay.settlement import CountKey, Settlement
 from capstream.storage.ports import Documents, Reading, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
-_AWAITING, _PRIVACY, _TOKENS = "awaiting", "privacy", "tokens"
+_AWAITING, _PRIVACY, _TOKENS, _OUTBOX, _LANES = "awaiting", "privacy", "tokens", "outbox", "lanes"
 _PAGE = 500
+_FLOWS = ("event", "profile")
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _parked = msgspec.msgpack.Decoder(Parked).decode
 _held = msgspec.msgpack.Decoder(Held).decode
+_stored = msgspec.msgpack.Decoder(Stored).decode
 _job = msgspec.msgpack.Decoder(Job).decode
 
 
@@ -55,16 +57,44 @@ class Ledger:
         """Return the member states that exist under `keys`."""
         return self._documents.get_many(_STATES, keys)
 
-    def parked_items(self) -> Iterator[tuple[str, Parked]]:
-        """Return the parked payloads in the order of their keys, a page in memory at a time."""
+    def parked_lanes(self) -> list[str]:
+        """Return the dataflows (`source/flow`) of which payloads are parked."""
+        found: list[str] = []
         after = ""
-        while page := self._documents.scan(_PARKED, after=after, limit=_PAGE):
+        while page := self._documents.scan(_PARKED, after=after, limit=1):
+            found.append("/".join(page[0][0].split("/", 2)[:2]))
+            after = f"{found[-1]}/\U0010ffff"
+        return found
+
+    def parked_items(self, prefix: str = "") -> Iterator[tuple[str, Parked]]:
+        """Return the parked payloads of a dataflow (`source/flow/`) in the order of their keys, a page in memory at a time."""
+        after = ""
+        while page := self._documents.scan(_PARKED, prefix=prefix, after=after, limit=_PAGE):
             yield from ((key, _parked(body)) for key, body in page)
             after = page[-1][0]
 
     def parked(self, keys: Sequence[str]) -> dict[str, Parked]:
         """Return the parked payloads under `keys`."""
         return {key: _parked(body) for key, body in self._documents.get_many(_PARKED, keys).items()}
+
+    def outbox(self, prefix: str, *, after: str = "", limit: int) -> list[tuple[str, Stored]]:
+        """Return the oldest stored segments of a dataflow (`source/flow/`) behind a key."""
+        return [(key, _stored(body)) for key, body in self._documents.scan(_OUTBOX, prefix=prefix, after=after, limit=limit)]
+
+    def outbox_ends(self, prefix: str) -> tuple[Stored | None, int]:
+        """Return the oldest stored segment of a dataflow, and the number of its newest; None and 0 when there is none."""
+        first = self.outbox(prefix, limit=1)
+        last = self._documents.scan(_OUTBOX, prefix=prefix, limit=1, reverse=True)
+        return (first[0][1], int(last[0][0].rpartition("/")[2])) if first and last else (None, 0)
+
+    def lanes(self) -> dict[str, Json]:
+        """Return the dataflows that are behind, under `source/flow`."""
+        return read_lanes(self._documents)
+
+    def lane(self, name: str) -> Json:
+        """Return how far one dataflow is behind; empty when it is not."""
+        body = self._documents.get(_LANES, name)
+        return loads(body) if body else {}
 
     def held(self, keys: Sequence[str]) -> dict[str, Held]:
         """Return the held events under `keys`."""
@@ -92,6 +122,12 @@ class Ledger:
             _put(transaction, _STATES, settlement.states)
             _put(transaction, _PARKED, ((key, _encode(value)) for key, value in settlement.parked.items()))
             _drop(transaction, _PARKED, settlement.unparked - settlement.parked.keys())
+            for lane in settlement.outbox.values():
+                _put(transaction, _OUTBOX, ((key, _encode(value)) for key, value in lane.items()))
+            for sent in settlement.sent.values():
+                _drop(transaction, _OUTBOX, sent)
+            _put(transaction, _LANES, ((name, told) for name, told in settlement.lanes.items() if told))
+            _drop(transaction, _LANES, [name for name, told in settlement.lanes.items() if not told])
             _put(transaction, _HELD, ((key, _encode(value)) for key, value in settlement.held.items()))
             _drop(transaction, _HELD, settlement.released - settlement.held.keys())
             _put(transaction, _JOBS, ((key, _encode(value)) for key, value in settlement.jobs.items()))
@@ -148,6 +184,28 @@ def read_cursor(store: Reading) -> int:
     """Return the offset up to which the journal is settled; for any process that reads `courier.db`."""
     body = store.get(_META, "cursor")
     return int(body) if body else 0
+
+
+def read_lanes(store: Reading) -> dict[str, Json]:
+    """Return the dataflows that are behind the cursor, under `source/flow`.
+
+    `waiting`: payloads in their outbox; `offset`: the journal entry of the oldest; `oldestMs`: when that was received;
+    `sinceMs`: since when the dataflow is behind.
+    """
+    return {name: loads(body) for name, body in store.scan(_LANES)}
+
+
+def read_positions(store: Reading) -> dict[str, int]:
+    """Return, for dataflows that are behind, the offset up to which everything of theirs is delivered or a dead letter."""
+    return {name: int(lane["offset"]) - 1 for name, lane in read_lanes(store).items()}
+
+
+def read_backlogs(store: Reading) -> dict[str, int]:
+    """Return, for sources both of whose dataflows are behind, how many payloads wait at least for each."""
+    waiting: dict[str, list[int]] = {}
+    for name, lane in read_lanes(store).items():
+        waiting.setdefault(name.rpartition("/")[0], []).append(int(lane["waiting"]))
+    return {source_key: min(counts) for source_key, counts in waiting.items() if len(counts) == len(_FLOWS)}
 
 
 def read_counters(store: Reading) -> dict[str, dict[str, Counter[str]]]:
@@ -213,5 +271,10 @@ def read_privacy(store: Reading, *, after: str = "", limit: int = 100) -> list[J
 
 
 def read_waiting(store: Reading) -> dict[str, int]:
-    """Return how many payloads are parked, events held and dead letters kept."""
-    return {"parked": store.count(_PARKED), "held": store.count(_HELD), "deadLetters": store.count(dead_letters.COLLECTION)}
+    """Return how many payloads are parked, events held, payloads in an outbox, and dead letters kept."""
+    return {
+        "parked": store.count(_PARKED),
+        "held": store.count(_HELD),
+        "outbox": sum(int(lane["waiting"]) for lane in read_lanes(store).values()),
+        "deadLetters": store.count(dead_letters.COLLECTION),
+    }

@@ -70,11 +70,11 @@ class Members:
         self._held += weight - self._weights.get(key, 0)
         self._weights[key] = weight
 
-    def shrink(self, pinned: Iterable[Key]) -> None:
+    def shrink(self, pinned: Iterable[set[Key]]) -> None:
         """Drop the states used longest ago while they hold too much, but none of `pinned`: the store does not have those yet."""
         if self._held <= self._capacity:
             return
-        kept = set(pinned)
+        kept = set().union(*pinned)
         for key in list(self.states):
             if self._held <= self._capacity:
                 return

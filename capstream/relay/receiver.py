@@ -70,7 +70,7 @@ class Receiver:
         if not guard.admits(headers, request.peer):
             self._refuse(source_key, respond)
             return
-        if not self._gate.is_open(now):
+        if not self._gate.is_open(now, source_key):
             respond(429, _BUSY, _RETRY_AFTER)
             return
         body = request.body
@@ -140,7 +140,7 @@ class Receiver:
         if source_key not in self._sources.guards:
             respond(404, _UNKNOWN, b"")
         elif is_health and request.method in ("GET", "HEAD"):
-            is_open = self._gate.is_open(self._clock())
+            is_open = self._gate.is_open(self._clock(), source_key)
             respond(200, b'{"status":"%b"}' % (b"ok" if is_open else b"busy"), b"")
         elif is_health or request.method not in _METHODS or not query:
             respond(405, _NOT_ALLOWED, _ALLOW)

@@ -35,6 +35,30 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     only: tuple[Kind, Record] | None = None  #: of a dead payload: nothing else of this webhook is sent again
 
 
+LaneKey = tuple[str, Kind]
+"""A source and one of its two dataflows: what is delivered, waits and lags by itself."""
+
+Due = tuple[str, str, int]
+"""(org id, customer id, journal offset): a member whose snapshot has to be sent; it is made when it is."""
+
+
+class Segment(msgspec.Struct, array_like=True, frozen=True):
+    """What one portion leaves waiting for one dataflow, in order."""
+
+    records: list[Record]
+    due: list[Due]  #: sent after the records
+    created: list[tuple[int, int]]  #: (received, createdAt) of its events, for the lag
+
+
+class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A segment as it lies in the outbox."""
+
+    count: int  #: payloads and snapshots in it
+    offset: int  #: the journal entry of the first
+    oldest_ms: int  #: when its oldest webhook was received
+    packed: bytes  #: the segment, compressed
+
+
 class Parked(msgspec.Struct, frozen=True):
     """A payload that waits alone because only it was refused for now."""
 

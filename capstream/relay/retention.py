@@ -16,7 +16,7 @@ from capstream.kernel.json import loads
 from capstream.relay import dead_letters
 from capstream.relay.jobs import Range
 from capstream.relay.journal import decode
-from capstream.relay.ledger import read_cursor, read_jobs
+from capstream.relay.ledger import read_cursor, read_jobs, read_positions
 from capstream.storage.ports import Documents, Log, Reading, StorageUnavailable
 
 _DAY_MS = 86_400_000
@@ -112,8 +112,8 @@ class Retention:
 
     def _settled(self) -> int:
         replayed = replayed_from(self._courier)
-        cursor = read_cursor(self._courier)
-        return cursor if replayed is None else min(cursor, replayed - 1)
+        settled = min((read_cursor(self._courier), *read_positions(self._courier).values()))
+        return settled if replayed is None else min(settled, replayed - 1)
 
     def _used(self) -> int:
         return self._journal.size_bytes() - self._journal.free_bytes()

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from capstream.relay.dead_letters import DeadLetter, Discarded
-from capstream.relay.records import Held, Job, Parked
+from capstream.relay.records import Held, Job, LaneKey, Parked, Stored
 
 _DAY_MS = 86_400_000
 
@@ -23,6 +23,9 @@ class Settlement:
         self.discarded: dict[str, Discarded] = {}  #: those of them that a person gave up
         self.parked: dict[str, Parked] = {}
         self.unparked: set[str] = set()
+        self.outbox: dict[LaneKey, dict[str, Stored]] = {}  #: what a dataflow that is behind has yet to deliver
+        self.sent: dict[LaneKey, dict[str, int]] = {}  #: segments of it that are dealt with, and how many payloads they held
+        self.lanes: dict[str, bytes] = {}  #: how far a dataflow is behind; empty: it is not
         self.held: dict[str, Held] = {}
         self.released: set[str] = set()
         self.jobs: dict[str, Job] = {}
@@ -34,7 +37,7 @@ class Settlement:
     def is_empty(self) -> bool:
         """Return whether the batch changes nothing."""
         changes = (self.states, self.dead, self.revived, self.parked, self.unparked, self.held, self.released, self.jobs)
-        more = (self.jobs_done, self.awaiting, self.privacy, self.counts)
+        more = (self.jobs_done, self.awaiting, self.privacy, self.counts, self.outbox, self.sent)
         return self.cursor is None and self.programs is None and not any(changes) and not any(more)
 
     def count(self, source_key: str, at_ms: int) -> Counter[str]:

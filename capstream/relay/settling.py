@@ -1,59 +1,58 @@
 """What the verdicts of a batch change: counters, parked payloads, dead letters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from capstream.relay.answers import BEHIND, Delivered, Later, Rejected
 from capstream.relay.dead_letters import of_payload
 from capstream.relay.delivery import Settled
-from capstream.relay.draft import Draft
 from capstream.relay.ledger import parked_key
 from capstream.relay.records import Kind, Parked, Record
 from capstream.relay.retry import next_delivery
+from capstream.relay.settlement import Settlement
 from capstream.relay.status import lag_name
 
 
 def settle_verdicts(
-    draft: Draft, verdicts: Mapping[tuple[str, Kind], Sequence[Settled]], *, now_ms: int, jitter: Callable[[], float]
+    settlement: Settlement, source_key: str, kind: Kind, settled: Sequence[Settled], *, now_ms: int, jitter: Callable[[], float]
 ) -> None:
-    """Add to the batch's settlement what the verdicts on one of its portions mean."""
-    for (source_key, kind), settled in verdicts.items():
-        counter = draft.settlement.count(source_key, now_ms)
-        delivered = 0
-        for record, verdict in settled:
-            if type(verdict) is Delivered:
-                delivered += 1
-                if record.attempts or record.dead_id or draft.settlement.parked:
-                    _overcome(draft, source_key, kind, record)
-            elif isinstance(verdict, Rejected):
-                _overcome(draft, source_key, kind, record)
-                letter = of_payload(record, verdict, source_key=source_key, kind=kind, now_ms=now_ms)
-                draft.settlement.dead[letter.id] = letter
-                counter[f"rejected.{kind}"] += 1
-                counter[f"dead.{letter.class_}"] += 1
-            elif isinstance(verdict, Later):
-                parked = _parked(source_key, kind, record, verdict, now_ms=now_ms, jitter=jitter())
-                draft.settlement.parked[parked_key(source_key, kind, record.id)] = parked
-                counter[f"parked.{kind}"] += 1
-        counter[f"delivered.{kind}"] += delivered
+    """Add to a settlement what the verdicts on records of one dataflow mean."""
+    counter = settlement.count(source_key, now_ms)
+    delivered = 0
+    for record, verdict in settled:
+        if type(verdict) is Delivered:
+            delivered += 1
+            if record.attempts or record.dead_id or settlement.parked:
+                _overcome(settlement, source_key, kind, record)
+        elif isinstance(verdict, Rejected):
+            _overcome(settlement, source_key, kind, record)
+            letter = of_payload(record, verdict, source_key=source_key, kind=kind, now_ms=now_ms)
+            settlement.dead[letter.id] = letter
+            counter[f"rejected.{kind}"] += 1
+            counter[f"dead.{letter.class_}"] += 1
+        elif isinstance(verdict, Later):
+            parked = _parked(source_key, kind, record, verdict, now_ms=now_ms, jitter=jitter())
+            settlement.parked[parked_key(source_key, kind, record.id)] = parked
+            counter[f"parked.{kind}"] += 1
+    counter[f"delivered.{kind}"] += delivered
 
 
-def count_lags(draft: Draft, now_ms: int) -> None:
-    """Count how long each event took from its `createdAt` to the delivery of its batch."""
-    for source_key, received_ms, created_ms in draft.created:
-        draft.settlement.count(source_key, received_ms)[lag_name(now_ms - created_ms)] += 1
+def count_lags(settlement: Settlement, lags: Iterable[tuple[str, int, int]], now_ms: int) -> None:
+    """Count how long each event (source, received, createdAt) took from its `createdAt` to its delivery."""
+    for source_key, received_ms, created_ms in lags:
+        settlement.count(source_key, received_ms)[lag_name(now_ms - created_ms)] += 1
 
 
-def _overcome(draft: Draft, source_key: str, kind: Kind, record: Record) -> None:
+def _overcome(settlement: Settlement, source_key: str, kind: Kind, record: Record) -> None:
     """Note that a payload waits no longer and is no dead letter, whatever it was before."""
     key = parked_key(source_key, kind, record.id)
-    draft.settlement.parked.pop(key, None)
+    settlement.parked.pop(key, None)
     if record.attempts:
-        draft.settlement.unparked.add(key)
+        settlement.unparked.add(key)
     if record.dead_id:
-        draft.settlement.revived.add(record.dead_id)
-        draft.settlement.count(source_key, record.first_ms)[f"rejected.{kind}"] -= 1
+        settlement.revived.add(record.dead_id)
+        settlement.count(source_key, record.first_ms)[f"rejected.{kind}"] -= 1
 
 
 def _parked(source_key: str, kind: Kind, record: Record, verdict: Later, *, now_ms: int, jitter: float) -> Parked:

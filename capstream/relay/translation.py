@@ -1,7 +1,7 @@
 """From arrivals to payloads: normalise, tell repeats, load members, enrich, translate, take snapshots."""
 
 import asyncio
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from capstream.capillary.enrichment import plan
 from capstream.capillary.envelope import Unreadable
@@ -20,10 +20,13 @@ from capstream.relay.batching import link
 from capstream.relay.dead_letters import DeadClass, of_payload
 from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Found
-from capstream.relay.ledger import Ledger
+from capstream.relay.lanes import Lanes
+from capstream.relay.ledger import Ledger, parked_key
 from capstream.relay.members import Key, Members, member_name
+from capstream.relay.parking import Parking
 from capstream.relay.ready_made import ready_made
-from capstream.relay.records import Arrival, Kind, Record
+from capstream.relay.records import Arrival, Due, Kind, Record
+from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 
 _YIELD_EVERY = 64
@@ -121,7 +124,7 @@ class Translation:
             counter["event.imported"] += 1
         elif not arrival.is_replay:
             counter[f"event.{event.event_name}"] += 1
-            draft.created.append((arrival.source_key, arrival.received_ms, event.created_at_ms))
+            draft.created.setdefault(arrival.source_key, []).append((arrival.received_ms, event.created_at_ms))
         if with_transactions:
             for payload in outcome.transactions:
                 record = Record(payload.id, payload.member, dumps(payload.body), arrival.offset)
@@ -185,34 +188,90 @@ class Translation:
         draft.out(arrival.source_key).of(kind).append(record)
 
     def _send(self, draft: Draft, source_key: str, kind: Kind, record: Record) -> None:
-        counter = draft.settlement.count(source_key, self._clock())
+        if self._fits(draft.settlement, source_key, kind, record):
+            draft.out(source_key).of(kind).append(record)
+
+    def _fits(self, settlement: Settlement, source_key: str, kind: Kind, record: Record) -> bool:
+        """Count a payload; one that is too large becomes a dead letter."""
+        counter = settlement.count(source_key, self._clock())
         counter[f"payloads.{kind}"] += 1
         if len(record.body) <= _SIZE_LIMIT[kind]:
-            draft.out(source_key).of(kind).append(record)
-            return
+            return True
         reason = f"the record has {len(record.body)} bytes; above {_SIZE_LIMIT[kind]} Profile drops it"
         letter = of_payload(
             record, Rejected(0, reason, code=DeadClass.OVERSIZED_RECORD), source_key=source_key, kind=kind, now_ms=self._clock()
         )
-        draft.settlement.dead[letter.id] = letter
+        settlement.dead[letter.id] = letter
         counter[f"oversized.{kind}"] += 1
+        return False
 
-    def snapshots(self, draft: Draft, parked: Container[str]) -> None:
-        """Add the profile payload of every touched member, once, and what the batch leaves behind in the ledger."""
+    def snapshots(self, draft: Draft, lanes: Lanes) -> None:
+        """Add the profile payload of every touched member, once, and what the batch leaves behind in the ledger.
+
+        Of a dataflow that is behind only the members are noted: their snapshots are made when it has come so far.
+        """
         states, programs = self.members.states, self.programs
         for source_key, touched in draft.touched.items():
+            lane = lanes.of(source_key, "profile")
             config = self._sources.translations[source_key]
+            if is_behind := lane.is_behind():
+                draft.due[source_key] = [(key[0], key[1], offset) for key, offset in touched.items()]
             for key, offset in touched.items():
                 state = states[key]
-                payload = profile_payload(key, state, programs, config)
-                if draft.supersede(parked, source_key, "profile", payload.id):
-                    draft.settlement.count(source_key, self._clock())["superseded.profile"] += 1
-                self._send(draft, source_key, "profile", Record(payload.id, payload.member, dumps(payload.body), offset))
+                if not is_behind:
+                    payload = profile_payload(key, state, programs, config)
+                    self._supersede(draft.settlement, source_key, payload.id, lane.parking)
+                    self._send(draft, source_key, "profile", Record(payload.id, payload.member, dumps(payload.body), offset))
                 self._note_awaiting(draft, source_key, key, awaits_tier_list(key[0], state, programs, config))
         draft.settlement.states = self.members.dumps(draft.dirty)
         if programs.revision != self._revision:
             self._revision = programs.revision
             draft.settlement.programs = programs.dump()
+
+    def due_snapshots(
+        self, settlement: Settlement, source_key: str, due: Sequence[Due], parked: Parking
+    ) -> tuple[list[Record], dict[str, str]]:
+        """Return the snapshots of members as they are now, the newest cause last, and which members share an order."""
+        self._sources.refresh()
+        config = self._sources.translations.get(source_key)
+        newest = self._newest(due)
+        found: list[Record] = []
+        linked: dict[str, str] = {}
+        for key, offset in newest.items():
+            state = self.members.states.get(key)
+            if state is None:
+                continue
+            if state.merged_into is not None:
+                link(linked, [key[1], resolve(self.members.states, key).key[1]])
+            if config is None:  # the source is gone: the inlet will say so, and the dead letter names the member
+                found.append(Record(f"capillary:{key[0]}:member:{key[1]}", key[1], b"{}", offset))
+                continue
+            payload = profile_payload(key, state, self.programs, config)
+            self._supersede(settlement, source_key, payload.id, parked)
+            record = Record(payload.id, payload.member, dumps(payload.body), offset)
+            if self._fits(settlement, source_key, "profile", record):
+                found.append(record)
+        return found, linked
+
+    def _newest(self, due: Sequence[Due]) -> dict[Key, int]:
+        """Return the members that are due, each once, with the newest cause; one that was merged comes before its survivor."""
+        newest: dict[Key, int] = {}
+        for org, customer, offset in due:
+            newest.pop((org, customer), None)
+            newest[(org, customer)] = offset
+        self.members.load(newest)
+        for key in list(newest):
+            survivor = resolve(self.members.states, key).key
+            if survivor != key and survivor in newest:
+                newest[survivor] = newest.pop(survivor)
+        return newest
+
+    def _supersede(self, settlement: Settlement, source_key: str, payload_id: str, parked: Parking) -> None:
+        """Drop a parked snapshot that a newer one replaces."""
+        key = parked_key(source_key, "profile", payload_id)
+        if key in parked:
+            settlement.unparked.add(key)
+            settlement.count(source_key, self._clock())["coalesced.profile"] += 1
 
     def _note_awaiting(self, draft: Draft, source_key: str, key: Key, waits: bool) -> None:
         name = f"{source_key}/{member_name(key)}"

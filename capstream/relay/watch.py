@@ -7,7 +7,7 @@ from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json
 from capstream.relay.journal import decode
-from capstream.relay.ledger import read_cursor, read_health, read_oldest_parked, read_tokens, read_waiting
+from capstream.relay.ledger import read_cursor, read_health, read_lanes, read_oldest_parked, read_tokens, read_waiting
 from capstream.relay.redaction import without_values
 from capstream.storage.ports import Documents, Log
 
@@ -44,12 +44,14 @@ class Watch:
     sources: Callable[[], Iterable[str]] = tuple  #: whose dataflows are shown even when nothing ever happened to them
 
     def state(self) -> Json:
-        """Return lag by dataflow, tokens, disk and alerts; `health` is `ok` or `alert`."""
+        """Return by dataflow `lag` (seconds) and `behind` (events), tokens, disk and alerts; `health` is `ok` or `alert`."""
         now = self.clock()
         flows, tokens, pending_s = self._flows(now), self._tokens(now), self._pending_s(now)
+        pending = max(self.journal.end() - read_cursor(self.courier), 0)
         found = {
             "oldestPendingS": pending_s,
-            "lag": {key: max(pending_s, flow["parkedS"]) for key, flow in flows.items()},
+            "lag": {key: max(pending_s, flow["parkedS"], flow["waitingS"]) for key, flow in flows.items()},
+            "behind": {key: pending + flow["waiting"] for key, flow in flows.items()},
             "delivery": flows,
             "tokens": tokens,
             "disk": {"freeBytes": self.free_bytes(), "reusableBytes": self.journal.free_bytes()},
@@ -66,13 +68,22 @@ class Watch:
     def _flows(self, now: int) -> dict[str, Json]:
         parked = read_oldest_parked(self.courier)
         health = read_health(self.courier)
+        lanes = read_lanes(self.courier)
         found: dict[str, Json] = {}
         known = {f"{source}/{kind}" for source in self.sources() for kind in ("event", "profile")}
-        for key in sorted({*health, *parked, *known}):
+        for key in sorted({*health, *parked, *lanes, *known}):
             facts = health.get(key, {"state": "ok", "reason": "", "sinceMs": now, "failures": 0})
             since = max(now - facts["sinceMs"], 0) / 1000
             parked_s = max(now - parked[key], 0) / 1000 if key in parked else 0.0
-            found[key] = {"state": facts["state"], "reason": facts["reason"], "sinceS": since, "parkedS": parked_s}
+            lane = lanes.get(key, {"waiting": 0, "oldestMs": now})
+            found[key] = {
+                "state": facts["state"],
+                "reason": facts["reason"],
+                "sinceS": since,
+                "parkedS": parked_s,
+                "waiting": lane["waiting"],
+                "waitingS": max(now - lane["oldestMs"], 0) / 1000,
+            }
         return found
 
     def _tokens(self, now: int) -> dict[str, Json]:
@@ -97,6 +108,11 @@ def alerts_of(state: Json, dead_letters: int, limits: Thresholds) -> list[Alert]
         if flow["state"] == "paused" or (flow["state"] != "ok" and flow["sinceS"] > limits.lag_s):
             cure = "mend what the reason names; delivery goes on by itself"
             found.append(Alert("flow", key, f"{flow['state']} for {flow['sinceS']:.0f} s: {flow['reason']}", cure))
+        if flow["waitingS"] > limits.lag_s:
+            reason = f"{flow['waiting']} payloads wait, the oldest for {flow['waitingS']:.0f} s"
+            found.append(
+                Alert("lag", key, reason, "it catches up by itself once the dataflow delivers; nothing else waits for it")
+            )
         if flow["parkedS"] > limits.lag_s:
             reason = f"a payload has been refused again and again for {flow['parkedS']:.0f} s"
             found.append(Alert("parked", key, reason, "look at the platform's answer in the log"))

@@ -139,6 +139,28 @@ def test_kill_minus_nine_at_any_moment(role: str, server: Server) -> None:
     check(server, connection, len(bodies))
 
 
+def test_kill_minus_nine_while_a_dataflow_is_off_and_while_it_catches_up(server: Server) -> None:
+    connection = connect(server)
+    bodies = events()
+    flow = f"/data/foundation/flowservice/flows/{connection['event_flow_id']}/action"
+    with server.client() as client:
+        client.platform("POST", flow, query={"op": "disable"})
+        send(connection, bodies[: len(bodies) // 2], pause_s=0)
+        server.kill("courier")
+        send(connection, bodies[len(bodies) // 2 :], pause_s=0)
+        eventually(lambda: _behind(client) == {"event": len(bodies), "profile": 0}, what="the profile flow's end")
+        server.kill("courier")
+        status = client.relay("GET", "/relay/status")
+        assert (status["journal"]["pending"], status["waiting"]["outbox"]) == (0, len(bodies))
+        client.platform("POST", flow, query={"op": "enable"})
+    server.kill("courier")
+    check(server, connection, len(bodies))
+
+
+def _behind(client: Any) -> dict[str, int]:
+    return {key.rpartition("/")[2]: behind for key, behind in client.relay("GET", "/relay/status")["behind"].items()}
+
+
 def test_everything_stands_again_after_the_whole_server_was_killed(server: Server) -> None:
     connection = connect(server)
     bodies = events()

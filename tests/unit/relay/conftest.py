@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from relay_rig import Rig
 
 from capstream.relay.event_index import FACETS
 from capstream.relay.sources import Sources
@@ -87,6 +88,13 @@ def sources(sources_db: SqliteDocuments) -> Sources:
     found = Sources(sources_db, Vault(KEY))
     found.put("nw", SOURCE)
     return found
+
+
+@pytest.fixture
+def rig(tmp_path: Path, sources: Sources, clock: FixedClock) -> Iterator[Rig]:
+    found = Rig(tmp_path, sources, clock)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ class FakeEdge:
         self.accepted: dict[str, list[dict[str, Any]]] = {}
         self.requests: list[tuple[str, list[dict[str, Any]]]] = []
         self.scripts: list[Script] = []
+        self.down: dict[str, httpx.Response | Exception] = {}  #: flow id -> how every request is answered
         self.tokens = 0
         self.refuse_tokens: httpx.Response | None = None
         self.api = api
@@ -37,6 +38,8 @@ class FakeEdge:
         flow_id = request.headers["x-adobe-flow-id"]
         messages = json.loads(request.content)["messages"]
         self.requests.append((flow_id, messages))
+        if flow_id in self.down:
+            self.script(failing(flow_id, self.down[flow_id]))
         for index, script in enumerate(self.scripts):
             answer = script(flow_id, messages)
             if answer is not None:

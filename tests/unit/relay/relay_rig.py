@@ -16,6 +16,8 @@ from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
+PROFILE, EVENT = "flow-profile", "flow-event"
+
 
 class Rig:
     """A journal, a ledger, a source and the far side; couriers come and go."""
@@ -50,6 +52,28 @@ class Rig:
 
         asyncio.run(main())
 
+    def work(self, until: Callable[[], bool], *, checkpoint: Callable[[str], None] = lambda _: None, **settings: Any) -> None:
+        """Let a new courier run as a process does, and stop it once `until` says so; it is asked at every wait."""
+
+        async def main() -> None:
+            stop, turns = asyncio.Event(), 0
+
+            async def sleep(seconds: float) -> None:
+                nonlocal turns
+                turns += 1
+                assert turns < 20_000, "it never came to that"
+                self.clock.advance(seconds)
+                await asyncio.sleep(0)
+                if until():
+                    stop.set()
+
+            async with httpx.AsyncClient(transport=httpx.MockTransport(self.edge)) as client:
+                world = World(client=client, clock=self.clock, sleep=sleep, jitter=lambda: 0.0, checkpoint=checkpoint)
+                settled = CourierSettings(**settings)
+                await Courier(self.journal, self.documents, self.sources, world=world, settings=settled).run(stop)
+
+        asyncio.run(main())
+
     def letters(self) -> list[dead_letters.DeadLetter]:
         return dead_letters.find(self.documents, Filter())
 
@@ -59,3 +83,8 @@ class Rig:
     def close(self) -> None:
         self.journal.close()
         self.documents.close()
+
+
+def points(edge: FakeEdge) -> dict[str, Any]:
+    """Return the points of each member's newest snapshot."""
+    return {profile["capillary"]["customerId"]: profile["loyalty"]["points"] for profile in edge.profiles().values()}

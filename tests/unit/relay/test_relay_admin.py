@@ -203,7 +203,7 @@ def test_status_of_an_empty_relay(call: Any) -> None:
     found = call("GET", "/relay/status").json()
     assert found["balanced"] is True
     assert found["journal"]["pending"] == 0
-    assert found["waiting"] == {"parked": 0, "held": 0, "deadLetters": 0}
+    assert found["waiting"] == {"parked": 0, "held": 0, "outbox": 0, "deadLetters": 0}
 
 
 def test_acts_are_kept_with_who_did_what_and_without_values(call: Any, letters: list[DeadLetter], clock: Any) -> None:

@@ -77,7 +77,7 @@ def test_every_rule_says_what_to_do() -> None:
 
 
 def test_every_alert_the_relay_can_raise_has_a_metric() -> None:
-    flow = {"state": "paused", "reason": "", "sinceS": 1e6, "parkedS": 1e6}
+    flow = {"state": "paused", "reason": "", "sinceS": 1e6, "parkedS": 1e6, "waiting": 1, "waitingS": 0.0}
     token = {"failingS": 1e6, "expiresInS": -1, "reason": ""}
     disk = {"freeBytes": 0, "reusableBytes": 0}
     state = {"oldestPendingS": 1e6, "delivery": {"nw/event": flow}, "tokens": {"c": token}, "disk": disk}

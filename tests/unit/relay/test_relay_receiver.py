@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from conftest import SOURCE
 
 from capstream.kernel.json import loads
 from capstream.relay.back_pressure import Gate, HighWater
@@ -254,6 +255,16 @@ def test_back_pressure_asks_for_a_retry_and_is_looked_at_once_a_second(
     clock.advance(1)
     assert send(receiver, post(make_event(1)))[0][0] == 200
     assert len(looks) == 2
+
+
+def test_back_pressure_by_the_outboxes_of_one_source_stops_only_that_one(
+    journal: SqliteLog, sources: Sources, clock: Any, make_event: Any
+) -> None:
+    sources.put("eu", SOURCE)
+    gate = Gate(lambda: 0, lambda: 10**12, HighWater(backlog=10), waiting=lambda: {"eu": 11, "nw": 10})
+    receiver = Receiver(journal, sources, clock=clock, gate=gate)
+    answers = send(receiver, post(make_event(1), path="/webhooks/capillary/eu"), post(make_event(1)))
+    assert [status for status, _, _ in answers] == [429, 200]
 
 
 class BrokenLog(SqliteLog):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fake_edge import refusing
 from relay_rig import Rig
@@ -162,3 +163,16 @@ def test_what_was_trimmed_is_given_back_to_the_disk_but_for_a_reserve(
     assert sweep() == []
     assert rig.journal.size_bytes() < before / 4
     assert 32 * 1024 < rig.journal.free_bytes() <= 64 * 1024
+
+
+def test_what_a_dataflow_that_is_behind_has_not_delivered_stays(rig: Rig, sweep: Any, make_event: Any) -> None:
+    rig.receive(make_event(1))
+    rig.drain()
+    rig.edge.down[EVENT] = httpx.Response(503, json={})
+    rig.receive(make_event(2), make_event(3))
+    rig.work(lambda: read_cursor(rig.documents) == 3)
+    rig.clock.advance(30 * DAY_S)
+    assert sweep() == [2, 3]
+    rig.edge.down.clear()
+    rig.drain()
+    assert sweep() == []

@@ -34,7 +34,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_an_older_folder_is_brought_up_to_date_and_loses_nothing(layout: Layout, clock: Any, vault: Vault) -> None:
-    assert upgrades.bring_up_to_date(layout) == [1, 2]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3]
     assert upgrades.bring_up_to_date(layout) == []
     sources = Sources(SqliteDocuments(layout.sources), vault)
     assert sources.table["nw"].ims.client_secret == "ims-secret"
@@ -65,7 +65,7 @@ def test_an_upgrade_that_was_cut_off_is_done_again(layout: Layout, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         upgrades.bring_up_to_date(layout)
     monkeypatch.undo()
-    assert upgrades.bring_up_to_date(layout) == [1, 2]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3]
     courier = SqliteDocuments(layout.courier, readonly=True)
     assert dead_letters.between(courier, 1, 10).keys() == {2, 4}
     courier.close()
@@ -97,6 +97,6 @@ def test_identities_asked_for_without_a_sandbox_are_forgotten(tmp_path: Path) ->
     control = SqliteDocuments(layout.control)
     with control.transaction() as change:
         change.put("asked_identities", [(f"{'A' * 24}@AdobeOrg/xid", b"[6,1]"), ("0e0cf7db/xid", b"[6,1]")])
-    assert upgrades.bring_up_to_date(layout) == [2]
+    assert upgrades.bring_up_to_date(layout) == [2, 3]
     assert [key for key, _ in control.scan("asked_identities")] == ["0e0cf7db/xid"]
     control.close()
