@@ -49,7 +49,7 @@ def prepare(settings: Settings) -> Credentials:
     """
     layout = Layout(settings.data)
     upgrades.bring_up_to_date(layout)
-    for documents in (layout.state, layout.courier, layout.sources, layout.alerts, layout.relay_admin):
+    for documents in (layout.state, layout.courier, layout.sources, layout.alerts, layout.relay_admin, layout.drift):
         SqliteDocuments(documents).close()
     for log_file in (layout.inlet, layout.journal):
         SqliteLog(log_file).close()

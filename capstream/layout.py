@@ -101,6 +101,11 @@ class Layout:
         return self.data / "relay" / "events.db"
 
     @property
+    def drift(self) -> Path:
+        """What changed in the form of webhooks. Writer: clerk."""
+        return self.data / "relay" / "drift.db"
+
+    @property
     def format(self) -> Path:
         """Which form the stores have."""
         return self.data / "format.json"

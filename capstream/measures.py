@@ -3,7 +3,7 @@
 from capstream.kernel.json import Json
 from capstream.kernel.metrics import Metric
 
-ALERTS = ("lag", "flow", "parked", "token", "dead_letters", "disk")
+ALERTS = ("lag", "flow", "parked", "token", "dead_letters", "disk", "schema_drift")
 _OUTCOMES = ("received", "duplicates", "deadLettered", "skipped", "processed")
 
 
@@ -18,11 +18,16 @@ def of_relay(status: Json) -> list[Metric]:
         for flow, counts in books["flows"].items()
         for name, count in counts.items()
     ]
+    drift = [
+        ({"source": each["source"], "event": each["event"], "field": each["path"], "what": each["what"]}, each["count"])
+        for each in status["drift"]
+    ]
     waiting = [({"kind": name}, count) for name, count in status["waiting"].items()]
     return [
         Metric("capstream_relay_webhooks_total", "counter", "Webhooks by what became of them.", outcomes),
         Metric("capstream_relay_dead_letters_total", "counter", "Dead letters by class.", dead),
         Metric("capstream_relay_payloads_total", "counter", "Payloads by dataflow and outcome.", flows),
+        Metric("capstream_unknown_field_total", "counter", "Unknown kinds and members, other types, in webhooks.", drift),
         Metric("capstream_relay_waiting", "gauge", "Payloads and events that wait.", waiting),
         Metric("capstream_relay_journal_pending", "gauge", "Journal entries not settled.", [({}, status["journal"]["pending"])]),
         *_operating(status),

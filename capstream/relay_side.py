@@ -19,6 +19,8 @@ from capstream.relay.admin import Admin
 from capstream.relay.audit import Audit
 from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.courier import Courier, CourierSettings, World
+from capstream.relay.drift import Acknowledgements, DriftBook, read_notices, with_drift
+from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import FACETS, EventBrowser, follow
 from capstream.relay.ledger import read_backlogs, read_cursor
 from capstream.relay.preview import Preview
@@ -66,8 +68,10 @@ def build(live: Live, layout: Layout) -> RelaySide:
     receiver = Receiver(journal, sources, clock=settings.clock(), gate=gate, limits=ReceiverLimits(body_bytes=limits.body_limit))
     office = SqliteDocuments(layout.relay_admin)
 
+    desk = DriftDesk(SqliteDocuments(layout.drift, readonly=True), office, settings.clock())
+
     def status() -> Json:
-        return status_of(courier, journal, receiver.unwritten_repeats()) | watch.state()
+        return desk.told(status_of(courier, journal, receiver.unwritten_repeats()) | watch.state())
 
     admin = Admin(
         journal=journal,
@@ -79,6 +83,7 @@ def build(live: Live, layout: Layout) -> RelaySide:
         browser=_browser(layout),
         preview=Preview(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier, readonly=True), sources),
         audit=Audit(office, settings.clock()),
+        drift=desk,
     )
     mounts: list[tuple[str, AsgiApp]] = [
         ("/relay", admin.app()),
@@ -139,17 +144,20 @@ async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
     """Follow the journal with the index of received webhooks, and tell the log of alerts, until `stop` is set."""
     journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), live.now.clock()
     watch, alerts = _watch(live, layout, journal, SqliteDocuments(layout.courier, readonly=True)), AlertLog()
+    notices = SqliteDocuments(layout.drift)
+    drift, seen = DriftBook(notices), Acknowledgements(SqliteDocuments(layout.relay_admin, readonly=True))
     next_look = 0
     while not stop.is_set():
         if clock() >= next_look:
             next_look = clock() + _LOOK_EVERY_MS
-            alerts.tell(watch.state()["alerts"])
-        if await asyncio.to_thread(follow, journal, index):
+            alerts.tell(with_drift(watch.state(), read_notices(notices), seen.seen())["alerts"])
+        if await asyncio.to_thread(follow, journal, index, drift):
             continue
         index.forget(clock() - int(live.now.relay.journal_days * 86_400_000))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _CLERK_EVERY_S)
     index.close()
+    notices.close()
 
 
 def _verifier(layout: Layout) -> Callable[[str, str], bool]:

@@ -37,6 +37,7 @@ class Commands(LazyGroup):
         "sources": "capstream.cli.sources:app",
         "events": "capstream.cli.events:app",
         "faults": "capstream.cli.faults:app",
+        "drift": "capstream.cli.drift:app",
         "audit": "capstream.cli.audit:app",
         "dead-letters": "capstream.cli.dead_letters:app",
         "alerts": "capstream.cli.alerts:app",

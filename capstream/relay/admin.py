@@ -24,6 +24,7 @@ from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.relay import dead_letters, journal
 from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import Filter
+from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import EventBrowser, EventQuery
 from capstream.relay.jobs import Range
 from capstream.relay.ledger import read_privacy
@@ -59,6 +60,7 @@ class Admin:
     browser: EventBrowser
     preview: Preview
     audit: Audit
+    drift: DriftDesk
 
     def app(self) -> Starlette:
         """Return the ASGI application; its routes carry the full path."""
@@ -72,6 +74,8 @@ class Admin:
             ("/relay/sources/{key}/rotate", ["POST"], self.rotate_secret),
             ("/relay/sources/{key}/retire", ["POST"], self.retire_secret),
             ("/relay/audit", ["GET"], self.list_audit),
+            ("/relay/drift", ["GET"], self.drift.list_drift),
+            ("/relay/drift/acknowledge", ["POST"], self.drift.acknowledge_drift),
             ("/relay/replay", ["POST"], self.replay_range),
             ("/relay/events", ["GET"], self.list_events),
             ("/relay/events/{offset}", ["GET"], self.get_event),

@@ -17,6 +17,7 @@ from capstream.kernel.clock import rfc3339
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, loads
 from capstream.relay import dead_letters
+from capstream.relay.drift import DriftBook
 from capstream.relay.journal import Entry, Flag, decode
 from capstream.relay.ledger import read_cursor, read_held_offsets, read_parked_offsets, read_positions
 from capstream.storage.ports import Documents, Index, Log, Row, Search
@@ -94,12 +95,12 @@ def _any_row(offset: int, entry: Entry) -> Row:
     return Row(offset, entry.received_ms, (entry.source_key, event.event_name, event.event_id, first, second))
 
 
-def follow(journal: Log, index: Index) -> int:
-    """Bring up to a few thousand entries of the journal into the index; return how many there were."""
-    entries = journal.read(index.through(), _AT_ONCE)
+def follow(journal: Log, index: Index, drift: DriftBook) -> int:
+    """Bring up to a few thousand entries of the journal into the index, and look at their form; return how many there were."""
+    entries = [(offset, decode(record)) for offset, record in journal.read(index.through(), _AT_ONCE)]
     if entries:
-        rows = [row for offset, record in entries if (row := row_of(offset, decode(record))) is not None]
-        index.add(rows, entries[-1][0])
+        drift.look(entries, is_behind=len(entries) == _AT_ONCE)
+        index.add([row for offset, entry in entries if (row := row_of(offset, entry)) is not None], entries[-1][0])
     return len(entries)
 
 

@@ -13,6 +13,7 @@ from capstream.credentials import Credentials
 from capstream.relay.admin import Admin
 from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadClass
+from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import FACETS, EventBrowser
 from capstream.relay.preview import Preview
 from capstream.relay.sources import Sources
@@ -60,6 +61,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
         browser=EventBrowser(log, courier, SqliteIndex(tmp_path / "events.db", FACETS)),
         preview=Preview(log, courier, sources),
         audit=Audit(documents, lambda: 0),
+        drift=DriftDesk(documents, documents, lambda: 0),
     )
     courier.close()
     documents.close()

@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from capstream.kernel.clock import rfc3339
 from capstream.relay.admin import Admin
 from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadLetter
+from capstream.relay.drift import DriftBook
+from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import EventBrowser
 from capstream.relay.journal import Entry, Flag, decode, encode
 from capstream.relay.ledger import Ledger
@@ -39,6 +42,7 @@ def call(
         browser=EventBrowser(journal, courier_db, index),
         preview=Preview(journal, courier_db, sources),
         audit=Audit(office_db, clock),
+        drift=DriftDesk(office_db, office_db, clock),
     ).app()
 
     def send(method: str, path: str, *, auth: tuple[str, str] | None = AUTH, **options: Any) -> httpx.Response:
@@ -252,3 +256,18 @@ def test_a_replay_by_time_names_the_offsets_and_can_be_previewed(
     queued = json.loads(decode(journal.get(6) or b"").body)["range"]
     assert (queued["fromOffset"], queued["toOffset"]) == (2, 3)
     assert call("POST", "/relay/replay/preview", json={"translation": {"no": 1}}).json()["error"]["path"] == "no"
+
+
+def test_drift_is_listed_and_acknowledged(call: Any, office_db: SqliteDocuments, make_event: Any) -> None:
+    DriftBook(office_db).look([(3, Entry("nw", NOW, 0, b"", make_event(1, newcomer=1)))], is_behind=False)
+    (notice,) = call("GET", "/relay/drift").json()["notices"]
+    assert notice == {
+        "sourceKey": "nw", "eventName": "pointsIssued", "what": "unknown_field", "path": "/data/newcomer", "found": "number",
+        "firstOffset": 3, "count": 1, "firstSeen": rfc3339(NOW), "lastSeen": rfc3339(NOW), "isNew": True,
+    }  # fmt: skip
+    assert call("GET", "/relay/drift?sourceKey=eu").json() == {"notices": []}
+    assert call("GET", "/relay/drift?new=perhaps").status_code == 400
+    assert call("POST", "/relay/drift/acknowledge", json={"source": "nw"}).status_code == 400
+    assert call("POST", "/relay/drift/acknowledge", json={"sourceKey": "nw"}).json() == {"acknowledged": ["nw"]}
+    assert call("GET", "/relay/drift?new=true").json() == {"notices": []}
+    assert call("POST", "/relay/drift/acknowledge", json={"sourceKey": "none"}).json() == {"acknowledged": []}

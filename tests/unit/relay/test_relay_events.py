@@ -11,10 +11,12 @@ from relay_rig import Rig
 
 from capstream.kernel.errors import InputError
 from capstream.relay import event_index
+from capstream.relay.drift import DriftBook
 from capstream.relay.event_index import EventBrowser, EventQuery, follow, row_of
 from capstream.relay.journal import Entry, command, tally
 from capstream.relay.sources import Sources
 from capstream.storage.ports import Row, Search
+from capstream.storage.sqlite import SqliteDocuments
 from capstream.storage.sqlite_index import SqliteIndex
 
 Find = Callable[..., list[int]]
@@ -31,6 +33,13 @@ def rig(tmp_path: Path, sources: Sources, clock: Any) -> Iterator[Rig]:
 @pytest.fixture
 def browser(rig: Rig, index: SqliteIndex) -> EventBrowser:
     return EventBrowser(rig.journal, rig.documents, index)
+
+
+@pytest.fixture
+def drift(tmp_path: Path) -> Iterator[DriftBook]:
+    documents = SqliteDocuments(tmp_path / "drift.db")
+    yield DriftBook(documents)
+    documents.close()
 
 
 @pytest.fixture
@@ -90,19 +99,21 @@ def filled(rig: Rig, make_event: Any) -> Rig:
     ],
 )
 def test_events_are_found(
-    filled: Rig, index: SqliteIndex, find: Find, wanted: dict[str, Any], offsets: list[int], indexed: bool
+    filled: Rig, index: SqliteIndex, drift: DriftBook, find: Find, wanted: dict[str, Any], offsets: list[int], indexed: bool
 ) -> None:
-    while indexed and follow(filled.journal, index):
+    while indexed and follow(filled.journal, index, drift):
         pass
     assert index.through() == (12 if indexed else 0)
     assert find(**wanted) == offsets
 
 
 @pytest.mark.parametrize("outcome", [None, "processed"])
-def test_pages_join_without_gap(rig: Rig, index: SqliteIndex, browser: EventBrowser, make_event: Any, outcome: Any) -> None:
+def test_pages_join_without_gap(
+    rig: Rig, index: SqliteIndex, drift: DriftBook, browser: EventBrowser, make_event: Any, outcome: Any
+) -> None:
     rig.receive(*(make_event(number, customer=900 + number % 5) for number in range(1, 41)))
     rig.drain()
-    follow(rig.journal, index)
+    follow(rig.journal, index, drift)
     rig.receive(*(make_event(number) for number in range(41, 46)))
     seen, before = [], None
     while True:

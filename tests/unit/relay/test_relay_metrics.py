@@ -14,6 +14,7 @@ from relay_rig import Rig
 
 from capstream.kernel.metrics import exposition
 from capstream.measures import ALERTS, of_relay
+from capstream.relay.drift import Notice, with_drift
 from capstream.relay.sources import Sources
 from capstream.relay.watch import Thresholds, Watch, alerts_of
 
@@ -30,7 +31,9 @@ def labels(tmp_path: Path, sources: Sources, clock: Any, make_event: Any) -> Ite
     rig.drain()
     limits = {"free_bytes": lambda: 10**12, "thresholds": Thresholds, "sources": lambda: ["nw"]}
     watch = Watch(journal=rig.journal, courier=rig.documents, clock=clock, **limits)
-    text = exposition(of_relay(rig.status() | watch.state())).decode()
+    seen = {"source_key": "nw", "first_ms": 1, "first_offset": 1, "last_ms": 1}
+    notice = Notice(**seen, event_name="pointsIssued", what="unknown_field", path="/data/x", count=1)
+    text = exposition(of_relay(with_drift(rig.status() | watch.state(), [notice], {}))).decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -69,7 +72,7 @@ def test_every_metric_of_the_relay_is_on_the_dashboard(labels: dict[str, set[str
 
 def test_every_rule_says_what_to_do() -> None:
     found = rules()
-    assert len({rule["alert"] for rule in found}) == len(found) == 8
+    assert len({rule["alert"] for rule in found}) == len(found) == 9
     for rule in found:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"]
@@ -81,4 +84,4 @@ def test_every_alert_the_relay_can_raise_has_a_metric() -> None:
     token = {"failingS": 1e6, "expiresInS": -1, "reason": ""}
     disk = {"freeBytes": 0, "reusableBytes": 0}
     state = {"oldestPendingS": 1e6, "delivery": {"nw/event": flow}, "tokens": {"c": token}, "disk": disk}
-    assert {alert.name for alert in alerts_of(state, 1, Thresholds())} == set(ALERTS)
+    assert {alert.name for alert in alerts_of(state, 1, Thresholds())} | {"schema_drift"} == set(ALERTS)

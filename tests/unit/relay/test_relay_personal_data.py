@@ -17,6 +17,7 @@ from capstream.kernel.metrics import exposition
 from capstream.measures import of_relay
 from capstream.relay.audit import Audit
 from capstream.relay.back_pressure import Gate
+from capstream.relay.drift import DriftBook, read_notices, with_drift
 from capstream.relay.event_index import follow
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.redaction import without_values
@@ -140,12 +141,19 @@ def test_neither_logs_nor_metrics_hold_personal_data(
     office_db: SqliteDocuments,
 ) -> None:
     everything(rig, sources, make_event, tmp_path, monkeypatch)
-    follow(rig.journal, index)
+    drift = SqliteDocuments(tmp_path / "drift.db")
+    strange = {MAIL: 1, f"of {PHONE}": {NAME: MAIL}, "newMember": MAIL, "customFields": MAIL}
+    rig.receive(person(make_event, 20), person(make_event, 21, **strange), person(make_event, 22, eventName=MAIL))
+    follow(rig.journal, index, DriftBook(drift))
     limits = {"free_bytes": lambda: 0, "thresholds": lambda: Thresholds(lag_s=0), "sources": lambda: ["nw"]}
     watch = Watch(journal=rig.journal, courier=rig.documents, clock=rig.clock, **limits)
     AlertLog().tell(watch.state()["alerts"])
     Audit(office_db, rig.clock).note(who="client-1", address="192.0.2.1", act="get_letter", target="x", status=200)
-    metrics = exposition(of_relay(rig.status() | watch.state())).decode()
+    status = with_drift(rig.status() | watch.state(), read_notices(drift), {})
+    drift.close()
+    assert len(status["drift"]) >= 3
+    AlertLog().tell(status["alerts"])
+    metrics = exposition(of_relay(status)).decode()
 
     classes = {letter.class_ for letter in rig.letters()}
     assert {

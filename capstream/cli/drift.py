@@ -1,0 +1,46 @@
+"""`capstream drift …`: what changed in the form of Capillary's webhooks."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from capstream.cli.client import PlatformClient
+from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.kernel.json import Json, pretty
+
+app = typer.Typer(help="What changed in the form of webhooks: new kinds, unknown members, other types.", no_args_is_help=True)
+
+Source = Annotated[str, typer.Option(help="Only this source.")]
+
+
+@app.command("list")
+def list_(
+    source: Source = "",
+    new: Annotated[bool, typer.Option("--new", help="Only what nobody has acknowledged.")] = False,
+    credentials: CredentialsFile = None,
+    json: AsJson = False,
+) -> None:
+    """List the notices: each kind, member and change of type once, with how often it was seen. No values are kept."""
+    query: dict[str, Json] = {**({"sourceKey": source} if source else {}), **({"new": "true"} if new else {})}
+    with PlatformClient(find(credentials)) as client:
+        found: list[Json] = client.relay("GET", "/relay/drift", query=query)["notices"]
+    if json:
+        typer.echo(pretty(found))
+        return
+    names = ("sourceKey", "eventName", "what", "path", "expected", "found", "count", "firstSeen", "lastSeen", "firstOffset")
+    table = Table(*names)
+    for notice in found:
+        table.add_row(*(Text(str(notice.get(name, ""))) for name in names))
+    Console().print(table)
+
+
+@app.command()
+def acknowledge(source: Source = "", credentials: CredentialsFile = None) -> None:
+    """Say that the notices of now were seen: the alert is over until there is another one."""
+    with PlatformClient(find(credentials)) as client:
+        body = {"sourceKey": source} if source else {}
+        done = client.relay("POST", "/relay/drift/acknowledge", body=body)["acknowledged"]
+    typer.echo(f"acknowledged: {', '.join(done)}" if done else "there is nothing to acknowledge")
