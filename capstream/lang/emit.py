@@ -94,6 +94,7 @@ class PathSource(Protocol):
 
 def from_record(path: Path, emitter: "Emitter") -> str:
     """Return source that reads the path from the record, whatever its steps."""
+    emitter.needs.add(Needs.RECORD)
     steps = path.steps
     env = emitter.env
     if len(steps) == 1 and isinstance(steps[0], Name):
@@ -113,6 +114,7 @@ class Emitter:
     binds_star: bool = False  #: `paths` gives one element for the leftmost `[*]` of a path
     needs: set[Needs] = field(default_factory=set)
     scope: dict[str, str] = field(default_factory=dict)
+    counting: bool = False  #: `paths` is asked for a value of which only the size matters
     metered: bool = False  #: a long expression: what it does counts as work outside lambdas too
 
     @property
@@ -264,7 +266,9 @@ class Emitter:
         if not self.counts and _is_of_one_text(node):
             return self._of_text(node)
         slow = function.category in _SLOW_CATEGORIES or node.name in _SLOW_FUNCTIONS
+        self.counting = node.name == "size_of" and isinstance(node.args[0], Path)
         arguments = self._list(node.args)
+        self.counting = False
         ambient = {Needs.NOW: "n", Needs.BUDGET: "b", Needs.RECORD: "r"}.get(function.needs)
         if ambient is not None:
             self.needs.add(function.needs)
@@ -292,6 +296,7 @@ class Emitter:
     def _exists(self, path: Path) -> str:
         """Write the look-up of a bare path: in the record, in the element a row iterates over, or in the value it starts from."""
         exists = self.env.bind("f", has_path)
+        self.needs.add(Needs.RECORD)
         if path.base is not None:
             return f"{exists}({self.source(path.base)}, {self.steps(path.steps)})"
         star = first_star(path.steps) if self.binds_star else None

@@ -74,8 +74,9 @@ def define_inlined(source: str, names: Mapping[str, Json], function: str) -> Cal
 
     They get there as values of the syntax tree: the source holds their names only.
     """
-    inlined = {name for name, value in names.items() if value.__class__ in _INLINED}
-    tree = _Inliner(names, inlined).visit(ast.parse(source))
+    inlined = {name: value for name, value in names.items() if value.__class__ in _INLINED}
+    tree = ast.parse(source)
+    _inline(tree, inlined)
     rest = {name: value for name, value in names.items() if name not in inlined}
     return _defined(source, tree, rest, function)
 
@@ -83,13 +84,22 @@ def define_inlined(source: str, names: Mapping[str, Json], function: str) -> Cal
 _INLINED = frozenset({str, int, float})
 
 
-class _Inliner(ast.NodeTransformer):
-    def __init__(self, names: Mapping[str, Json], inlined: set[str]) -> None:
-        self._names = names
-        self._inlined = inlined
+def _inline(tree: ast.AST, values: Mapping[str, Json]) -> None:
+    """Put constants where names stand for them."""
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.copy_location(ast.Constant(self._names[node.id]), node) if node.id in self._inlined else node
+    def inlined(node: Json) -> Json:
+        if node.__class__ is ast.Name and node.id in values:
+            return ast.copy_location(ast.Constant(values[node.id]), node)
+        if isinstance(node, ast.AST):
+            waiting.append(node)
+        return node
+
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        for field in node._fields:
+            below = getattr(node, field)
+            setattr(node, field, [inlined(one) for one in below] if below.__class__ is list else inlined(below))
 
 
 def _defined(source: str, what: str | ast.Module, names: Mapping[str, Json], function: str) -> Callable[..., Json]:

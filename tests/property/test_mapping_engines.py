@@ -1,9 +1,12 @@
-"""Generated code and the general engine give the same for any mapping set and any record."""
+"""Generated code and the general engine give the same for any mapping set and any record; so does code for decoded records."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "data_prep"))
 
 from mapping_world import program
 
-from capstream.kernel.json import dumps
+from capstream.aep.data_prep.compiler import Program
+from capstream.kernel.json import dumps, loads
 from capstream.lang.values import same
 
 NAMES = st.sampled_from(["s", "i", "n", "b", "t", "l", "o", "m", "a"])
@@ -90,3 +94,104 @@ def test_no_record_raises(rows: list[tuple[str, str, str]], records: list[dict[s
     for record in records:
         output, problems = compiled(record)
         dumps([output, [problem.to_json() for problem in problems]])
+
+
+class Entries(list[tuple[str, Any]]):
+    """The entries of an object as they stand in its text, some keys twice."""
+
+
+WICKED = SCALARS | st.sampled_from(['é"\\\n', "\U0001f600", 1 << 63, 1 << 64, -(10**30), 1e300, -0.0, 5e-324])
+TEXTS = st.recursive(
+    WICKED,
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(NAMES, inner), max_size=5).map(Entries),
+    max_leaves=25,
+)
+MESSAGES = st.lists(st.tuples(NAMES | st.sampled_from(["o.s", "a.s", "m.a.s", "x"]), TEXTS), max_size=8).map(Entries)
+
+
+def written(value: Any) -> str:
+    """Return JSON text, characters beyond ASCII escaped."""
+    if isinstance(value, Entries):
+        return "{" + ", ".join(f"{json.dumps(key)}: {written(member)}" for key, member in value) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(written, value)) + "]"
+    return json.dumps(value)
+
+
+def by_type(compiled: Program, text: str) -> Any:
+    """Return what the function for decoded records makes of a text; None when the text must be decoded whole."""
+    typed = compiled.typed()
+    if typed is None:
+        return None
+    try:
+        record = msgspec.json.decode(text, type=typed.record)
+    except msgspec.ValidationError:
+        return None
+    return typed.run(record)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ROWS, min_size=1, max_size=6), st.booleans(), st.lists(MESSAGES, min_size=1, max_size=4))
+def test_decoded_records_map_as_whole_ones(rows: list[tuple[str, str, str]], typed: bool, messages: list[Entries]) -> None:
+    compiled = program(rows, SCHEMA if typed else None)
+    for message in messages:
+        text = written(message)
+        mapped = by_type(compiled, text)
+        if mapped is None:
+            continue
+        output, problems = mapped
+        expected, expected_problems = compiled.run(loads(text))
+        assert dumps(output) == dumps(expected)
+        assert problems == expected_problems
+
+
+SHAPED = [
+    ("A", "s", "s"),
+    ("A", "o.s", "o.s"),
+    ("E", "to_integer(o.i)", "o.i"),
+    ("A", "a[*].s", "a[*].s"),
+    ("E", "upper(a[*].o.s)", "a[*].o.s"),
+    ("A", "m.a.s", "m.x[0].s"),
+    ("E", "size_of(a)", "i"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        (
+            '{"s": "x", "o": {"s": "y", "i": "7"}, "a": [{"s": "1", "o": {"s": "é"}}, {"o": null}], "m": {"a": [{"s": "z"}]}}',
+            True,
+        ),
+        ('{"s": null, "o": null, "unread": [1, {"o": 2}]}', True),
+        ('{"a": [], "m": {"a": []}}', True),
+        ('{"s": 5, "o": {"s": {"no": "text"}, "i": "seven"}}', True),
+        ('{"s": "first", "s": "\\u0073econd", "o": {"s": "gone"}, "o": {"i": 1}}', True),
+        ('{"s": 36893488147419103232, "o": {"i": -36893488147419103232}}', True),
+        ('{"o": "text"}', False),
+        ('{"o": [{"s": "y"}]}', False),
+        ('{"a": {"s": "no array"}}', False),
+        ('{"a": [null]}', False),
+        ('{"m": {"a": {"s": "no array"}}}', False),
+        ('{"o.s": "flat"}', False),
+        ('{"s": 1e999}', False),
+    ],
+)
+def test_which_records_are_decoded_into_what_is_read(text: str, fits: bool) -> None:
+    compiled = program(SHAPED, SCHEMA)
+    mapped = by_type(compiled, text)
+    assert (mapped is not None) is fits
+    if fits:
+        assert mapped == compiled.run(loads(text))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["contains_key('o.s')", "is_set(o.s)", "o[s]", "object_to_map(a, 's')", "a", "size_of(a[0])"],
+)
+def test_rows_that_read_whole_values_get_them(expression: str) -> None:
+    compiled = program([*SHAPED, ("E", expression, "l")])
+    text = '{"s": "i", "o": {"s": "y", "i": 3, "more": 1}, "a": [{"s": "1", "more": 2}], "m": {"a": [{"s": "z"}]}}'
+    mapped = by_type(compiled, text)
+    assert mapped is None or mapped == compiled.run(loads(text))
+    assert compiled.run(loads(text))[0]["l"] is not None

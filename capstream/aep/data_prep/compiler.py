@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from capstream.aep.data_prep.conversion import Conversions
-from capstream.aep.data_prep.emitter import write_program
+from capstream.aep.data_prep.emitter import ProgramWriter
 from capstream.aep.data_prep.general import GeneralEngine
 from capstream.aep.data_prep.resolving import Surroundings
 from capstream.aep.data_prep.rowplan import RowError, plan_rows
@@ -20,6 +21,20 @@ from capstream.xdm.schema import Schema
 Mapped = tuple[dict[str, Json], list[Problem]]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TypedProgram:
+    """A compiled mapping set for records decoded into a type that holds only what the set reads.
+
+    A JSON text decodes into `record`, or raises `msgspec.ValidationError` when its record has an unusual shape; `run` gives
+    None for a record that it cannot judge. Either way the text must be decoded whole, for the `Program`. What no row reads is
+    skipped: numbers there may be larger than any that can be decoded.
+    """
+
+    record: type
+    run: Callable[[Json], Mapped | None]
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A compiled mapping set: record in, mapped record and transform errors out. Never raises for a record."""
@@ -27,6 +42,7 @@ class Program:
     run: Callable[[dict[str, Json]], Mapped]
     source: str  #: the generated Python source; empty when the general engine does all the work
     general: Callable[[dict[str, Json]], Mapped]  #: the general engine, to which generated code hands unusual records
+    typed: Callable[[], TypedProgram | None]  #: the same for decoded records, made when first asked for; None where it cannot be
 
     def __call__(self, record: dict[str, Json]) -> Mapped:
         """Return the mapped record and its transform errors."""
@@ -51,13 +67,27 @@ def compile_set(
         return engine.map(Surroundings(record, clock(), Budget(), new_id))
 
     if allow_null_values or strict:
-        return Program(general, "", general)
+        return Program(general, "", general, _untyped)
     surroundings = {"s": general, "u": new_id, "y": clock, "o": Budget}
     try:
-        written = write_program(plans, conversions, surroundings)
+        writer = ProgramWriter(plans, conversions, surroundings)
+        written = writer.plain()
     except NoShape:
-        return Program(general, "", general)
-    return Program(define_inlined(written.source, written.names, "program"), written.source, general)
+        return Program(general, "", general, _untyped)
+
+    @cache
+    def typed() -> TypedProgram | None:
+        try:
+            record, written = writer.typed()
+        except NoShape:
+            return None
+        return TypedProgram(record, define_inlined(written.source, written.names, "program"), written.source)
+
+    return Program(define_inlined(written.source, written.names, "program"), written.source, general, typed)
+
+
+def _untyped() -> None:
+    return None
 
 
 def compile_mapping_set(mapping_set: dict[str, Json], schema: Schema | None) -> Program:
@@ -73,4 +103,4 @@ def compile_mapping_set(mapping_set: dict[str, Json], schema: Schema | None) -> 
     )
 
 
-__all__ = ["Problem", "Program", "RowError", "compile_mapping_set", "compile_set", "rows_of"]
+__all__ = ["Problem", "Program", "RowError", "TypedProgram", "compile_mapping_set", "compile_set", "rows_of"]

@@ -12,10 +12,11 @@ from capstream.aep.data_prep.conversion import Conversions, Failures, concrete
 from capstream.aep.data_prep.displays import DisplayWriter
 from capstream.aep.data_prep.general import problem_of
 from capstream.aep.data_prep.reads import Code, Read, write_reads
+from capstream.aep.data_prep.record_types import flat_keys, record_type
 from capstream.aep.data_prep.row_writer import Scope, Store
 from capstream.aep.data_prep.rowplan import RowPlan
 from capstream.aep.data_prep.rows import Problem
-from capstream.aep.data_prep.shape import Branch, Leaf, Loop, shape_of
+from capstream.aep.data_prep.shape import Branch, Leaf, Loop, NoShape, shape_of
 from capstream.kernel.json import Json
 from capstream.lang.emit import Environment
 from capstream.lang.paths import flat_key
@@ -90,18 +91,19 @@ class _Emission(DisplayWriter):
             self.single(loop, store, top)
             return
         array = code.env.fresh("a")
-        read_once = self.top.declare(code.env, loop.source).variable
+        read_once = self.top.reach(code.env, loop.source)
+        read_once.items = read_once.items or Read()
         constants = self.loop_constants(loop)
         spread_rows = [one for one in loop.broadcasts if constants.get(one[0][0], (None,))[0] is not one[1]]
         values = [self.broadcast_value(leaf, top) for _, leaf in spread_rows]
         source = code.env.fresh("e")
-        code.add(f"{source} = {read_once}")
+        code.add(f"{source} = {read_once.variable}")
         self.iterated(loop, source)
         code.add(f"{array} = []")
         element = code.env.fresh("e")
         code.block(
             f"for {element} in {source}:",
-            lambda: self.element(loop, array, element, {key: source for key, (_, source) in constants.items()}),
+            lambda: self.element(loop, read_once, array, element, {key: source for key, (_, source) in constants.items()}),
         )
 
         def spread() -> None:
@@ -126,16 +128,18 @@ class _Emission(DisplayWriter):
             for leaf in guesses:
                 flat = flat_key(leaf.plan.path or ())
                 if flat is not None:
-                    code.block(f"if {code.env.constant(flat)} in r:", code.bail)
+                    code.block(f"if {code.in_record(flat)}:", code.bail)
             code.add(f"{source} = ()")
 
         code.block(f"if {source}.__class__ is not {code.env.bind('c', list)}:", no_array)
 
-    def element(self, loop: Loop, array: str, element: str, constants: dict[str, str]) -> None:
+    def element(self, loop: Loop, node: Read, array: str, element: str, constants: dict[str, str]) -> None:
         code = self.code
-        code.block(f"if {element}.__class__ is not {code.env.bind('c', dict)}:", code.bail)
-        scope = Scope(Read(), element, loop.source or (), bails=True)
-        body = Code(code.env, depth=code.depth)
+        assert node.items is not None  # noqa: S101 - a loop reads its elements
+        if not (code.typed and node.typed):
+            code.block(f"if {element}.__class__ is not {code.env.bind('c', dict)}:", code.bail)
+        scope = Scope(node.items, element, loop.source or (), bails=True)
+        body = code.beside()
         self.code = body
         self.item(loop, array, scope, constants)
         self.code = code
@@ -245,32 +249,57 @@ class Written:
     names: dict[str, Json]
 
 
-def write_program(plans: Sequence[RowPlan], conversions: Conversions, surroundings: dict[str, Json]) -> Written:
-    """Return the source of `program(r)`; `surroundings` binds `s`, `u`, `y` (clock) and `o` (makes a lambda budget).
+class ProgramWriter:
+    """Writes the function of a mapping set: for records of plain JSON first, then for records of a type of their own.
 
     Errors: NoShape when straight-line code does not cover the mapping set.
     """
-    root = shape_of(plans)
-    env = Environment()
-    body = Code(env)
-    emission = _Emission(body, conversions)
-    emission.fail = env.bind("f", _reporter(plans))
-    scope = Scope(emission.top)
-    emission.object("d", root.members, scope)
-    head = Code(env)
-    for needed, line in (
-        (True, "m = {}"),
-        (emission.copies, "q = []"),
-        (Needs.NOW in emission.needs, "n = y()"),
-        (Needs.BUDGET in emission.needs, "b = o()"),
-    ):
-        if needed:
-            head.add(line)
-    write_reads(head, emission.top, "r", record=True)
-    listed = env.bind("f", _listed)
-    body.add(f"return d, ({listed}(m) if m else [])")
-    source = "\n".join(["def program(r):", *head.lines, *body.lines]) + "\n"
-    return Written(source, env.names | surroundings)
+
+    def __init__(self, plans: Sequence[RowPlan], conversions: Conversions, surroundings: dict[str, Json]) -> None:
+        self._root = shape_of(plans)
+        self._conversions = conversions
+        self._surroundings = surroundings
+        self._env = Environment()
+        self._fail = self._env.bind("f", _reporter(plans))
+        self._reads = Read()
+        self._flats: dict[str, str] = {}
+        self._reads_record = False
+
+    def plain(self) -> Written:
+        """Return the source of `program(r)`; the surroundings bind `s`, `u`, `y` (clock) and `o` (makes a lambda budget)."""
+        return self._written(Code(self._env, flats=self._flats))
+
+    def typed(self) -> tuple[type, Written]:
+        """Return the type of records and the source of `program(r)` for it, which gives None for records it cannot judge.
+
+        To be asked after `plain`, which finds all that is read. Errors: NoShape when some row needs the record whole.
+        """
+        if self._reads_record:
+            raise NoShape("a row needs the record whole")
+        for key in (*self._flats, *flat_keys(self._reads)):
+            self._flats[key] = self._flats.get(key) or self._env.fresh("p")
+        record = record_type(self._reads, self._flats, self._env)
+        return record, self._written(Code(self._env, typed=True, flats=self._flats))
+
+    def _written(self, body: Code) -> Written:
+        env = self._env
+        emission = _Emission(body, self._conversions, self._reads)
+        emission.fail = self._fail
+        emission.object("d", self._root.members, Scope(self._reads))
+        self._reads_record = Needs.RECORD in emission.needs
+        head = body.beside()
+        for needed, line in (
+            (True, "m = {}"),
+            (emission.copies, "q = []"),
+            (Needs.NOW in emission.needs, "n = y()"),
+            (Needs.BUDGET in emission.needs, "b = o()"),
+        ):
+            if needed:
+                head.add(line)
+        write_reads(head, self._reads, "r", record=True)
+        body.add(f"return d, ({env.bind('f', _listed)}(m) if m else [])")
+        source = "\n".join(["def program(r):", *head.lines, *body.lines]) + "\n"
+        return Written(source, env.names | self._surroundings)
 
 
 def _listed(problems: dict[object, Problem]) -> list[Problem]:

@@ -1,7 +1,13 @@
-"""Source paths as a tree, so that generated code reads every step of every path once."""
+"""Source paths as a tree, so that generated code reads every step of every path once.
+
+The code reads plain JSON, or, where `Code.typed`, records of the types in `record_types`: their steps are attributes, which need
+no test of what they are.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+import msgspec
 
 from capstream.aep.data_prep.shape import Element, SourceStep
 from capstream.lang.emit import Environment
@@ -14,6 +20,8 @@ class Code:
     """Lines of generated source, with the bound names they use."""
 
     env: Environment
+    typed: bool = False  #: the record has a type of its own
+    flats: dict[str, str] = field(default_factory=dict)  #: root keys that stand for paths, and their attributes where typed
     lines: list[str] = field(default_factory=list)
     depth: int = 1
 
@@ -32,8 +40,19 @@ class Code:
         self.depth -= 1
 
     def bail(self) -> None:
-        """Append the hand-over of the record to the general engine."""
-        self.add("return s(r)")
+        """Append the hand-over of the record to the general engine; of a typed one, to who can read it whole."""
+        self.add("return None" if self.typed else "return s(r)")
+
+    def beside(self) -> "Code":
+        """Return an empty piece of the same code."""
+        return Code(self.env, self.typed, self.flats, depth=self.depth)
+
+    def in_record(self, key: str) -> str:
+        """Return the test whether the record has a key that stands for a path."""
+        if self.typed:
+            return f"r.{self.flats[key]} is not {self.env.bind('k', msgspec.UNSET)}"
+        self.flats[key] = ""
+        return f"{self.env.constant(key)} in r"
 
     def is_class(self, variable: str, kind: type) -> str:
         """Return the test for an exact class."""
@@ -46,36 +65,57 @@ class Read:
 
     variable: str = ""
     wanted: bool = False
+    counted: bool = False  #: its size is used
+    items: "Read | None" = None  #: what a loop reads of each of its elements
+    attribute: str = ""  #: of a typed record
+    typed: bool = False  #: in a typed record it is no plain JSON
     flat: str | None = None  #: root key that stands for the whole path
     null_flag: str = ""  #: variable that tells an explicit null from a missing value
     below: dict[SourceStep, "Read"] = field(default_factory=dict)
 
     def declare(self, env: Environment, path: tuple[SourceStep, ...], flat: str | None = None) -> "Read":
         """Return the node of a path, its value wanted."""
+        node = self.reach(env, path, flat)
+        node.wanted = True
+        return node
+
+    def reach(self, env: Environment, path: tuple[SourceStep, ...], flat: str | None = None) -> "Read":
+        """Return the node of a path."""
         node = self
         for step in path:
             node = node.below.setdefault(step, Read())
             node.variable = node.variable or env.fresh("p")
-        node.wanted = True
         node.flat = node.flat or flat
         return node
 
-    def wanted_below(self) -> Iterator["Read"]:
-        """Yield the wanted nodes below this one."""
+    @property
+    def used(self) -> bool:
+        """Say whether code uses its variable."""
+        return self.wanted or self.counted or self.items is not None
+
+    def used_below(self) -> Iterator["Read"]:
+        """Yield the used nodes below this one."""
         for node in self.below.values():
-            if node.wanted:
+            if node.used:
                 yield node
-            yield from node.wanted_below()
+            yield from node.used_below()
 
 
 def write_reads(code: Code, root: Read, holder: str, *, record: bool) -> None:
     """Append the reads of a tree from `holder`, which is an object; `record`: it is the record itself."""
+    if code.typed and root.typed:
+        for node in root.below.values():
+            _attribute(code, node, holder)
+            if record:
+                _flat_typed(code, node)
+            _below_attribute(code, node)
+        return
     for step, node in root.below.items():
         if isinstance(step, Name):
             _get(code, node, step, holder)
             _steps(code, node, step if record else None)
         else:
-            _nothing(code, [node, *node.wanted_below()])
+            _nothing(code, [node, *node.used_below()])
 
 
 def _get(code: Code, node: Read, step: Name, holder: str) -> None:
@@ -111,8 +151,57 @@ def _steps(code: Code, node: Read, root_step: Name | None) -> None:
     code.block("else:", lambda: _nothing(code, wanted))
 
 
+def _attribute(code: Code, node: Read, holder: str) -> None:
+    code.add(f"{node.variable} = {holder}.{node.attribute}")
+    if node.null_flag:
+        unset = code.env.bind("k", msgspec.UNSET)
+        code.add(f"{node.null_flag} = {node.variable} is None")
+        code.block(f"if {node.variable} is {unset}:", lambda: code.add(f"{node.variable} = None"))
+
+
+def _flat_typed(code: Code, node: Read) -> None:
+    """Append the test for root keys that stand for whole paths: who reads the record whole knows what becomes of them."""
+    flats = dict.fromkeys(one.flat for one in node.used_below() if one.flat is not None)
+    if flats:
+        code.block(f"if {node.variable} is None and ({' or '.join(map(code.in_record, flats))}):", code.bail)
+
+
+def _below_attribute(code: Code, node: Read) -> None:
+    if node.typed:
+        _typed_steps(code, node)
+    else:
+        _steps(code, node, None)
+
+
+def _typed_steps(code: Code, node: Read) -> None:
+    """Append what lies below a typed node whose variable holds its value: an object or an array of objects, or None."""
+    elements = {step: below for step, below in node.below.items() if not isinstance(step, Name)}
+    if elements:
+        for step, below in elements.items():
+            _typed_element(code, node.variable, step.at if isinstance(step, Element) else int(step.value), below)
+    elif node.below:
+        _present(code, node, node.variable)
+
+
+def _typed_element(code: Code, holder: str, at: int, node: Read) -> None:
+    position = code.env.constant(at)
+    present = holder if at == 0 else f"{holder} is not None and {code.env.bind('f', len)}({holder}) > {position}"
+    code.add(f"{node.variable} = {holder}[{position}] if {present} else None")
+    _present(code, node, node.variable)
+
+
+def _present(code: Code, node: Read, holder: str) -> None:
+    def read() -> None:
+        for below in node.below.values():
+            _attribute(code, below, holder)
+            _below_attribute(code, below)
+
+    code.block(f"if {holder} is not None:", read)
+    code.block("else:", lambda: _nothing(code, list(node.used_below())))
+
+
 def _self_and_below(node: Read) -> list[Read]:
-    return ([node] if node.wanted else []) + list(node.wanted_below())
+    return ([node] if node.used else []) + list(node.used_below())
 
 
 def _names(code: Code, node: Read, names: dict[Name, Read], *, bail: bool) -> None:
@@ -158,10 +247,9 @@ def _element(code: Code, holder: str, step: Element, node: Read) -> None:
 
 
 def _flat_element(code: Code, holder: str, node: Read) -> None:
-    flats = [code.env.constant(one.flat) for one in _self_and_below(node) if one.flat is not None]
+    flats = [one.flat for one in _self_and_below(node) if one.flat is not None]
     if flats:
-        found = " or ".join(f"{flat} in r" for flat in flats)
-        code.block(f"if {holder} is None and ({found}):", code.bail)
+        code.block(f"if {holder} is None and ({' or '.join(map(code.in_record, flats))}):", code.bail)
 
 
 def _nothing(code: Code, wanted: list[Read]) -> None:

@@ -63,6 +63,8 @@ class RowWriter:
             return call if target is not None else f"{value} if {self.code.is_class(value, str)} else {call}"
         call = f"{env.bind('f', converter.scalar)}({value})"
         test = self.has_type(plan, value, computed=computed)
+        if test == f"{value} is not None":
+            return value
         return call if test is None else f"{value} if {test} else {call}"
 
     def has_type(self, plan: RowPlan, value: str, *, computed: bool) -> str | None:
@@ -96,13 +98,16 @@ class RowWriter:
             star = first_star(path.steps)
             if star is not None and scope.element and plan.per_element:
                 rest = Path(None, path.steps[star + 1 :], path.span)
+                if rest.steps and is_simple(rest):
+                    return scope.reads.declare(emitter.env, rest.steps).variable  # type: ignore[arg-type]
+                scope.reads.wanted = True
                 if not rest.steps:
                     return scope.element
-                if is_simple(rest):
-                    return scope.reads.declare(emitter.env, rest.steps).variable  # type: ignore[arg-type]
                 return f"{emitter.env.bind('f', read)}({scope.element}, {emitter.env.bind('k', run_steps(rest.steps))})"
             if is_simple(path) and isinstance(path.steps[0], Name):
-                return self.top.declare(emitter.env, path.steps, flat_key(path.steps)).variable  # type: ignore[arg-type]
+                node = self.top.reach(emitter.env, path.steps, flat_key(path.steps))  # type: ignore[arg-type]
+                node.counted, node.wanted = node.counted or emitter.counting, node.wanted or not emitter.counting
+                return node.variable
             return from_record(path, emitter)
 
         assert plan.node is not None  # noqa: S101 - expression rows have one

@@ -32,8 +32,7 @@ _PART = 125  #: records taken through the stages together: see Batch.parts
 
 STAGES: tuple[Callable[[Batch], None], ...] = (
     shaping.refuse,
-    shaping.unwrap,
-    shaping.translate,
+    shaping.transform,
     shaping.validate,
     shaping.stamp,
 )

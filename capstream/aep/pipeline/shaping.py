@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from capstream.aep.catalog.batches import MAPPER_CODE, Stage
 from capstream.aep.data_access.rejected import Violation
+from capstream.aep.data_prep.compiler import Mapped, Program
 from capstream.aep.data_prep.rows import Problem
 from capstream.aep.flow_service.processing import Plan, Unusable
 from capstream.aep.pipeline.batch import Batch, Row
+from capstream.aep.pipeline.reading import reader
 from capstream.aep.profile.store import Operation
 from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.xdm.instants import micros
@@ -39,49 +41,61 @@ def refuse(batch: Batch) -> None:
                 batch.reject(index, Stage.ENVELOPE, [Violation(CONVERSION, "", problem, "#/header/operations", "#")])
 
 
-def unwrap(batch: Batch) -> None:
-    """Take the record out of its envelope."""
-    for index, row in batch.live():
-        try:
-            message = loads(row.accepted.message)
-        except JsonError as error:
-            batch.reject(index, Stage.ENVELOPE, [Violation(CORRUPT, "", f"the message is not JSON: {error}", "#", "#")])
-            continue
-        record = message
-        if row.accepted.form != "B" and isinstance(message, dict):
-            record = message.get("body")
-            header = message.get("header")
-            source = header.get("source") if isinstance(header, dict) else None
-            if row.accepted.form == "A":
-                record = record.get("xdmEntity") if isinstance(record, dict) else None
-                if isinstance(source, dict) and not source.get("name"):
-                    said = Violation(CORRUPT, "", "Payload header is missing Source Name", "#/header/source", "#")
-                    batch.reject(index, Stage.ENVELOPE, [said])
-                    continue
-        if isinstance(record, dict):
-            row.record = record
-        else:
-            name = "xdmEntity" if row.accepted.form == "A" else "the record"
-            batch.reject(index, Stage.VALIDATION, [Violation(CORRUPT, "", f"Payload body is missing {name}", "#/body", "#")])
+def transform(batch: Batch) -> None:
+    """Take records out of their envelopes and map them. A field that fails is left out and counts as a warning.
 
-
-def translate(batch: Batch) -> None:
-    """Map records with the flow's mapping set. A field that fails is left out and counts as a warning."""
-    plan = batch.flow
-    if isinstance(plan, Unusable) or plan.program is None:
-        return
-    program = plan.program
+    Most messages are decoded into what the flow's mapping set reads; the others whole.
+    """
+    program = None if isinstance(batch.flow, Unusable) else batch.flow.program
+    typed = None if program is None else program.typed()
     for index, row in batch.live():
-        try:
-            row.record, problems = program(row.record)
-        except Exception as error:  # noqa: BLE001 - one record must not take its batch with it
-            failure = Violation(MAPPER_CODE, "", f"Mapper Transform Error: {type(error).__name__}: {error}", "#", "#")
-            batch.reject(index, Stage.MAPPER, [failure])
+        mapped = None if typed is None else reader(typed, row.accepted.form).mapped(row.accepted.message)
+        if mapped is None and _unwrap(batch, index) and program is not None:
+            mapped = _translated(batch, index, program)
+        if mapped is None:
             continue
+        row.record, problems = mapped
         if problems:
             row.warnings = len(problems)
             if not row.record:
                 batch.reject(index, Stage.MAPPER, [_mapping_violation(problem) for problem in problems[:5]])
+
+
+def _unwrap(batch: Batch, index: int) -> bool:
+    """Take a record out of its envelope; false when there is none, which decides against the row."""
+    row = batch.rows[index]
+    form = row.accepted.form
+    try:
+        message = loads(row.accepted.message)
+    except JsonError as error:
+        batch.reject(index, Stage.ENVELOPE, [Violation(CORRUPT, "", f"the message is not JSON: {error}", "#", "#")])
+        return False
+    record = message
+    if form != "B" and isinstance(message, dict):
+        record = message.get("body")
+        header = message.get("header")
+        source = header.get("source") if isinstance(header, dict) else None
+        if form == "A":
+            record = record.get("xdmEntity") if isinstance(record, dict) else None
+            if isinstance(source, dict) and not source.get("name"):
+                said = Violation(CORRUPT, "", "Payload header is missing Source Name", "#/header/source", "#")
+                batch.reject(index, Stage.ENVELOPE, [said])
+                return False
+    if not isinstance(record, dict):
+        name = "xdmEntity" if form == "A" else "the record"
+        batch.reject(index, Stage.VALIDATION, [Violation(CORRUPT, "", f"Payload body is missing {name}", "#/body", "#")])
+        return False
+    row.record = record
+    return True
+
+
+def _translated(batch: Batch, index: int, program: Program) -> Mapped | None:
+    try:
+        return program(batch.rows[index].record)
+    except Exception as error:  # noqa: BLE001 - one record must not take its batch with it
+        failure = Violation(MAPPER_CODE, "", f"Mapper Transform Error: {type(error).__name__}: {error}", "#", "#")
+        batch.reject(index, Stage.MAPPER, [failure])
+        return None
 
 
 def validate(batch: Batch) -> None:

@@ -28,10 +28,13 @@ def check_alphabet(source: str) -> None:
 
 
 def test_alphabet_of_every_generated_program() -> None:
-    sources = [compile_set(rows_of(case), schema(case["schema"])).source for case in mapping_cases()]
-    for source in sources:
+    programs = [compile_set(rows_of(case), schema(case["schema"])) for case in mapping_cases()]
+    sources = [program.source for program in programs]
+    typed = [one.source for program in programs if (one := program.typed()) is not None]
+    for source in [*sources, *typed]:
         check_alphabet(source)
     assert sum(map(bool, sources)) > 30
+    assert len(typed) > 30
 
 
 def test_names_and_constants_never_become_code() -> None:
@@ -50,6 +53,13 @@ def test_names_and_constants_never_become_code() -> None:
     assert problems == []
     assert output["b"] == {key: EVIL}
     assert output["d"] == [{key: 1}]
+
+
+def test_names_that_cannot_be_attributes_are_read_from_whole_records() -> None:
+    compiled = program([("A", 'a"b', "x"), ("A", "a", "y")])
+    assert compiled.source
+    assert compiled.typed() is None
+    assert compiled({'a"b': 1, "a": 2}) == ({"x": 1, "y": 2}, [])
 
 
 @pytest.mark.parametrize(
