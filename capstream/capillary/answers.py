@@ -1,12 +1,12 @@
 """What the answers of Capillary's API say about a member. Source: capillary.md 5.2 (C2, C3, C5, C6), 7.5 (4)."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator
 
 from capstream.capillary import times
 from capstream.capillary.identities import Found, read_identities
 from capstream.capillary.ledger import ADJUSTED, BALANCES, EXPIRED, LIFETIME, POINTS, PROMISED, REDEEMED, RETURNED, Op
 from capstream.capillary.payloads.draft import section
-from capstream.capillary.payloads.forms import named_values
+from capstream.capillary.payloads.forms import named_texts
 from capstream.capillary.payloads.records import Scope
 from capstream.capillary.programs import Programs
 from capstream.capillary.results import Reading
@@ -22,7 +22,7 @@ def read_answer(kind: str, body: Json, scope: Scope, programs: Programs, config:
     return _READERS[kind](body, scope, programs, config)
 
 
-def _elements(body: Mapping[str, Json], name: str) -> Iterator[dict[str, Json]]:
+def _elements(body: dict[str, Json], name: str) -> Iterator[dict[str, Json]]:
     listed = body.get(name)
     if type(listed) is not list:
         raise Unfit("must be a list").under(name)
@@ -40,7 +40,7 @@ _C3_BALANCES = (
 )
 
 
-def _loyalty_details(body: Mapping[str, Json], scope: Scope, programs: Programs, _config: TranslationConfig) -> Reading:
+def _loyalty_details(body: dict[str, Json], scope: Scope, programs: Programs, _config: TranslationConfig) -> Reading:
     reading = Reading()
     default = programs.default(scope.org_id)
     purchases: dict[str, int] = {}
@@ -75,7 +75,7 @@ def _tier(reading: Reading, program: str, tier: tuple[Json, Json, Json], followi
             reading.tier_names.append((program, known, named))
 
 
-def _tier_details(body: Mapping[str, Json], scope: Scope, programs: Programs, _config: TranslationConfig) -> Reading:
+def _tier_details(body: dict[str, Json], scope: Scope, programs: Programs, _config: TranslationConfig) -> Reading:
     reading = Reading()
     for item in _elements(body, "programTiers"):
         program = decimal_id(item.get("programId")) or programs.default(scope.org_id) or ""
@@ -84,7 +84,7 @@ def _tier_details(body: Mapping[str, Json], scope: Scope, programs: Programs, _c
     return reading
 
 
-def _expiry_schedule(body: Mapping[str, Json], scope: Scope, programs: Programs, _config: TranslationConfig) -> Reading:
+def _expiry_schedule(body: dict[str, Json], scope: Scope, programs: Programs, _config: TranslationConfig) -> Reading:
     schedules: dict[str, list[Json]] = {}
     for item in _elements(body, "expirySchedules"):
         program = decimal_id(item.get("programId")) or programs.default(scope.org_id) or ""
@@ -95,7 +95,7 @@ def _expiry_schedule(body: Mapping[str, Json], scope: Scope, programs: Programs,
     return Reading(operations=[[Op.LOTS_REPLACE, "", schedules]])
 
 
-def _customer(body: Mapping[str, Json], scope: Scope, _programs: Programs, config: TranslationConfig) -> Reading:
+def _customer(body: dict[str, Json], scope: Scope, _programs: Programs, config: TranslationConfig) -> Reading:
     """Read the in-store profile, else the first. ASSUMPTION: `customerStatus` is `{label}` or `{status}`, or the label itself."""
     profiles = list(_elements(body, "profiles"))
     profile = next((item for item in profiles if text(item.get("source")) == "INSTORE"), profiles[0] if profiles else {})
@@ -112,14 +112,14 @@ def _customer(body: Mapping[str, Json], scope: Scope, _programs: Programs, confi
     reading.attributes |= {name: value for name, value in stated.items() if value is not None}
     reading.joined = times.iso_instant(section(profile, "attribution").get("createDate"), scope.zone)
     if type(profile.get("fields")) is dict:
-        reading.custom = named_values(profile["fields"], scope) or {}
+        reading.custom = named_texts(profile["fields"]) or {}
     if type(body.get("extendedFields")) is dict:
-        reading.extended = named_values(body["extendedFields"], scope) or {}
+        reading.extended = named_texts(body["extendedFields"]) or {}
     return reading
 
 
-def _identities(profile: Mapping[str, Json], config: TranslationConfig) -> Found:
-    instore: MutableMapping[str, Json] = {"cardNumbers": []}
+def _identities(profile: dict[str, Json], config: TranslationConfig) -> Found:
+    instore: dict[str, Json] = {"cardNumbers": []}
     for item in profile.get("identifiers") or ():
         if type(item) is dict and type(item.get("type")) is str:
             name = item["type"].lower()

@@ -3,7 +3,7 @@
 Source: capillary.md 7.7 (profile column).
 """
 
-from collections.abc import Mapping
+from typing import Final
 
 from capstream.capillary.payloads.draft import section
 from capstream.capillary.payloads.forms import amount, code, identifier, moment, named_values, text
@@ -17,8 +17,8 @@ from capstream.kernel.json import Json
 _word, _name, _note = text(64), text(255), text(1024)
 _id, _number_id = identifier(), identifier(decimal=True)
 
-DELETED = "deleted"
-_PERSONAL = ("first_name", "last_name")
+DELETED: Final = "deleted"
+_PERSONAL: Final[tuple[str, ...]] = ("first_name", "last_name")
 
 
 class Statement:
@@ -131,12 +131,12 @@ def _used(draft: Draft, _subject: dict[str, Json], statement: Statement) -> None
     statement.facts = _stamped(draft, _series(draft, section(coupon, "series_info")))
 
 
-def _series(draft: Draft, series: Mapping[str, Json]) -> dict[str, Json]:
+def _series(draft: Draft, series: dict[str, Json]) -> dict[str, Json]:
     described = {"name": read(draft, "description", _note, series), "series": read(draft, "id", _number_id, series)}
     return {**described, "value": read(draft, "discount_value", amount, series)}
 
 
-def _stamped(draft: Draft, facts: Mapping[str, Json]) -> dict[str, Register]:
+def _stamped(draft: Draft, facts: dict[str, Json]) -> dict[str, Register]:
     return {name: (value, draft.event.created_at_ms, draft.event.event_id) for name, value in facts.items() if value is not None}
 
 
@@ -160,7 +160,7 @@ def _badge(draft: Draft, _subject: dict[str, Json], statement: Statement) -> Non
     statement.facts = _stamped(draft, {"start": read(draft, "earnedOn", moment)})
 
 
-_READERS = {
+_READERS: Final = {
     "customerAdded": _customer,
     "customerUpdated": _customer,
     "CouponIssue": _issued,

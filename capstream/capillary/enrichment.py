@@ -3,7 +3,7 @@
 Pure: `plan` names the calls, the relay makes them, `translate` is given the answers. Source: capillary.md 5.2, 5.4, 7.5 (4, 5).
 """
 
-from collections.abc import Mapping
+from typing import Final
 
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.history import is_imported
@@ -22,11 +22,11 @@ from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id, whole
 from capstream.kernel.json import Json
 
-BILLS = frozenset({"transactionAdded", "transactionUpdated", "retroBillAdded"})
-REPAIRED = frozenset({"pointsExpired", "manualPointsAdjustment", "loyaltyCustomerMerge"})
-RESCHEDULED = frozenset({"pointsExpiryChange", "singlePointsExpiryUpdated"})
+BILLS: Final = frozenset({"transactionAdded", "transactionUpdated", "retroBillAdded"})
+REPAIRED: Final = frozenset({"pointsExpired", "manualPointsAdjustment", "loyaltyCustomerMerge"})
+RESCHEDULED: Final = frozenset({"pointsExpiryChange", "singlePointsExpiryUpdated"})
 
-_EMBED = "points,mlp,subscriptions,expirySchedules,expiredPoints,customerStatus"
+_EMBED: Final = "points,mlp,subscriptions,expirySchedules,expiredPoints,customerStatus"
 
 
 def answer(answers: Answers, kind: str, org_id: str, subject: str) -> Answered | None:
@@ -35,7 +35,7 @@ def answer(answers: Answers, kind: str, org_id: str, subject: str) -> Answered |
     return found if isinstance(found, Answered) else None
 
 
-def bill_call(org_id: str, customer_id: str, data: Mapping[str, Json], *, required: bool) -> ApiCall | None:
+def bill_call(org_id: str, customer_id: str, data: dict[str, Json], *, required: bool) -> ApiCall | None:
     """Return the transaction call (C7) of a bill, None without an id. ASSUMPTION: a MIXED bill is asked for as REGULAR."""
     try:
         transaction = decimal_id(data.get("transactionId"))
@@ -54,8 +54,8 @@ def member_call(kind: Kind, org_id: str, customer_id: str) -> ApiCall:
     return ApiCall(kind, org_id, customer_id, f"/v2/customers/{customer_id}{tail}", query)
 
 
-_ALL_PROGRAMS = (("fetchDataForAllPrograms", "true"),)
-_MEMBER_CALLS: Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
+_ALL_PROGRAMS: Final = (("fetchDataForAllPrograms", "true"),)
+_MEMBER_CALLS: Final[dict[str, tuple[str, tuple[tuple[str, str], ...]]]] = {
     "C2": ("", (("source", "INSTORE"), ("embed", _EMBED))),
     "C3": ("/loyaltyDetails", ()),
     "C5": ("/tierDetails", _ALL_PROGRAMS),
@@ -124,7 +124,7 @@ def _identifies(event: NormalisedEvent, config: TranslationConfig) -> bool:
     return bool(read_identities(event.data.get("customerIdentifiers"), config, []))
 
 
-_TIER_NUMBERS = ("upgradedTierNumber", "downgradedTierNumber", "currentTierNumber")
+_TIER_NUMBERS: Final[tuple[str, ...]] = ("upgradedTierNumber", "downgradedTierNumber", "currentTierNumber")
 
 
 def _lacks_tier(event: NormalisedEvent, state: MemberState | None, programs: Programs, config: TranslationConfig) -> bool:

@@ -4,7 +4,7 @@ Source: capillary.md 7.4.
 """
 
 import re
-from collections.abc import Mapping
+from typing import Final
 
 from capstream.capillary.records import MemberState
 from capstream.capillary.translation_config import TranslationConfig
@@ -12,10 +12,9 @@ from capstream.capillary.values import Unfit, opaque_id
 from capstream.kernel.json import Json
 
 EMAIL, EMAIL_HASH, PHONE, EXTERNAL, CARD = "email", "email_hash", "phone", "external", "card"
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
-_HEX = re.compile(r"[0-9a-f]+", re.ASCII)
-_MAX_EMAIL = 254
-_MAX_VALUE = 255
+_HEX: Final = re.compile(r"[0-9a-f]+", re.ASCII)
+_MAX_EMAIL: Final = 254
+_MAX_VALUE: Final = 255
 
 Found = dict[str, str]
 """Kind of identity -> value. Cards are `card:{number}`, configured account identifiers `account:{key}`."""
@@ -46,7 +45,8 @@ def _email(found: Found, value: Json, config: TranslationConfig, flags: list[str
         return
     email = value.strip().lower()
     if "@" in email:
-        if len(email) <= _MAX_EMAIL and _ADDRESS.fullmatch(email):
+        local, _, domain = email.partition("@")
+        if local and domain and len(email) <= _MAX_EMAIL and "@" not in domain and len(email.split()) == 1:
             found[EMAIL] = email
     elif len(email) in (32, 40, 64) and _HEX.fullmatch(email):
         if len(email) == 64 and not _is_denied(email, config):
@@ -85,7 +85,7 @@ def _is_denied(value: str, config: TranslationConfig) -> bool:
     return value.lower() in config.denied_values or not value.strip("0")
 
 
-def _cards(found: Found, instore: Mapping[str, Json], config: TranslationConfig) -> None:
+def _cards(found: Found, instore: dict[str, Json], config: TranslationConfig) -> None:
     numbers = instore.get("cardNumbers")
     listed = list(numbers) if type(numbers) is list else []
     for value in (*listed, instore.get("cardnumber"), instore.get("card_number")):
@@ -93,7 +93,7 @@ def _cards(found: Found, instore: Mapping[str, Json], config: TranslationConfig)
             found[f"{CARD}:{card}"] = card
 
 
-def _accounts(found: Found, identifiers: Mapping[str, Json], config: TranslationConfig, flags: list[str]) -> None:
+def _accounts(found: Found, identifiers: dict[str, Json], config: TranslationConfig, flags: list[str]) -> None:
     for source, holder in identifiers.items():
         accounts = holder.get("accounts") if type(holder) is dict else None
         for account in accounts if type(accounts) is list else ():
@@ -124,16 +124,16 @@ def identity_map(
 
     Source: capillary.md 7.4 (primary, authenticatedState), 7.5 (9).
     """
-    items: dict[str, Json] = {"capillaryUserId": [_item(_user_id(org_id, customer_id, config))]}
-    keys = config.identity_keys
+    items: dict[str, list[Json]] = {"capillaryUserId": [_item(_user_id(org_id, customer_id, config))]}
+    keys: dict[str, str] = config.identity_keys
     if event:
         for kind, value in event.items():
             _add(items, keys.get(kind) or _other_key(kind), value)
     if state is not None:
         for kind, register in state.identities.items():
-            value = register[0]
-            if value is not None and (event is None or event.get(kind) != value):
-                _add(items, keys.get(kind) or _other_key(kind), value)
+            known = register[0]
+            if known is not None and (event is None or event.get(kind) != known):
+                _add(items, keys.get(kind) or _other_key(kind), known)
         for merged_id, registers in state.merged.items():
             _add(items, "capillaryUserId", _user_id(org_id, merged_id, config))
             for kind, register in registers.items():
@@ -147,12 +147,15 @@ def _item(value: str) -> dict[str, Json]:
     return {"id": value, "authenticatedState": "ambiguous", "primary": False}
 
 
-def _add(items: dict[str, Json], key: str, value: str) -> None:
+def _add(items: dict[str, list[Json]], key: str, value: str) -> None:
     held = items.get(key)
     if held is None:
-        items[key] = [{"id": value, "authenticatedState": "ambiguous", "primary": False}]
-    elif all(item["id"] != value for item in held):
-        held.append(_item(value))
+        items[key] = [_item(value)]
+        return
+    for item in held:
+        if item["id"] == value:
+            return
+    held.append(_item(value))
 
 
 def _user_id(org_id: str, customer_id: str, config: TranslationConfig) -> str:
@@ -165,7 +168,7 @@ def _other_key(kind: str) -> str:
     return "capillaryCard" if kind.startswith("card:") else kind.removeprefix("account:")
 
 
-def _primary_key(items: Mapping[str, Json], config: TranslationConfig) -> str:
+def _primary_key(items: dict[str, list[Json]], config: TranslationConfig) -> str:
     if config.primary == "adobe_sample":
         for kind in (EMAIL, PHONE):
             if config.identity_keys[kind] in items:

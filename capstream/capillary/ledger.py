@@ -7,35 +7,35 @@ is not zero: a change on an unknown counter leaves it unknown.
 Source: capillary.md 7.5 (rules 2, 3, 5, 9, 10).
 """
 
-from collections.abc import Callable, Mapping
-from enum import IntEnum
+from collections.abc import Mapping
+from typing import Final
 
 from capstream.capillary import lots
 from capstream.capillary.records import Account, Book, Fact, Ledger, Lot, Operation, Schedule
 
-ZERO_SEED_SLACK_MS = 5 * 60_000
+ZERO_SEED_SLACK_MS: Final = 5 * 60_000
 
 
-class Op(IntEnum):
+class Op:
     """What an operation does; the comment names its arguments after the programme."""
 
-    LOTS_ADD = 0  #: [[day, points, bill, promotion], ...]
-    LOTS_MOVE = 1  #: [[points, from, to, promotion], ...]
-    LOTS_TAKE = 2  #: points, redemption
-    LOTS_REVERSE = 3  #: bill, regular points, [[promotion, points], ...]
-    LOTS_GIVE_BACK = 4  #: redemption, points
-    LOTS_EXPIRE = 5  #: points, day
-    LOTS_STATE = 6  #: day, points
-    ADD = 10  #: balance index, change
-    ADD_PURCHASES = 11  #: change
-    ZERO_SEED = 20  #: nothing
-    SET = 21  #: balance index, value
-    SET_PURCHASES = 22  #: value
-    TIER = 23  #: number, expiry text or None, upgrade text or None
-    TIER_NUMBER = 24  #: number
-    LOTS_REPLACE = 25  #: {programme: [[day, points, None, None], ...]}
-    SEEDED = 26  #: nothing
-    ABSORB = 30  #: merged member
+    LOTS_ADD: Final = 0  #: [[day, points, bill, promotion], ...]
+    LOTS_MOVE: Final = 1  #: [[points, from, to, promotion], ...]
+    LOTS_TAKE: Final = 2  #: points, redemption
+    LOTS_REVERSE: Final = 3  #: bill, regular points, [[promotion, points], ...]
+    LOTS_GIVE_BACK: Final = 4  #: redemption, points
+    LOTS_EXPIRE: Final = 5  #: points, day
+    LOTS_STATE: Final = 6  #: day, points
+    ADD: Final = 10  #: balance index, change
+    ADD_PURCHASES: Final = 11  #: change
+    ZERO_SEED: Final = 20  #: nothing
+    SET: Final = 21  #: balance index, value
+    SET_PURCHASES: Final = 22  #: value
+    TIER: Final = 23  #: number, expiry text or None, upgrade text or None
+    TIER_NUMBER: Final = 24  #: number
+    LOTS_REPLACE: Final = 25  #: {programme: [[day, points, None, None], ...]}
+    SEEDED: Final = 26  #: nothing
+    ABSORB: Final = 30  #: merged member
 
 
 POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED = (
@@ -47,12 +47,12 @@ POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED = (
     "adjusted",
     "promised",
 )
-BALANCES = (POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED)
+BALANCES: Final[tuple[str, ...]] = (POINTS, LIFETIME, REDEEMED, EXPIRED, RETURNED, ADJUSTED, PROMISED)
 """Names of the balances of an Account; operations name them by their index here."""
 
-_TIER = len(BALANCES)
+_TIER: Final = len(BALANCES)
 
-_GROWING = (REDEEMED, EXPIRED, RETURNED, ADJUSTED)
+_GROWING: Final[tuple[str, ...]] = (REDEEMED, EXPIRED, RETURNED, ADJUSTED)
 
 
 def holder(book: Book, owner: str) -> str:
@@ -75,7 +75,7 @@ def apply_alone(book: Book, fact: Fact, first: Mapping[str, int]) -> None:
     """Run a fact that shares its instant with no other; its operations are already in phase order."""
     ledger = ledger_of(book, fact.owner)
     for operation in fact.operations:
-        _STEPS[operation[0]](book, ledger, fact, operation, first)
+        _run(book, ledger, fact, operation, first)
 
 
 def apply_group(book: Book, facts: list[Fact], first: Mapping[str, int]) -> None:
@@ -104,7 +104,7 @@ def _run_phase(book: Book, facts: list[Fact], first: Mapping[str, int], codes: t
     for fact in facts:
         for operation in fact.operations:
             if codes[0] <= operation[0] <= codes[1]:
-                _STEPS[operation[0]](book, ledger_of(book, fact.owner), fact, operation, first)
+                _run(book, ledger_of(book, fact.owner), fact, operation, first)
 
 
 def fold(book: Book, facts: list[Fact], first: Mapping[str, int]) -> Book:
@@ -127,40 +127,25 @@ def account(ledger: Ledger, programme: str) -> Account:
     return found
 
 
-_Step = Callable[[Book, Ledger, Fact, Operation, Mapping[str, int]], None]
-
-
-def _on_schedule(move: Callable[..., None]) -> _Step:
-    def step(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
-        held = account(ledger, operation[1])
-        move(held.schedule, held.points, *operation[2:])
-
-    return step
-
-
-def _add(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+def _add(ledger: Ledger, operation: Operation) -> None:
     held, name = account(ledger, operation[1]), BALANCES[operation[2]]
     before = getattr(held, name)
     if before is not None:
         setattr(held, name, before + operation[3])
 
 
-def _set(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+def _set(ledger: Ledger, fact: Fact, operation: Operation) -> None:
     held = account(ledger, operation[1])
     setattr(held, BALANCES[operation[2]], operation[3])
     held.stated[operation[2]] = fact.at
 
 
-def _add_purchases(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+def _add_purchases(ledger: Ledger, operation: Operation) -> None:
     if ledger.purchases is not None:
         ledger.purchases += operation[2]
 
 
-def _set_purchases(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
-    ledger.purchases, ledger.purchases_at = operation[2], fact.at
-
-
-def _zero_seed(_book: Book, ledger: Ledger, fact: Fact, _operation: Operation, first: Mapping[str, int]) -> None:
+def _zero_seed(ledger: Ledger, fact: Fact, first: Mapping[str, int]) -> None:
     """Start the ledger at zero, unless the member is older than this registration."""
     if fact.at - first.get(fact.owner, fact.at) > ZERO_SEED_SLACK_MS:
         return
@@ -172,7 +157,7 @@ def _zero_seed(_book: Book, ledger: Ledger, fact: Fact, _operation: Operation, f
             held.stated[index] = fact.at
 
 
-def _tier(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+def _tier(ledger: Ledger, fact: Fact, operation: Operation) -> None:
     held = account(ledger, operation[1])
     held.tier, held.tier_expiry = operation[2], operation[3]
     held.stated[_TIER] = fact.at
@@ -180,24 +165,20 @@ def _tier(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first:
         held.tier_upgraded = operation[4]
 
 
-def _tier_number(_book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+def _tier_number(ledger: Ledger, fact: Fact, operation: Operation) -> None:
     held = account(ledger, operation[1])
     held.tier = operation[2]
     held.stated[_TIER] = fact.at
 
 
-def _replace_lots(_book: Book, ledger: Ledger, _fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+def _replace_lots(ledger: Ledger, operation: Operation) -> None:
     for held in ledger.accounts.values():
         held.schedule = Schedule()
     for programme, entries in operation[2].items():
         account(ledger, programme).schedule = Schedule(sorted((Lot(*entry) for entry in entries), key=lots.order))
 
 
-def _seeded(_book: Book, ledger: Ledger, _fact: Fact, _operation: Operation, _first: Mapping[str, int]) -> None:
-    ledger.seeded = True
-
-
-def _absorb(book: Book, ledger: Ledger, fact: Fact, operation: Operation, _first: Mapping[str, int]) -> None:
+def _absorb(book: Book, ledger: Ledger, fact: Fact, operation: Operation) -> None:
     """Let the counters grow by the merged member's and take over its lots; points and tier are stated by the event itself."""
     victim = operation[2]
     if victim in book.absorbed or holder(book, fact.owner) == victim:  # known, or two members merged into each other
@@ -218,25 +199,49 @@ def _sum(left: int | None, right: int | None) -> int | None:
     return None if left is None or right is None else left + right
 
 
-_STEPS: Mapping[int, _Step] = {
-    Op.LOTS_ADD: _on_schedule(lots.add),
-    Op.LOTS_MOVE: _on_schedule(lots.move),
-    Op.LOTS_TAKE: _on_schedule(lots.take),
-    Op.LOTS_REVERSE: _on_schedule(lots.reverse),
-    Op.LOTS_GIVE_BACK: _on_schedule(lots.give_back),
-    Op.LOTS_EXPIRE: _on_schedule(lots.expire),
-    Op.LOTS_STATE: _on_schedule(lots.state),
-    Op.ADD: _add,
-    Op.ADD_PURCHASES: _add_purchases,
-    Op.ZERO_SEED: _zero_seed,
-    Op.SET: _set,
-    Op.SET_PURCHASES: _set_purchases,
-    Op.TIER: _tier,
-    Op.TIER_NUMBER: _tier_number,
-    Op.LOTS_REPLACE: _replace_lots,
-    Op.SEEDED: _seeded,
-    Op.ABSORB: _absorb,
-}
+def _run(book: Book, ledger: Ledger, fact: Fact, operation: Operation, first: Mapping[str, int]) -> None:
+    """Run one operation. Compiled, a chain of comparisons is a jump or two; what events do most often comes first."""
+    code: int = operation[0]
+    if code == Op.SET:
+        _set(ledger, fact, operation)
+    elif code == Op.ADD:
+        _add(ledger, operation)
+    elif code <= Op.LOTS_STATE:
+        _move_lots(code, account(ledger, operation[1]), operation)
+    elif code == Op.ADD_PURCHASES:
+        _add_purchases(ledger, operation)
+    elif code == Op.TIER:
+        _tier(ledger, fact, operation)
+    elif code == Op.TIER_NUMBER:
+        _tier_number(ledger, fact, operation)
+    elif code == Op.ZERO_SEED:
+        _zero_seed(ledger, fact, first)
+    elif code == Op.SET_PURCHASES:
+        ledger.purchases, ledger.purchases_at = operation[2], fact.at
+    elif code == Op.LOTS_REPLACE:
+        _replace_lots(ledger, operation)
+    elif code == Op.SEEDED:
+        ledger.seeded = True
+    else:
+        _absorb(book, ledger, fact, operation)
+
+
+def _move_lots(code: int, held: Account, operation: Operation) -> None:
+    schedule, points = held.schedule, held.points
+    if code == Op.LOTS_ADD:
+        lots.add(schedule, operation[2])
+    elif code == Op.LOTS_TAKE:
+        lots.take(schedule, points, operation[2], operation[3])
+    elif code == Op.LOTS_EXPIRE:
+        lots.expire(schedule, points, operation[2], operation[3])
+    elif code == Op.LOTS_STATE:
+        lots.state(schedule, operation[2], operation[3])
+    elif code == Op.LOTS_MOVE:
+        lots.move(schedule, operation[2])
+    elif code == Op.LOTS_REVERSE:
+        lots.reverse(schedule, points, operation[2], operation[3], operation[4])
+    else:
+        lots.give_back(schedule, operation[2], operation[3])
 
 
 def apply_late(book: Book, fact: Fact) -> None:
@@ -249,13 +254,13 @@ def apply_late(book: Book, fact: Fact) -> None:
     for operation in fact.operations:
         code = operation[0]
         if code <= Op.LOTS_STATE:
-            _STEPS[code](book, ledger, fact, operation, {})
+            _run(book, ledger, fact, operation, {})
             account(ledger, operation[1]).schedule.guessed = True
         elif code in _LATE and fact.at > _stated_at(ledger, operation):
-            _STEPS[code](book, ledger, fact, operation, {})
+            _run(book, ledger, fact, operation, {})
 
 
-_LATE = frozenset({Op.ADD, Op.SET, Op.ADD_PURCHASES, Op.SET_PURCHASES, Op.TIER, Op.TIER_NUMBER})
+_LATE: Final = frozenset({Op.ADD, Op.SET, Op.ADD_PURCHASES, Op.SET_PURCHASES, Op.TIER, Op.TIER_NUMBER})
 
 
 def _stated_at(ledger: Ledger, operation: Operation) -> int:

@@ -6,11 +6,12 @@ Units: points in thousandths; days as `YYYY-MM-DD`. Source: capillary.md 7.5 (10
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from capstream.capillary.records import Lot, Schedule, Taken
 from capstream.kernel.json import Json
 
-_REMEMBERED_REDEMPTIONS = 20
+_REMEMBERED_REDEMPTIONS: Final = 20
 
 
 def order(lot: Lot) -> tuple[str, str, str]:
@@ -18,13 +19,13 @@ def order(lot: Lot) -> tuple[str, str, str]:
     return (lot.day, lot.bill or "", lot.promotion or "")
 
 
-def add(schedule: Schedule, _held: int | None, entries: Sequence[Sequence[Json]]) -> None:
+def add(schedule: Schedule, entries: Sequence[Sequence[Json]]) -> None:
     """Add lots; a lot of the same day, bill and promotion grows."""
     for day, points, bill, promotion in entries:
-        _put(schedule, Lot(day, points, bill, promotion))
+        _put(schedule, day, points, bill, promotion)
 
 
-def move(schedule: Schedule, _held: int | None, moves: Sequence[Sequence[Json]]) -> None:
+def move(schedule: Schedule, moves: Sequence[Sequence[Json]]) -> None:
     """Move points from one day to another: as many as are held there, of the stated promotion (or of none) first."""
     for points, source, target, promotion in moves:
         chosen = [lot for lot in schedule.lots if lot.day == source]
@@ -34,7 +35,7 @@ def move(schedule: Schedule, _held: int | None, moves: Sequence[Sequence[Json]])
             schedule.guessed = True
         if target is not None:
             for lot in moved:
-                _put(schedule, Lot(target, lot.points, lot.bill, lot.promotion))
+                _put(schedule, target, lot.points, lot.bill, lot.promotion)
 
 
 def take(schedule: Schedule, held: int | None, points: int, redemption: str | None) -> None:
@@ -63,7 +64,7 @@ def reverse(schedule: Schedule, held: int | None, bill: str | None, regular: int
             schedule.guessed = True
 
 
-def give_back(schedule: Schedule, _held: int | None, redemption: str | None, points: int) -> None:
+def give_back(schedule: Schedule, redemption: str | None, points: int) -> None:
     """Return points to the lots a redemption took, last taken first."""
     rest = points
     for taken in schedule.taken:
@@ -72,7 +73,7 @@ def give_back(schedule: Schedule, _held: int | None, redemption: str | None, poi
         while rest > 0 and taken.lots:
             last = taken.lots[-1]
             back = min(rest, last.points)
-            _put(schedule, Lot(last.day, back, last.bill, last.promotion))
+            _put(schedule, last.day, back, last.bill, last.promotion)
             last.points -= back
             rest -= back
             if last.points == 0:
@@ -90,33 +91,45 @@ def expire(schedule: Schedule, _held: int | None, points: int, day: str) -> None
     _drain(schedule, due, points)
 
 
-def state(schedule: Schedule, _held: int | None, day: str, points: int) -> None:
+def state(schedule: Schedule, day: str, points: int) -> None:
     """Set the entry of one day to a stated amount."""
     due = [lot for lot in schedule.lots if lot.day == day]
     excess = sum(lot.points for lot in due) - points
     if excess > 0:
         _drain(schedule, due, excess)
     elif excess < 0:
-        _put(schedule, Lot(day, -excess))
+        _put(schedule, day, -excess, None, None)
 
 
 def append(schedule: Schedule, other: Schedule) -> None:
     """Add another member's entries."""
     for lot in other.lots:
-        _put(schedule, lot)
+        _put(schedule, lot.day, lot.points, lot.bill, lot.promotion)
     schedule.taken = (schedule.taken + other.taken)[-_REMEMBERED_REDEMPTIONS:]
     schedule.guessed = schedule.guessed or other.guessed
 
 
-def _put(schedule: Schedule, new: Lot) -> None:
-    if new.points <= 0:
+def _put(schedule: Schedule, day: str, points: int, bill: str | None, promotion: str | None) -> None:
+    if points <= 0:
         return
-    for lot in schedule.lots:
-        if lot.day == new.day and lot.bill == new.bill and lot.promotion == new.promotion:
-            lot.points += new.points
+    held = schedule.lots
+    index = len(held)
+    while index > 0 and held[index - 1].day > day:  # from the end: new lots mostly expire last
+        index -= 1
+    before = index
+    while before > 0:
+        before -= 1
+        lot = held[before]
+        if lot.day != day:
+            break
+        if lot.bill == bill and lot.promotion == promotion:
+            lot.points += points
             return
-    schedule.lots.append(new)
-    schedule.lots.sort(key=order)
+    new = Lot(day, points, bill, promotion)
+    place = order(new)
+    while index > 0 and order(held[index - 1]) > place:
+        index -= 1
+    held.insert(index, new)
 
 
 def _doubt(schedule: Schedule, held: int | None, known: int = 0) -> None:

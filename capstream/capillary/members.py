@@ -1,13 +1,35 @@
 """Whom an event is about, and under which state a member is found after merges. Source: capillary.md 4, 7.4, 7.5 (9)."""
 
+from typing import Final
+
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.payloads.draft import section
-from capstream.capillary.results import Key, Place, States, Subject
+from capstream.capillary.records import MemberState
+from capstream.capillary.results import Key, States
 from capstream.capillary.values import Unfit, decimal_id
 from capstream.kernel.json import Json
 
-_OF_SEVERAL = frozenset({"CouponIssue", "updateRewardTransaction", "loyaltyCustomerMerge"})
+_OF_SEVERAL: Final = frozenset({"CouponIssue", "updateRewardTransaction", "loyaltyCustomerMerge"})
 """Kinds that can name several members."""
+
+
+class Subject:
+    """One member an event speaks about. `about` is the event's data, or the one element of it that concerns the member."""
+
+    def __init__(self, customer_id: str | None, identifiers: Json, about: dict[str, Json], pointer: str) -> None:
+        self.customer_id = customer_id
+        self.identifiers = identifiers
+        self.about = about
+        self.pointer = pointer  #: where the customer id stands
+
+
+class Place:
+    """Where a member's state is: under its own key, or under its survivor's, then `owner` is the member's own id."""
+
+    def __init__(self, key: Key, state: MemberState | None, owner: str) -> None:
+        self.key = key
+        self.state = state
+        self.owner = owner
 
 
 def subjects_of(event: NormalisedEvent) -> list[Subject]:

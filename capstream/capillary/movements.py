@@ -1,6 +1,7 @@
 """What each kind of event does to a member's ledger, as operations. Source: capillary.md 7.5 (table, 5, 9, 10), 7.7."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Final
 
 from capstream.capillary import times
 from capstream.capillary.ledger import ADJUSTED, BALANCES, EXPIRED, LIFETIME, POINTS, PROMISED, REDEEMED, RETURNED, Op
@@ -14,24 +15,8 @@ from capstream.capillary.records import Operation
 from capstream.capillary.values import Unfit, decimal_id, milli, opaque_id
 from capstream.kernel.json import Json
 
-_DAY_MS = times.DAY_MS
-_INDEX = {name: index for index, name in enumerate(BALANCES)}
-
-# Bound once, as numbers: looking a member up in its enumeration costs as much as several steps of a movement.
-_ABSORB = int(Op.ABSORB)
-_ADD = int(Op.ADD)
-_ADD_PURCHASES = int(Op.ADD_PURCHASES)
-_LOTS_ADD = int(Op.LOTS_ADD)
-_LOTS_EXPIRE = int(Op.LOTS_EXPIRE)
-_LOTS_GIVE_BACK = int(Op.LOTS_GIVE_BACK)
-_LOTS_MOVE = int(Op.LOTS_MOVE)
-_LOTS_REVERSE = int(Op.LOTS_REVERSE)
-_LOTS_STATE = int(Op.LOTS_STATE)
-_LOTS_TAKE = int(Op.LOTS_TAKE)
-_SET = int(Op.SET)
-_TIER = int(Op.TIER)
-_TIER_NUMBER = int(Op.TIER_NUMBER)
-_ZERO_SEED = int(Op.ZERO_SEED)
+_DAY_MS: Final = times.DAY_MS
+_INDEX: Final = {name: index for index, name in enumerate(BALANCES)}
 
 Movement = Callable[[Draft], list[Operation]]
 
@@ -57,21 +42,15 @@ def program_of(draft: Draft) -> str:
     return draft.program_id or draft.programs.default(draft.event.org_id) or ""
 
 
-def amount(source: Mapping[str, Json], name: str, *under: str | int) -> int | None:
+def amount(source: dict[str, Json], name: str, *under: str | int) -> int | None:
     """Return one member in thousandths. Errors: Unfit with its pointer."""
-    value = source.get(name)
-    if value is None:
-        return None
-    kind = type(value)
-    if (kind is int or (kind is float and value.is_integer())) and -1e12 < value < 1e12:
-        return int(value) * 1000
     try:
-        return milli(value)
+        return milli(source.get(name))
     except Unfit as unfit:
         raise unfit.under("data", *under, name) from None
 
 
-def _day(source: Mapping[str, Json], name: str, *under: str | int) -> str | None:
+def _day(source: dict[str, Json], name: str, *under: str | int) -> str | None:
     try:
         return times.day_of(source.get(name))
     except Unfit as unfit:
@@ -86,11 +65,11 @@ def _sum(draft: Draft, name: str, member: str) -> int:
 
 
 def _set(program: str, balance: str, value: int | None) -> list[Operation]:
-    return [] if value is None else [[_SET, program, _INDEX[balance], value]]
+    return [] if value is None else [[Op.SET, program, _INDEX[balance], value]]
 
 
 def _add(program: str, balance: str, change: int | None) -> list[Operation]:
-    return [[_ADD, program, _INDEX[balance], change]] if change else []
+    return [[Op.ADD, program, _INDEX[balance], change]] if change else []
 
 
 def _bill(draft: Draft) -> str | None:
@@ -105,7 +84,7 @@ def _points_issued(draft: Draft) -> list[Operation]:
         day, held = _day(item, "promotionPointsExpiryDate", name, index), amount(item, "promotionPoints", name, index)
         if day is not None and held:
             lots.append([day, held, bill, opaque_id(item.get("promotionIdentifier"))])
-    moves: list[Operation] = [[_LOTS_ADD, program, lots]] if lots else []
+    moves: list[Operation] = [[Op.LOTS_ADD, program, lots]] if lots else []
     moves += _add(program, PROMISED, _sum(draft, "promisedPointsIssued", "promisedPoints"))
     return moves + _after(draft, program)
 
@@ -148,7 +127,7 @@ def _spent(draft: Draft, total: int, redemption: str | None, *, counts: bool) ->
 def _spend(program: str, part: int, redemption: str | None, after: int | None, *, counts: bool) -> list[Operation]:
     """Return one programme's share. ASSUMPTION: where the event states no balance, the points are subtracted."""
     return [
-        *([[_LOTS_TAKE, program, part, redemption]] if part > 0 else []),
+        *([[Op.LOTS_TAKE, program, part, redemption]] if part > 0 else []),
         *(_add(program, REDEEMED, part) if counts else []),
         *(_set(program, POINTS, after) if after is not None else _add(program, POINTS, -part)),
     ]
@@ -159,12 +138,12 @@ def _points_expired(draft: Draft) -> list[Operation]:
     if not gone:
         return []
     today = times.day_in(draft.event.created_at_ms, draft.config.org_zone)
-    return [[_LOTS_EXPIRE, program, gone, today], *_add(program, POINTS, -gone), *_add(program, EXPIRED, gone)]
+    return [[Op.LOTS_EXPIRE, program, gone, today], *_add(program, POINTS, -gone), *_add(program, EXPIRED, gone)]
 
 
 def _expiry_reminder(draft: Draft) -> list[Operation]:
     held, day = amount(draft.data, "pointsScheduledForExpiry"), _day(draft.data, "scheduledExpiryDate")
-    return [] if held is None or day is None else [[_LOTS_STATE, program_of(draft), day, held]]
+    return [] if held is None or day is None else [[Op.LOTS_STATE, program_of(draft), day, held]]
 
 
 def _expiry_change(draft: Draft) -> list[Operation]:
@@ -176,7 +155,7 @@ def _expiry_change(draft: Draft) -> list[Operation]:
         moved = amount(item, "points", name, index)
         if source is not None and moved:
             moves.append([moved, source, target, decimal_id(item.get("promotionId"))])
-    return [[_LOTS_MOVE, program_of(draft), moves]] if moves else []
+    return [[Op.LOTS_MOVE, program_of(draft), moves]] if moves else []
 
 
 def _single_expiry(draft: Draft) -> list[Operation]:
@@ -187,7 +166,7 @@ def _single_expiry(draft: Draft) -> list[Operation]:
         source, target = _day(item, "oldExpiryDate", name, index), _day(item, "newExpiryDate", name, index)
         moved = amount(item, "points", name, index)
         if source is not None and moved:
-            moves.append([_LOTS_MOVE, decimal_id(item.get("programId")) or program_of(draft), [[moved, source, target, None]]])
+            moves.append([Op.LOTS_MOVE, decimal_id(item.get("programId")) or program_of(draft), [[moved, source, target, None]]])
     return moves
 
 
@@ -196,21 +175,21 @@ def _tier_change(member: str) -> Movement:
         number = tier_number(draft.data, member, needed=True)
         try:
             value = draft.data.get("tierExpiryDate")
-            expiry = None if value is None else last_day(value, draft.scope)
+            expiry = None if value is None else last_day(value, draft.scope.zone)
         except Unfit as unfit:
             raise unfit.under("data", "tierExpiryDate") from None
         upgraded = times.rfc3339(draft.event.created_at_ms) if draft.event.event_name == "tierUpgraded" else None
-        return [[_TIER, program_of(draft), number, expiry, upgraded]]
+        return [[Op.TIER, program_of(draft), number, expiry, upgraded]]
 
     return movement
 
 
 def _downgrade_reminder(draft: Draft) -> list[Operation]:
-    return [[_TIER_NUMBER, program_of(draft), tier_number(draft.data, "currentTierNumber", needed=True)]]
+    return [[Op.TIER_NUMBER, program_of(draft), tier_number(draft.data, "currentTierNumber", needed=True)]]
 
 
 def _customer_added(draft: Draft) -> list[Operation]:
-    return [[_ZERO_SEED, ""]] if seeds_zero(draft) else []
+    return [[Op.ZERO_SEED, ""]] if seeds_zero(draft) else []
 
 
 def seeds_zero(draft: Draft) -> bool:
@@ -223,7 +202,7 @@ def seeds_zero(draft: Draft) -> bool:
 def _bill_added(draft: Draft) -> list[Operation]:
     value = money(draft.data, "amount", needed=True)
     spent = milli(value) or 0
-    return [[_ADD_PURCHASES, "", -abs(spent) if bill_type(draft.data) in RETURNS else spent]] if spent else []
+    return [[Op.ADD_PURCHASES, "", -abs(spent) if bill_type(draft.data) in RETURNS else spent]] if spent else []
 
 
 def _issue_reversed(draft: Draft) -> list[Operation]:
@@ -235,7 +214,7 @@ def _issue_reversed(draft: Draft) -> list[Operation]:
     ]
     promised = amount(draft.data, "promisedPointsReversed") or 0
     return [
-        *([[_LOTS_REVERSE, program, _bill(draft), regular, promotional]] if regular or promotional else []),
+        *([[Op.LOTS_REVERSE, program, _bill(draft), regular, promotional]] if regular or promotional else []),
         *_add(program, RETURNED, amount(draft.data, "totalIssuedPointsReversed")),
         *_add(program, PROMISED, -promised),
         *_after(draft, program),
@@ -256,7 +235,7 @@ def _redemption_reversed(draft: Draft) -> list[Operation]:
         back, total = amount(details, "available", *under), amount(item, "redeemedPointsReversed", *under) or 0
         gone, after = amount(details, "expired", *under) or 0, amount(item, "programCurrentPoints", *under)
         back = total - gone if back is None else back
-        moves += [[_LOTS_GIVE_BACK, program, redemption, back]] if back > 0 else []
+        moves += [[Op.LOTS_GIVE_BACK, program, redemption, back]] if back > 0 else []
         moves += _add(program, REDEEMED, -total) + _add(program, EXPIRED, gone)
         moves += _set(program, POINTS, after) if after is not None else _add(program, POINTS, back)
     return moves
@@ -266,7 +245,7 @@ def _converted(draft: Draft) -> list[Operation]:
     program = program_of(draft)
     lots = _dated(draft, "pointsConvertedBreakup", _bill(draft))
     return [
-        *([[_LOTS_ADD, program, lots]] if lots else []),
+        *([[Op.LOTS_ADD, program, lots]] if lots else []),
         *_add(program, PROMISED, -(amount(draft.data, "pointsConverted") or 0)),
         *_after(draft, program),
     ]
@@ -283,7 +262,9 @@ def _adjusted(draft: Draft) -> list[Operation]:
 
 
 def _deduct(program: str, part: int) -> list[Operation]:
-    return [[_LOTS_TAKE, program, part, None], *_add(program, POINTS, -part), *_add(program, ADJUSTED, part)] if part > 0 else []
+    return (
+        [[Op.LOTS_TAKE, program, part, None], *_add(program, POINTS, -part), *_add(program, ADJUSTED, part)] if part > 0 else []
+    )
 
 
 def _transferred_in(draft: Draft) -> list[Operation]:
@@ -298,12 +279,12 @@ def _merged(draft: Draft) -> list[Operation]:
         moves += _set(program, LIFETIME, amount(item, "lifetimePoints", name, index))
         moves += _set(program, PROMISED, amount(item, "promisedPoints", name, index))
         tier = tier_number(item, "tierNumber")
-        moves += [] if tier is None else [[_TIER_NUMBER, program, tier]]
+        moves += [] if tier is None else [[Op.TIER_NUMBER, program, tier]]
     victim = decimal_id(section(draft.data, "victimCustomerIdentifiers").get("customerId"))
-    return [*moves, [_ABSORB, "", victim]]
+    return [*moves, [Op.ABSORB, "", victim]]
 
 
-MOVEMENTS: Mapping[str, Movement] = {
+MOVEMENTS: Final[dict[str, Movement]] = {
     "customerAdded": _customer_added,
     "transactionAdded": _bill_added,
     "retroBillAdded": _bill_added,

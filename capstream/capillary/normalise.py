@@ -5,20 +5,22 @@ Source: capillary.md 1.4, 7.2. ASSUMPTION: a body that is a JSON array is a list
 """
 
 import json
+from collections.abc import Container
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
 from capstream.capillary.envelope import Flat, Peek, Unreadable
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.values import Unfit, decimal_id, instant, opaque_id, whole
-from capstream.capillary.vocabulary import MEMBER_OF, MEMBERS, OPAQUE, canonical_name
+from capstream.capillary.vocabulary import MAPPED, MEMBER_OF, MEMBERS, OPAQUE, canonical_name
 from capstream.kernel.json import Json, JsonError, canonical, loads
 
-_BOM = b"\xef\xbb\xbf"
+_BOM: Final = b"\xef\xbb\xbf"
 
-_flat = msgspec.json.Decoder(Flat)
-_array = msgspec.json.Decoder(list[msgspec.Raw])
+_flat: Final = msgspec.json.Decoder(Flat)
+_array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def split(raw: bytes) -> list[bytes]:
@@ -93,25 +95,36 @@ class _Notes:
 
 def _clean(root: dict[str, Json], notes: _Notes) -> None:
     """Give known members their canonical names, at every depth and in place; nothing is touched when all are canonical."""
-    nodes, keys, is_known = [root], 0, MEMBERS.issuperset
+    nodes, keys = [root], 0
     for node in nodes:  # grows while it is walked
-        keys += len(node)
-        if not is_known(node):
+        known = len(nodes)
+        found = _visit(node, nodes, MEMBERS)
+        if found < 0:
+            del nodes[known:]
             _rename(node, notes)
-        for key, value in node.items():
-            kind = type(value)
-            if kind is dict:
-                if key in OPAQUE:
-                    keys += _count_keys(value)
-                else:
-                    nodes.append(value)
-            elif kind is list:
-                for item in value:
-                    if type(item) is dict:
-                        nodes.append(item)
-                    elif type(item) is list:
-                        keys += _count_keys(item)
+            found = _visit(node, nodes, node)
+        keys += found
     notes.keys = keys
+
+
+def _visit(node: dict[str, Json], nodes: list[dict[str, Json]], names: Container[str]) -> int:
+    """Add the objects inside `node` to `nodes`; return how many members it has itself, or -1 when one is not in `names`."""
+    keys = len(node)
+    for key, value in node.items():
+        if key not in names:
+            return -1
+        if isinstance(value, dict):
+            if key in OPAQUE:
+                keys += _count_keys(value)
+            else:
+                nodes.append(value)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, dict):
+                    nodes.append(item)
+                elif isinstance(item, list):
+                    keys += _count_keys(item)
+    return keys
 
 
 def _rename(node: dict[str, Json], notes: _Notes) -> None:
@@ -211,6 +224,8 @@ def _event(fields: dict[str, Json], envelope: str, received_ms: int, notes: _Not
 
 def _name(fields: dict[str, Json]) -> str | None:
     for name in (fields.get("eventName"), fields.get("eventType")):
+        if type(name) is str and name in MAPPED:
+            return name
         if type(name) is str and name.strip():
             prefix, mark, rest = name.strip().partition("_")
             return canonical_name(rest if mark and prefix.isdecimal() and rest else name)

@@ -4,6 +4,7 @@ Source: capillary.md 2.4.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -11,11 +12,11 @@ from capstream.capillary.records import Program
 from capstream.capillary.values import Unfit, decimal_id, number, text, whole
 from capstream.kernel.json import Json
 
-_FIELDS = ("name", "is_default", "ratio", "tiers")
+_FIELDS: Final[tuple[str, ...]] = ("name", "is_default", "ratio", "tiers")
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[tuple[str, Program]])
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(list[tuple[str, Program]])
 
 
 class Programs:
@@ -28,7 +29,8 @@ class Programs:
 
     def get(self, org_id: str, program_id: str) -> Program | None:
         """Return what is known about a programme."""
-        return self._known.get(org_id, {}).get(program_id)
+        programs = self._known.get(org_id)
+        return None if programs is None else programs.get(program_id)
 
     def of_org(self, org_id: str) -> Iterator[Program]:
         """Yield the programmes of an organisation."""

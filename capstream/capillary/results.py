@@ -16,23 +16,6 @@ States = MutableMapping[Key, MemberState]
 """Member states by key. A lookup must find every stored state: a merged member leads to its survivor."""
 
 
-class Subject(msgspec.Struct, frozen=True):
-    """One member an event speaks about. `about` is the event's data, or the one element of it that concerns the member."""
-
-    customer_id: str | None
-    identifiers: Json
-    about: dict[str, Json]
-    pointer: str  #: where the customer id stands
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a member's state is: under its own key, or under its survivor's, then `owner` is the member's own id."""
-
-    key: Key
-    state: MemberState | None
-    owner: str
-
-
 Kind = Literal["C2", "C3", "C5", "C6", "C7"]
 
 

@@ -11,6 +11,7 @@ Source: capillary.md 7.5.
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -18,19 +19,19 @@ from capstream.capillary.ledger import apply_alone, apply_late, fold
 from capstream.capillary.records import Book, Entry, Fact, MemberState, Register
 from capstream.kernel.json import Json
 
-LOG_KEPT_MS = 30 * 86_400_000
-LOG_LIMIT = 512
-_LOG_AFTER_TRIM = 384
-_FOLDED_LIMIT = 4096
-_FOLDED_BYTES = 16  #: time and digest of one folded fact
-_LIST_LIMIT = 50
+LOG_KEPT_MS: Final = 30 * 86_400_000
+LOG_LIMIT: Final = 512
+_LOG_AFTER_TRIM: Final = 384
+_FOLDED_LIMIT: Final = 4096
+_FOLDED_BYTES: Final = 16  #: time and digest of one folded fact
+_LIST_LIMIT: Final = 50
 
 
-_state_encoder = msgspec.msgpack.Encoder()
-_state_decoder = msgspec.msgpack.Decoder(MemberState)
-_fact_encoder = msgspec.msgpack.Encoder()
-_facts_decoder = msgspec.msgpack.Decoder(list[Fact])
-_book_decoder = msgspec.msgpack.Decoder(Book)
+_state_encoder: Final = msgspec.msgpack.Encoder()
+_state_decoder: Final = msgspec.msgpack.Decoder(MemberState)
+_fact_encoder: Final = msgspec.msgpack.Encoder()
+_facts_decoder: Final = msgspec.msgpack.Decoder(list[Fact])
+_book_decoder: Final = msgspec.msgpack.Decoder(Book)
 
 dump = _state_encoder.encode
 """Return the bytes of a MemberState."""
@@ -57,7 +58,8 @@ def record(state: MemberState, fact: Fact) -> bool:
 
 def name_event(state: MemberState, at: int, name: str, event_id: str) -> None:
     """Let an event be the snapshot's last one when it is the newest; of one instant the larger id is."""
-    if (at, event_id) > (state.last_at, state.last_id):
+    last_at: int = state.last_at
+    if at > last_at or (at == last_at and event_id > state.last_id):
         state.last_at, state.last_name, state.last_id = at, name, event_id
     state.as_of = max(state.as_of, at)
 
@@ -74,10 +76,14 @@ def meet(state: MemberState, at: int, owner: str = "") -> None:
 def put(registers: dict[str, Register], key: str, value: Json, at: int, event_id: str) -> bool:
     """Set a register unless it holds something newer; True when its value changed."""
     held = registers.get(key)
-    if held is not None and (held[1], held[2]) >= (at, event_id):
+    if held is None:
+        registers[key] = (value, at, event_id)
+        return True
+    known, stamp, source = held
+    if stamp > at or (stamp == at and source >= event_id):
         return False
     registers[key] = (value, at, event_id)
-    return held is None or held[0] != value
+    return known is not value and known != value
 
 
 def put_all(registers: dict[str, Register], stated: Mapping[str, Json], at: int, event_id: str) -> bool:

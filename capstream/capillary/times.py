@@ -6,25 +6,26 @@ Source: capillary.md 7.3.
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from capstream.capillary.values import Unfit
 from capstream.kernel.json import Json
 
-DAY_MS = 86_400_000
-_MINUTE_MS = 60_000
-_EPOCH = date(1970, 1, 1).toordinal()
-_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_NEVER = "2100"
+DAY_MS: Final = 86_400_000
+_MINUTE_MS: Final = 60_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_ISO_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_NEVER: Final = "2100"
 
-_STEP_MS = 15 * _MINUTE_MS
-_TOLERANCE_MS = 3 * _MINUTE_MS
-_WIDEST_SHIFT_MS = 14 * 60 * _MINUTE_MS
+_STEP_MS: Final = 15 * _MINUTE_MS
+_TOLERANCE_MS: Final = 3 * _MINUTE_MS
+_WIDEST_SHIFT_MS: Final = 14 * 60 * _MINUTE_MS
 
 
-_MINUTES = tuple(f"{hour:02d}:{minute:02d}:" for hour in range(24) for minute in range(60))
-_SECONDS = tuple(f"{second:02d}." for second in range(60))
-_MILLIS = tuple(f"{milli:03d}Z" for milli in range(1000))
+_MINUTES: Final[tuple[str, ...]] = tuple(f"{hour:02d}:{minute:02d}:" for hour in range(24) for minute in range(60))
+_SECONDS: Final[tuple[str, ...]] = tuple(f"{second:02d}." for second in range(60))
+_MILLIS: Final[tuple[str, ...]] = tuple(f"{milli:03d}Z" for milli in range(1000))
 
 
 @lru_cache(maxsize=4096)
@@ -32,13 +33,25 @@ def _day_text(number: int) -> str:
     return f"{date.fromordinal(number + _EPOCH).isoformat()}T"
 
 
-@lru_cache(maxsize=1024)  # an event writes the same instant up to four times; arrivals share theirs
 def rfc3339(millis: int) -> str:
-    """Return UTC RFC 3339 text with milliseconds, put together from tables: this runs several times for every event."""
-    day, rest = divmod(millis, DAY_MS)
-    seconds, milli = divmod(rest, 1000)
-    minutes, second = divmod(seconds, 60)
-    return _day_text(day) + _MINUTES[minutes] + _SECONDS[second] + _MILLIS[milli]
+    """Return UTC RFC 3339 text with milliseconds: this runs several times for every event, mostly for instants just written."""
+    written = _written.get(millis)
+    if written is None:
+        if len(_written) >= _WRITTEN_LIMIT:
+            _written.clear()
+        written = _written[millis] = _rfc3339(millis)
+    return written
+
+
+_written: Final[dict[int, str]] = {}
+_WRITTEN_LIMIT: Final = 4096
+
+
+def _rfc3339(millis: int) -> str:
+    rest = millis % DAY_MS
+    seconds = rest // 1000
+    clock = _MINUTES[seconds // 60] + _SECONDS[seconds % 60] + _MILLIS[rest % 1000]
+    return _day_text(millis // DAY_MS) + clock
 
 
 def day_of(value: Json) -> str | None:
@@ -60,8 +73,21 @@ def day_of(value: Json) -> str | None:
     return day
 
 
-@lru_cache(maxsize=4096)
 def _is_day(day: str) -> bool:
+    if day in _days:
+        return True
+    if not _is_iso_day(day):
+        return False
+    if len(_days) >= _DAYS_LIMIT:
+        _days.clear()
+    _days.add(day)
+    return True
+
+
+_days: Final[set[str]] = set()
+
+
+def _is_iso_day(day: str) -> bool:
     if not _ISO_DAY.fullmatch(day):
         return False
     try:
@@ -76,16 +102,32 @@ def is_never(day: str) -> bool:
     return day >= _NEVER
 
 
-@lru_cache(maxsize=8192)
 def end_of_day(day: str, zone: str) -> str:
     """Return the last second of `day` in `zone` as UTC text."""
-    return rfc3339(_local_ms(date.fromisoformat(day), time(23, 59, 59), zone))
+    return _known_day(_ENDS, day, zone, time(23, 59, 59))
 
 
-@lru_cache(maxsize=8192)
 def start_of_day(day: str, zone: str) -> str:
     """Return the first moment of `day` in `zone` as UTC text."""
-    return rfc3339(_local_ms(date.fromisoformat(day), time(0), zone))
+    return _known_day(_STARTS, day, zone, time(0))
+
+
+_ENDS: Final[dict[str, dict[str, str]]] = {}
+_STARTS: Final[dict[str, dict[str, str]]] = {}
+_DAYS_LIMIT: Final = 8192
+
+
+def _known_day(zones: dict[str, dict[str, str]], day: str, zone: str, clock: time) -> str:
+    """Return a moment of a day in a zone as UTC text: few days are named, and again and again."""
+    days = zones.get(zone)
+    if days is None:
+        days = zones[zone] = {}
+    written = days.get(day)
+    if written is None:
+        if len(days) >= _DAYS_LIMIT:
+            days.clear()
+        written = days[day] = rfc3339(_local_ms(date.fromisoformat(day), clock, zone))
+    return written
 
 
 def day_in(millis: int, zone: str) -> str:

@@ -1,23 +1,25 @@
 """Which kinds of event show in a member's profile. Source: capillary.md 7.6."""
 
+from typing import Final
+
 from capstream.capillary.translation_config import TranslationConfig
 
-_ALWAYS = """
+_ALWAYS: Final = """
     pointsIssued pointsRedeemed pointsExpired pointsExpiryChange tierUpgraded tierDowngraded tierRenewed customerAdded
     customerUpdated CouponIssue CouponRedeem badgeEarned issuedPointsReversed redeemedPointsReversed
     promisedToCurrentPointsConversion manualPointsAdjustment pointsTransferredInitiated pointsTransferredReceived
     loyaltyCustomerMerge
 """
-ALWAYS: frozenset[str] = frozenset(_ALWAYS.split())
+ALWAYS: Final[frozenset[str]] = frozenset(_ALWAYS.split())
 """Kinds that are followed by a profile payload (P)."""
 
-WHEN_CHANGED: frozenset[str] = frozenset({"pointsExpiryReminder", "rewardIssued"})
+WHEN_CHANGED: Final[frozenset[str]] = frozenset({"pointsExpiryReminder", "rewardIssued"})
 """Kinds that are followed by one only when the snapshot changed ((P))."""
 
-PURCHASES: frozenset[str] = frozenset({"transactionAdded", "retroBillAdded"})
+PURCHASES: Final[frozenset[str]] = frozenset({"transactionAdded", "retroBillAdded"})
 """(P) too, but only where the source asks for it; else the amount rides on the next profile payload."""
 
-REMEMBERED: frozenset[str] = ALWAYS | WHEN_CHANGED | PURCHASES | {"tierDowngradeReminder"}
+REMEMBERED: Final[frozenset[str]] = ALWAYS | WHEN_CHANGED | PURCHASES | {"tierDowngradeReminder"}
 """Kinds that become part of a member's state."""
 
 

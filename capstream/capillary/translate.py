@@ -4,13 +4,15 @@ Everything that can fail is read before any state is changed: a refused event le
 States are changed in place. Source: capillary.md 7.
 """
 
+from typing import Final
+
 from capstream.capillary.answers import read_answer
 from capstream.capillary.attributes import DELETED, Statement, read_statement, state_it, state_voucher
 from capstream.capillary.enrichment import BILLS, answer
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.history import history_name, imported_answers, is_imported
 from capstream.capillary.identities import Found, identity_map, read_identities
-from capstream.capillary.members import members_of, resolve, subjects_of, victim_of
+from capstream.capillary.members import Place, Subject, members_of, resolve, subjects_of, victim_of
 from capstream.capillary.movements import code_of, operations_of
 from capstream.capillary.payloads.draft import draft_of, section
 from capstream.capillary.payloads.names import payload_id
@@ -24,12 +26,10 @@ from capstream.capillary.results import (
     Key,
     Outcome,
     Payload,
-    Place,
     Reading,
     Refused,
     Skipped,
     States,
-    Subject,
     Translated,
 )
 from capstream.capillary.state import absorb, clear_ledger, meet, name_event, put, put_all, record, snapshot_of
@@ -105,9 +105,9 @@ def translate(event: NormalisedEvent, states: States, programs: Programs, config
     return translated
 
 
-_NO_IDENTITY = "the event names no customer"
-_NO_LINES = "the transaction call gave no answer"
-_CODES = {_NO_IDENTITY: "NO_IDENTITY", _NO_LINES: "ENRICHMENT_FAILED"}
+_NO_IDENTITY: Final = "the event names no customer"
+_NO_LINES: Final = "the transaction call gave no answer"
+_CODES: Final = {_NO_IDENTITY: "NO_IDENTITY", _NO_LINES: "ENRICHMENT_FAILED"}
 
 
 def profile_payload(key: Key, state: MemberState, programs: Programs, config: TranslationConfig) -> Payload:

@@ -76,7 +76,7 @@ class TranslationConfig:
     member_state: bool = field(default=True, metadata={"key": "enrichment.member_state"})
     repair: bool = field(default=False, metadata={"key": "enrichment.repair"})
 
-    identity_keys: Mapping[str, str] = field(init=False, repr=False, compare=False)  #: kind of identity -> key in the identityMap
+    identity_keys: dict[str, str] = field(init=False, repr=False, compare=False)  #: kind of identity -> key in the identityMap
 
     def __post_init__(self) -> None:
         """Work out what depends on several settings."""

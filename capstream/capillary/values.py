@@ -6,15 +6,16 @@ Source: capillary.md 1.4 (5-7), 2.6.
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Final
 
 from capstream.kernel.json import Json
 
-_ABSENT = frozenset({"", "-1", "-1.0", "null", "NULL", "Null"})
-_DECIMAL_ID = re.compile(r"[0-9]+(?:\.0+)?", re.ASCII)
-_MAX_EXACT = 2**53
-_MAX_MILLI = 10**15
-_MAX_WHOLE = _MAX_MILLI // 1000
-_END_OF_TIME = 253_402_300_800_000  #: the year 10000
+_ABSENT: Final = frozenset({"", "-1", "-1.0", "null", "NULL", "Null"})
+_DECIMAL_ID: Final = re.compile(r"[0-9]+(?:\.0+)?", re.ASCII)
+_MAX_EXACT: Final = 2**53
+_MAX_MILLI: Final = 10**15
+_MAX_WHOLE: Final = _MAX_MILLI // 1000
+_END_OF_TIME: Final = 253_402_300_800_000  #: the year 10000
 
 
 class Unfit(Exception):
@@ -107,14 +108,28 @@ def exactly(value: int | float) -> Decimal:
 
 def milli(value: Json) -> int | None:
     """Return points or money in thousandths, so that sums are exact. Units: 1/1000 point or currency unit."""
-    if type(value) is int and -_MAX_WHOLE <= value <= _MAX_WHOLE:
-        return int(value) * 1000
+    cut = small_whole(value)
+    if cut is not None:
+        return cut * 1000
     found = number(value)
     if found is None:
         return None
     if abs(found) * 1000 > _MAX_MILLI:
         raise Unfit("is too large")
     return found * 1000 if type(found) is int else int((exactly(found) * 1000).to_integral_value(ROUND_HALF_EVEN))
+
+
+def small_whole(value: Json) -> int | None:
+    """Return a number below 1e12 that is integral as an int; None for all that has to be looked at more closely."""
+    if type(value) is int:
+        number: int = value
+        return number if -_MAX_WHOLE < number < _MAX_WHOLE else None
+    if type(value) is float:
+        exact: float = value
+        if -1e12 < exact < 1e12:
+            cut = int(exact)
+            return cut if float(cut) == exact else None
+    return None
 
 
 def from_milli(thousandths: int) -> int | float:

@@ -3,7 +3,9 @@
 Source: capillary.md 1.4 (aliases, stray blanks), 2 (shared objects), 3 and 4 (members per kind).
 """
 
-_MAPPED = """
+from typing import Final
+
+_MAPPED: Final = """
     customerAdded customerUpdated transactionAdded transactionUpdated pointsIssued pointsRedeemed pointsExpired
     pointsExpiryReminder pointsExpiryChange tierUpgraded tierDowngraded tierRenewed tierDowngradeReminder
     promotionEarned rewardIssued updateRewardTransaction CouponIssue CouponRedeem badgeEarned issuedPointsReversed
@@ -11,7 +13,7 @@ _MAPPED = """
     pointsTransferredInitiated pointsTransferredReceived loyaltyCustomerMerge promotionIssued retroBillAdded
     notInterestedBillAdded customerSubscription
 """
-_UNMAPPED = """
+_UNMAPPED: Final = """
     alternateCurrenciesIssued issuedAlternateCurrenciesReversed promisedToCurrentAlternateCurrencyConversion
     cardUpdated cartPromotionIssued cartPromotionRedeemed cartPromotionRevoked cartPromotionEarned promotionCreated
     promotionUpdated revokeIssuedPromotion revokeEarnedPromotion rewardCreated rewardUpdated rewardExpiryReminder
@@ -23,23 +25,23 @@ _UNMAPPED = """
     rejectedTransactionRetrigger requestUpdated requestWorkflowEvent
 """
 
-MAPPED: frozenset[str] = frozenset(_MAPPED.split())
+MAPPED: Final[frozenset[str]] = frozenset(_MAPPED.split())
 """Kinds that have a translation."""
 
-OF_ONE_MEMBER: frozenset[str] = frozenset(_MAPPED.split()[:14])
+OF_ONE_MEMBER: Final[frozenset[str]] = frozenset(_MAPPED.split()[:14])
 """The kinds of Adobe's source: each is about the one member in `customerIdentifiers`. Source: capillary.md 3."""
 
-UNMAPPED: frozenset[str] = frozenset(_UNMAPPED.split())
+UNMAPPED: Final[frozenset[str]] = frozenset(_UNMAPPED.split())
 """Kinds Capillary documents that are journalled and go no further (class UNMAPPED_EVENT)."""
 
 # `IssueBulkCoupon` is listed twice in the contract, as an alias and as a kind without a mapping.
 # Names are resolved first, so it is an alias.
-_ALIASES = {
+_ALIASES: Final = {
     "pointstransferinitiated": "pointsTransferredInitiated",
     "pointstransferreceived": "pointsTransferredReceived",
     "issuebulkcoupon": "CouponIssue",
 }
-_CANONICAL = {name.lower(): name for name in MAPPED | UNMAPPED} | _ALIASES
+_CANONICAL: Final = {name.lower(): name for name in MAPPED | UNMAPPED} | _ALIASES
 
 
 def canonical_name(name: str) -> str:
@@ -50,7 +52,7 @@ def canonical_name(name: str) -> str:
     return _CANONICAL.get(compact.lower(), name.strip())
 
 
-_MEMBERS = """
+_MEMBERS: Final = """
     eventName eventId eventLogId eventType orgId refId apiRequestId loyaltyEventId createdAt data traceAttributes body
     attributes consumerGroupId actionType timeStamp errors warnings
 
@@ -100,13 +102,13 @@ _MEMBERS = """
     history
 """
 
-MEMBERS: frozenset[str] = frozenset(_MEMBERS.split())
+MEMBERS: Final[frozenset[str]] = frozenset(_MEMBERS.split())
 """Member names in canonical spelling."""
 
-MEMBER_OF: dict[str, str] = {name.lower(): name for name in MEMBERS}
+MEMBER_OF: Final[dict[str, str]] = {name.lower(): name for name in MEMBERS}
 """Lower-case member name -> canonical spelling."""
 
-OPAQUE: frozenset[str] = frozenset(
+OPAQUE: Final[frozenset[str]] = frozenset(
     {"traceAttributes", "transactionCustomFields", "linkedTargetGroupVsTargetRuleIdMap", "history"}
 )
 """Members whose own keys belong to the brand, to tracing or to an import (`capillary.history`): kept as they are."""

@@ -1,10 +1,10 @@
 """Bills: the order, its payments and its lines. Source: capillary.md 5.2 (C7), 6.5 (type traps), 7.7 (transaction rows)."""
 
-from collections.abc import Mapping
 from decimal import ROUND_HALF_UP
+from typing import Final
 
 from capstream.capillary.payloads.draft import section
-from capstream.capillary.payloads.forms import named_values, read_rows
+from capstream.capillary.payloads.forms import named_texts, record
 from capstream.capillary.payloads.names import payload_id
 from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.tables import FIELDS, TRANSACTION
@@ -13,9 +13,9 @@ from capstream.capillary.times import rfc3339
 from capstream.capillary.values import Unfit, decimal_id, exactly, instant, number, opaque_id, plain, text
 from capstream.kernel.json import Json
 
-RETURNS = frozenset({"RETURN", "NOT_INTERESTED_RETURN"})
+RETURNS: Final = frozenset({"RETURN", "NOT_INTERESTED_RETURN"})
 
-_PAYMENT_TYPES = (
+_PAYMENT_TYPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("gift", "voucher"), "gift_card"),
     (("debit",), "debit_card"),
     (("credit", "card"), "credit_card"),
@@ -26,19 +26,19 @@ _PAYMENT_TYPES = (
 )
 
 
-def bill_type(data: Mapping[str, Json]) -> str:
+def bill_type(data: dict[str, Json]) -> str:
     """Return the bill's type in upper case; a bill that states none is REGULAR."""
     stated = data.get("billType")
     return stated.strip().upper() if type(stated) is str and stated.strip() else "REGULAR"
 
 
-def bill_name(org_id: str, data: Mapping[str, Json]) -> str:
+def bill_name(org_id: str, data: dict[str, Json]) -> str:
     """Return the `_id` of a bill, the same for the stream and for history. Errors: Unfit without a transactionId."""
     transaction = needed_id(data, "transactionId")
     return payload_id(org_id, "rtn" if bill_type(data) in RETURNS else "txn", transaction)
 
 
-def needed_id(data: Mapping[str, Json], name: str, *under: str) -> str:
+def needed_id(data: dict[str, Json], name: str, *under: str) -> str:
     """Return an id that must be there. `under` leads to its object. Errors: Unfit with its pointer."""
     try:
         found = decimal_id(data.get(name))
@@ -74,19 +74,19 @@ def _order(draft: Draft, kind: str, currency: str | None, created: str, *, needs
     amount, discount = money(data, "amount", needed=needs_amount), money(data, "discount")
     order: dict[str, Json] = {}
     if amount is not None:
-        order["priceTotal"] = -abs(amount) if kind in RETURNS else amount
+        order["priceTotal"] = _signed(amount, kind in RETURNS)
     order["purchaseID"] = text(data.get("billNumber")) or needed_id(data, "transactionId")
     if currency is not None:
         order["currencyCode"] = currency
     if discount:
-        order["discountAmount"] = -abs(discount) if kind in RETURNS else discount
+        order["discountAmount"] = _signed(discount, kind in RETURNS)
     if kind in RETURNS and amount is not None:
-        order["refundTotal"] = abs(amount)
+        order["refundTotal"] = _size(amount)
     order["createdDate"] = created
     return order
 
 
-def money(data: Mapping[str, Json], name: str, *, needed: bool = False) -> int | float | None:
+def money(data: dict[str, Json], name: str, *, needed: bool = False) -> int | float | None:
     """Return an amount of the event. Errors: Unfit with its pointer; also when it is needed and missing."""
     try:
         found = number(data.get(name))
@@ -102,11 +102,15 @@ def _currency(value: Json, draft: Draft) -> str | None:
     return code if len(code) == 3 and code.isascii() and code.isalpha() else draft.config.default_currency
 
 
+_TRANSACTION: Final = record(*TRANSACTION)
+_FIELDS: Final = record(*FIELDS)
+
+
 def _transaction(draft: Draft, capillary: dict[str, Json]) -> None:
     data = draft.data
     try:
-        transaction = read_rows(TRANSACTION, data, draft.scope)
-        fields = read_rows(FIELDS, data, draft.scope)
+        transaction = _TRANSACTION.members(data, draft.scope)
+        fields = _FIELDS.members(data, draft.scope)
     except Unfit as unfit:
         raise unfit.under("data") from None
     gross, amount = money(data, "grossAmount"), money(data, "amount")
@@ -140,25 +144,25 @@ def _from_call(draft: Draft, body: dict[str, Json], capillary: dict[str, Json], 
     if draft.event.event_name == "transactionUpdated" and _is_cancelled(bill):
         order["cancelDate"] = rfc3339(draft.event.created_at_ms)
     for name in ("customFields", "extendedFields"):
-        if name not in capillary and type(bill.get(name)) is dict and (found := named_values(bill[name], draft.scope)):
+        if name not in capillary and type(bill.get(name)) is dict and (found := named_texts(bill[name])):
             capillary[name] = found
 
 
-def _list(source: Mapping[str, Json], name: str) -> list[dict[str, Json]]:
+def _list(source: dict[str, Json], name: str) -> list[dict[str, Json]]:
     found = source.get(name)
     return [item for item in found if type(item) is dict] if type(found) is list else []
 
 
-def _return_details(bill: Mapping[str, Json]) -> Mapping[str, Json]:
+def _return_details(bill: dict[str, Json]) -> dict[str, Json]:
     details = section(bill, "returnDetails")
     return details if len(details) > 1 else {**section(section(bill, "billDetails"), "returnDetails"), **details}
 
 
-def _is_cancelled(bill: Mapping[str, Json]) -> bool:
+def _is_cancelled(bill: dict[str, Json]) -> bool:
     return section(bill, "returnDetails").get("canceled") is True or _return_details(bill).get("canceled") is True
 
 
-def _returned(draft: Draft, bill: Mapping[str, Json], kind: str, capillary: dict[str, Json]) -> None:
+def _returned(draft: Draft, bill: dict[str, Json], kind: str, capillary: dict[str, Json]) -> None:
     """Add what the return refers to. ASSUMPTION: `returnDetails` names it `type` and `parentTransactionId`."""
     if kind not in RETURNS or draft.event.event_name == "transactionUpdated":
         return
@@ -168,14 +172,14 @@ def _returned(draft: Draft, bill: Mapping[str, Json], kind: str, capillary: dict
         capillary["return"] = stated
 
 
-def _payment(tender: Mapping[str, Json], terms: tuple[str, str | None]) -> dict[str, Json]:
+def _payment(tender: dict[str, Json], terms: tuple[str, str | None]) -> dict[str, Json]:
     kind, currency = terms
     payment: dict[str, Json] = {}
     if (tender_id := decimal_id(tender.get("id"))) is not None:
         payment["transactionID"] = tender_id
     payment["paymentType"] = payment_type(text(tender.get("mode")))
     if (amount := number(tender.get("amount"))) is not None:
-        payment["paymentAmount"] = -abs(amount) if kind in RETURNS else amount
+        payment["paymentAmount"] = _signed(amount, kind in RETURNS)
     if currency is not None:
         payment["currencyCode"] = currency
     return payment
@@ -187,7 +191,7 @@ def payment_type(mode: str | None) -> str:
     return next((name for words, name in _PAYMENT_TYPES if any(word in lowered for word in words)), "other")
 
 
-def _line(line: Mapping[str, Json], terms: tuple[str, str | None], draft: Draft) -> tuple[dict[str, Json], dict[str, Json]]:
+def _line(line: dict[str, Json], terms: tuple[str, str | None], draft: Draft) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return one line as the platform's product item (gross, signed) and as Capillary stated it."""
     kind, currency = terms
     details = section(line, "details")
@@ -210,18 +214,27 @@ def _line(line: Mapping[str, Json], terms: tuple[str, str | None], draft: Draft)
     own: dict[str, Json] = {"id": line_id, "itemCode": code, "qty": qty, "rate": rate, "amount": number(details.get("amount"))}
     for name in ("attributes", "extendedFields"):
         if type(details.get(name)) is dict:
-            own[name] = named_values(details[name], draft.scope)
+            own[name] = named_texts(details[name])
     return item, {name: value for name, value in own.items() if value is not None}
 
 
-def _is_returned(line: Mapping[str, Json], qty: int | float | None) -> bool:
+def _is_returned(line: dict[str, Json], qty: int | float | None) -> bool:
     """Say whether a line of an exchange is its returned part. ASSUMPTION: a negative quantity or filled `returnDetails`."""
     details = {name: value for name, value in section(line, "returnDetails").items() if value not in (None, False, "")}
     return bool(details) or (qty is not None and qty < 0)
 
 
 def _signed(value: int | float, negative: bool) -> int | float:
-    return -abs(value) if negative else value
+    """Return a value or, for what is returned, its negative. A whole number stays one: compiled, `abs` would make it a float."""
+    if not negative:
+        return value
+    if type(value) is int:
+        return -abs(int(value))
+    return -abs(float(value))
+
+
+def _size(value: int | float) -> int | float:
+    return abs(int(value)) if type(value) is int else abs(float(value))
 
 
 def _quantity(qty: int | float, draft: Draft) -> int:

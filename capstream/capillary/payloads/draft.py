@@ -1,7 +1,6 @@
 """What the payload of one event is made from: the event, what it points at, and the flags collected on the way."""
 
-from collections.abc import Mapping
-from functools import lru_cache
+from typing import Final
 
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.payloads.records import Draft
@@ -10,7 +9,7 @@ from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, decimal_id, opaque_id, text
 from capstream.kernel.json import Json
 
-_TRIGGER_KEYS = (
+_TRIGGER_KEYS: Final[tuple[str, ...]] = (
     "billId",
     "billNumber",
     "billLineItemId",
@@ -20,11 +19,11 @@ _TRIGGER_KEYS = (
     "transactionId",
     "targetRuleId",
 )
-_TRIGGER_KEY_OF = {key.lower(): key for key in _TRIGGER_KEYS}
-_EMPTY: Mapping[str, Json] = {}
+_TRIGGER_KEY_OF: Final = {spelling: key for key in _TRIGGER_KEYS for spelling in (key, key.lower())}
+_EMPTY: Final[dict[str, Json]] = {}
 
 
-def draft_of(event: NormalisedEvent, programs: Programs, config: TranslationConfig, bill: Mapping[str, Json] | None) -> Draft:
+def draft_of(event: NormalisedEvent, programs: Programs, config: TranslationConfig, bill: dict[str, Json] | None) -> Draft:
     """Return the draft of an event. Errors: Unfit when the programme id or a trigger identifier cannot be read."""
     data = event.data
     activity = data.get("triggeringActivity")
@@ -44,13 +43,13 @@ def draft_of(event: NormalisedEvent, programs: Programs, config: TranslationConf
     )
 
 
-def section(source: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+def section(source: dict[str, Json], name: str) -> dict[str, Json]:
     """Return a member that is an object, an empty one when it is anything else."""
     found = source.get(name)
     return found if type(found) is dict else _EMPTY
 
 
-def objects(source: Mapping[str, Json], name: str) -> list[dict[str, Json]]:
+def objects(source: dict[str, Json], name: str) -> list[dict[str, Json]]:
     """Return the objects of a member that is a list; nothing when it is absent. Errors: Unfit when it is something else."""
     found = source.get(name)
     if found is None:
@@ -68,10 +67,12 @@ def _trigger_name(value: Json) -> str | None:
     return None if found is None else found[:255]
 
 
-@lru_cache(maxsize=256)
 def _trigger_key(key: str) -> str:
-    compact = "".join(key.split())
-    return _TRIGGER_KEY_OF.get(compact.lower()) or compact[:1].lower() + compact[1:]
+    found = _TRIGGER_KEY_OF.get(key)
+    if found is None:
+        compact = "".join(key.split())
+        found = _TRIGGER_KEY_OF.get(compact.lower()) or compact[:1].lower() + compact[1:]
+    return found
 
 
 def _identifiers(listed: Json) -> dict[str, str]:
@@ -90,7 +91,7 @@ def _identifiers(listed: Json) -> dict[str, str]:
     return found
 
 
-def _entered_by(data: Mapping[str, Json], activity: Mapping[str, Json]) -> Mapping[str, Json]:
+def _entered_by(data: dict[str, Json], activity: dict[str, Json]) -> dict[str, Json]:
     """Return the first `enteredBy` that names a store, else one that names a till.
 
     `enteredAt` inside the activity is a misnamed `enteredBy` of one published sample.
@@ -123,7 +124,7 @@ def _program(event: NormalisedEvent, programs: Programs) -> tuple[str | None, st
     return program_id, name
 
 
-def _split_program(split: Mapping[str, Json]) -> str | None:
+def _split_program(split: dict[str, Json]) -> str | None:
     try:
         return decimal_id(split.get("programId"))
     except Unfit as unfit:

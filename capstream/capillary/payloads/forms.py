@@ -1,130 +1,143 @@
 """The forms a member of a payload can have, and records made of rows of them.
 
-A form takes the value as Capillary sent it (never None) and the scope of the event, and returns the JSON to write, or None to
+A form reads the value as Capillary sent it (never None) in the scope of the event, and returns the JSON to write, or None to
 leave the member out; it raises Unfit when the value cannot be read. Free text is cut to its length; an id too long is Unfit.
+Forms are small classes: once compiled, a form calls another one directly (docs/adr/0004).
 Source: capillary.md 7.7 ("Forms, everywhere"), xdm.md 9 (types and lengths).
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable
 from hashlib import sha256
+from typing import Final
 
 from capstream.capillary import times, values
 from capstream.capillary.payloads.records import Scope
 from capstream.capillary.values import Unfit
 from capstream.kernel.json import Json
 
-_MAX_COUNT = 2**31 - 1
+_MAX_COUNT: Final = 2**31 - 1
 
-Form = Callable[[Json, Scope], Json]
+
+class Form:
+    """How one member is read."""
+
+    def read(self, value: Json, scope: Scope) -> Json:
+        """Return the JSON to write, None to leave the member out. Errors: Unfit."""
+        raise NotImplementedError
+
+
 Row = tuple[str, str, Form]
 """Target member, source member, form."""
 
 
+class _Text(Form):
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def read(self, value: Json, scope: Scope) -> str | None:
+        found = values.text(value)
+        return found if found is None or len(found) <= self._limit else found[: self._limit]
+
+
 def text(limit: int) -> Form:
     """Return the form of free text, cut to `limit` characters."""
+    return _Text(limit)
 
-    def form(value: Json, _scope: Scope) -> str | None:
-        if type(value) is str and 0 < len(value) <= limit and not value.isspace():
-            return value
-        found = values.text(value)
-        return None if found is None else found[:limit]
 
-    return form
+class _Identifier(Form):
+    def __init__(self, limit: int, *, decimal: bool) -> None:
+        self._limit = limit
+        self._is_decimal = decimal
+
+    def read(self, value: Json, scope: Scope) -> str | None:
+        found = values.decimal_id(value) if self._is_decimal else values.opaque_id(value)
+        if found is not None and len(found) > self._limit:
+            raise Unfit(f"is longer than {self._limit} characters")
+        return found
 
 
 def identifier(limit: int = 255, *, decimal: bool = False) -> Form:
     """Return the form of an id: trimmed text; -1 and blank are absent. `decimal` reads Capillary's numeric ids."""
-    read = values.decimal_id if decimal else values.opaque_id
-
-    def form(value: Json, _scope: Scope) -> str | None:
-        found = read(value)
-        if found is not None and len(found) > limit:
-            raise Unfit(f"is longer than {limit} characters")
-        return found
-
-    return form
+    return _Identifier(limit, decimal=decimal)
 
 
-def amount(value: Json, _scope: Scope) -> int | float | None:
-    """Return money or any other number."""
-    return values.number(value)
+class _Amount(Form):
+    def read(self, value: Json, scope: Scope) -> int | float | None:
+        return values.number(value)
 
 
-def points(value: Json, _scope: Scope) -> int | float | None:
-    """Return points: at most three decimals."""
-    kind = type(value)
-    if (kind is int or (kind is float and value.is_integer())) and -1e12 < value < 1e12:
-        return int(value)
-    return values.points(value)
+class _Points(Form):
+    def read(self, value: Json, scope: Scope) -> int | float | None:
+        found = values.small_whole(value)
+        return values.points(value) if found is None else found
 
 
-def count(value: Json, _scope: Scope) -> int | None:
-    """Return a whole number; a negative one stands for none."""
-    found = values.whole(value)
-    if found is not None and found > _MAX_COUNT:
-        raise Unfit("is too large")
-    return None if found is None or found < 0 else found
+class _Count(Form):
+    def read(self, value: Json, scope: Scope) -> int | None:
+        found = values.whole(value)
+        if found is not None and found > _MAX_COUNT:
+            raise Unfit("is too large")
+        return None if found is None or found < 0 else found
 
 
-def limit(value: Json, _scope: Scope) -> int | float | None:
-    """Return a number where -1 stands for no limit."""
-    found = values.number(value)
-    return None if found == -1 else found
+class _Limit(Form):
+    def read(self, value: Json, scope: Scope) -> int | float | None:
+        found = values.number(value)
+        return None if found == -1 else found
 
 
-def flag(value: Json, _scope: Scope) -> bool | None:
-    """Return true or false."""
-    return values.flag(value)
+class _Flag(Form):
+    def read(self, value: Json, scope: Scope) -> bool | None:
+        return values.flag(value)
 
 
-def moment(value: Json, scope: Scope) -> str | None:
-    """Return an instant as UTC text. ISO text is read as well; zero, blank and the years from 2100 on stand for none."""
-    millis = values.instant(value)
-    if millis is None:
-        millis = times.iso_instant(value, scope.zone)
-    if millis is None:
-        if value in (0, -1) or (type(value) is str and not value.strip()):
-            return None
-        raise Unfit("must be a time in milliseconds")
-    return None if times.is_never(written := times.rfc3339(millis)) else written
+class _Moment(Form):
+    def read(self, value: Json, scope: Scope) -> str | None:
+        millis = values.instant(value)
+        if millis is None:
+            millis = times.iso_instant(value, scope.zone)
+        if millis is None:
+            if value in (0, -1) or (type(value) is str and not value.strip()):
+                return None
+            raise Unfit("must be a time in milliseconds")
+        return None if times.is_never(written := times.rfc3339(millis)) else written
 
 
-def last_day(value: Json, scope: Scope) -> str | None:
-    """Return the end of a day that ends something; "never" is left out."""
-    return _end(value, scope.zone) if type(value) is str else times.day_of(value)
+class _LastDay(Form):
+    def read(self, value: Json, scope: Scope) -> str | None:
+        return last_day(value, scope.zone)
 
 
-def first_day(value: Json, scope: Scope) -> str | None:
-    """Return the start of a day that begins something or on which something happened."""
-    return _start(value, scope.zone) if type(value) is str else times.day_of(value)
+class _FirstDay(Form):
+    def read(self, value: Json, scope: Scope) -> str | None:
+        day = times.day_of(value)
+        return None if day is None or times.is_never(day) else times.start_of_day(day, scope.zone)
 
 
-@lru_cache(maxsize=4096)  # few days are named, and again and again
-def _end(text: str, zone: str) -> str | None:
-    day = times.day_of(text)
+def last_day(value: Json, zone: str) -> str | None:
+    """Return the end of a day that ends something; "never" is left out. Errors: Unfit when it is no day."""
+    day = times.day_of(value)
     return None if day is None or times.is_never(day) else times.end_of_day(day, zone)
 
 
-@lru_cache(maxsize=4096)
-def _start(text: str, zone: str) -> str | None:
-    day = times.day_of(text)
-    return None if day is None or times.is_never(day) else times.start_of_day(day, zone)
+class _Code(Form):
+    def read(self, value: Json, scope: Scope) -> str | None:
+        found = values.opaque_id(value)
+        if found is None:
+            return None
+        if scope.hashes_codes:
+            return sha256(f"{scope.org_id}:{found}".encode()).hexdigest()
+        if len(found) > 255:
+            raise Unfit("is longer than 255 characters")
+        return found
 
 
-def code(value: Json, scope: Scope) -> str | None:
-    """Return a voucher code as the source allows it to be written: hashed with its organisation, or plain."""
-    found = values.opaque_id(value)
-    if found is None:
-        return None
-    if scope.hashes_codes:
-        return sha256(f"{scope.org_id}:{found}".encode()).hexdigest()
-    if len(found) > 255:
-        raise Unfit("is longer than 255 characters")
-    return found
+class _NamedValues(Form):
+    def read(self, value: Json, scope: Scope) -> dict[str, str] | None:
+        return named_texts(value)
 
 
-def named_values(value: Json, _scope: Scope) -> dict[str, str] | None:
+def named_texts(value: Json) -> dict[str, str] | None:
     """Return key/value lists and plain maps as one object of texts; blank values are left out, the last of a key wins."""
     if type(value) is dict:
         pairs: Iterable[tuple[Json, Json]] = value.items()
@@ -140,45 +153,115 @@ def named_values(value: Json, _scope: Scope) -> dict[str, str] | None:
     return read or None
 
 
-def record(*rows: Row) -> Form:
-    """Return the form of an object: one row per member; members without a value and empty objects are left out."""
+amount: Final[Form] = _Amount()
+"""Money or any other number."""
 
-    def form(value: Json, scope: Scope) -> dict[str, Json] | None:
+points: Final[Form] = _Points()
+"""Points: at most three decimals."""
+
+count: Final[Form] = _Count()
+"""A whole number; a negative one stands for none."""
+
+limit: Final[Form] = _Limit()
+"""A number where -1 stands for no limit."""
+
+flag: Final[Form] = _Flag()
+"""True or false."""
+
+moment: Final[Form] = _Moment()
+"""An instant as UTC text. ISO text is read as well; zero, blank and the years from 2100 on stand for none."""
+
+day_end: Final[Form] = _LastDay()
+"""The end of a day that ends something; "never" is left out."""
+
+day_start: Final[Form] = _FirstDay()
+"""The start of a day that begins something or on which something happened; "never" is left out."""
+
+code: Final[Form] = _Code()
+"""A voucher code as the source allows it to be written: hashed with its organisation, or plain."""
+
+named_values: Final[Form] = _NamedValues()
+"""Key/value lists and plain maps as one object of texts."""
+
+
+class _Member:
+    """A row, as the records read it."""
+
+    def __init__(self, row: Row) -> None:
+        self.target, self.source, self.form = row
+
+
+class Record(Form):
+    """The form of an object: one row per member; members without a value and empty objects are left out."""
+
+    def __init__(self, rows: tuple[Row, ...]) -> None:
+        self._members = [_Member(row) for row in rows]
+
+    def members(self, source: dict[str, Json], scope: Scope) -> dict[str, Json]:
+        """Return the members that the rows make of `source`. Errors: Unfit with the member's name."""
+        read: dict[str, Json] = {}
+        name = ""
+        try:
+            for member in self._members:
+                name = member.source
+                value = source.get(name)
+                if value is not None:
+                    found = member.form.read(value, scope)
+                    if found is not None:
+                        read[member.target] = found
+        except Unfit as unfit:
+            raise unfit.under(name) from None
+        return read
+
+    def read(self, value: Json, scope: Scope) -> dict[str, Json] | None:
+        """Return the members of an object."""
         if type(value) is not dict:
             raise Unfit("must be an object")
-        return read_rows(rows, value, scope) or None
+        return self.members(value, scope) or None
 
-    return form
+
+def record(*rows: Row) -> Record:
+    """Return the form of an object made of rows."""
+    return Record(rows)
+
+
+class _Many(Form):
+    def __init__(self, item: Form) -> None:
+        self._item = item
+
+    def read(self, value: Json, scope: Scope) -> list[Json] | None:
+        if type(value) is not list:
+            raise Unfit("must be a list")
+        elements: list[Json] = value
+        read: list[Json] = []
+        index = 0
+        try:
+            for element in elements:
+                found = None if element is None else self._item.read(element, scope)
+                if found is not None:
+                    read.append(found)
+                index += 1
+        except Unfit as unfit:
+            raise unfit.under(index) from None
+        return read or None
 
 
 def many(item: Form) -> Form:
     """Return the form of a list; elements that give nothing and empty lists are left out."""
+    return _Many(item)
 
-    def form(value: Json, scope: Scope) -> list[Json] | None:
-        if type(value) is not list:
-            raise Unfit("must be a list")
-        read: list[Json] = []
-        for index, element in enumerate(value):
-            if element is None:
-                continue
-            try:
-                found = item(element, scope)
-            except Unfit as unfit:
-                raise unfit.under(index) from None
-            if found is not None:
-                read.append(found)
-        return read or None
 
-    return form
+class _Total(Form):
+    def __init__(self, member: str) -> None:
+        self._member = member
+
+    def read(self, value: Json, scope: Scope) -> int | float | None:
+        return values.from_milli(sum_of(value, self._member)) if value else None
 
 
 def total(member: str) -> Form:
     """Return the form that adds up the points of a list's elements."""
-
-    def form(value: Json, _scope: Scope) -> int | float | None:
-        return values.from_milli(sum_of(value, member)) if value else None
-
-    return form
+    return _Total(member)
 
 
 def sum_of(value: Json, member: str) -> int:
@@ -187,31 +270,13 @@ def sum_of(value: Json, member: str) -> int:
         return 0
     if type(value) is not list:
         raise Unfit("must be a list")
-    result = 0
-    for index, element in enumerate(value):
-        if type(element) is dict and (found := element.get(member)) is not None:
-            kind = type(found)
-            if (kind is int or (kind is float and found.is_integer())) and -1e12 < found < 1e12:
-                result += int(found) * 1000
-                continue
-            try:
-                result += values.milli(found) or 0
-            except Unfit as unfit:
-                raise unfit.under(index, member) from None
-    return result
-
-
-def read_rows(rows: Sequence[Row], source: dict[str, Json], scope: Scope) -> dict[str, Json]:
-    """Return the members that `rows` make of `source`."""
-    read: dict[str, Json] = {}
-    name = ""
+    elements: list[Json] = value
+    result, index = 0, 0
     try:
-        for target, name, form in rows:
-            value = source.get(name)
-            if value is not None:
-                found = form(value, scope)
-                if found is not None:
-                    read[target] = found
+        for element in elements:
+            if type(element) is dict:
+                result += values.milli(element.get(member)) or 0
+            index += 1
     except Unfit as unfit:
-        raise unfit.under(name) from None
-    return read
+        raise unfit.under(index, member) from None
+    return result

@@ -2,21 +2,26 @@
 
 import re
 from hashlib import sha256
+from typing import Final
 from urllib.parse import quote
 
-_PLAIN = re.compile(r"[A-Za-z0-9._~:-]+", re.ASCII)
-MAX_ID = 255
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+MAX_ID: Final = 255
 
 
 def payload_id(*segments: str) -> str:
     """Return an `_id`: segments percent-encoded and joined by colons; when that is too long, the longest becomes its digest."""
-    name = ":".join(("capillary", *segments))
-    if len(name) <= MAX_ID and _PLAIN.fullmatch(name) and name.count(":") == len(segments):
-        return name
-    encoded = [quote(segment, safe="") for segment in segments]
-    name = ":".join(("capillary", *encoded))
+    encoded = [segment if _is_plain(segment) else quote(segment, safe="") for segment in segments]
+    name = f"capillary:{':'.join(encoded)}"
     if len(name) <= MAX_ID:
         return name
     longest = max(range(len(segments)), key=lambda index: len(encoded[index]))
     encoded[longest] = sha256(segments[longest].encode()).hexdigest()
-    return ":".join(("capillary", *encoded))
+    return f"capillary:{':'.join(encoded)}"
+
+
+def _is_plain(segment: str) -> bool:
+    """Say whether a segment needs no encoding. Numbers and UUIDs, which most are, are told without a pattern."""
+    if segment.isalnum() or segment.replace("-", "").isalnum():
+        return segment.isascii()
+    return _PLAIN.fullmatch(segment) is not None

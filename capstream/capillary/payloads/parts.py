@@ -1,18 +1,18 @@
 """Members of an event payload that need more than one value: what the tables cannot say. Source: capillary.md 7.7."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Final
 
 from capstream.capillary.payloads.draft import objects, section
 from capstream.capillary.payloads.forms import (
     Form,
-    Row,
+    Record,
     amount,
     code,
     identifier,
     many,
     moment,
     points,
-    read_rows,
     record,
 )
 from capstream.capillary.payloads.records import Draft
@@ -31,18 +31,18 @@ Part = Callable[[Draft, dict[str, Json], dict[str, Json]], None]
 """Adds members to the payload's body and to its `capillary` object."""
 
 
-_MAX_TIER = 2**15 - 1
+_MAX_TIER: Final = 2**15 - 1
 
 _id, _number_id = identifier(), identifier(decimal=True)
 
 
-def read(draft: Draft, name: str, form: Form, source: Mapping[str, Json] | None = None) -> Json:
+def read(draft: Draft, name: str, form: Form, source: dict[str, Json] | None = None) -> Json:
     """Return one member of `data` (or of an object in it) in a form. Errors: Unfit with its pointer."""
     value = (draft.data if source is None else source).get(name)
     if value is None:
         return None
     try:
-        return form(value, draft.scope)
+        return form.read(value, draft.scope)
     except Unfit as unfit:
         raise unfit.under("data", name) from None
 
@@ -78,7 +78,7 @@ def points_issued(draft: Draft, body: dict[str, Json], capillary: dict[str, Json
         del capillary["points"]
 
 
-_PROMOTION_EXPIRIES = many(record(*PROMOTION_EXPIRY))
+_PROMOTION_EXPIRIES: Final = many(record(*PROMOTION_EXPIRY))
 
 
 def points_redeemed(draft: Draft, body: dict[str, Json], capillary: dict[str, Json]) -> None:
@@ -120,7 +120,7 @@ def tier(draft: Draft, _body: dict[str, Json], capillary: dict[str, Json]) -> No
             capillary.setdefault("tier", {})[target] = step
 
 
-_TIER_MEMBERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+_TIER_MEMBERS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "tierUpgraded": (("from", "previousTierNumber"), ("to", "upgradedTierNumber")),
     "tierDowngraded": (("from", "previousTierNumber"), ("to", "downgradedTierNumber")),
     "tierRenewed": (("current", "currentTierNumber"),),
@@ -128,7 +128,7 @@ _TIER_MEMBERS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def tier_number(data: Mapping[str, Json], name: str, *, needed: bool = False) -> int | None:
+def tier_number(data: dict[str, Json], name: str, *, needed: bool = False) -> int | None:
     """Return a tier number. Errors: Unfit with its pointer; also when it is needed and missing."""
     try:
         found = whole(data.get(name))
@@ -188,14 +188,14 @@ def reward(draft: Draft, _body: dict[str, Json], capillary: dict[str, Json]) -> 
 
 def issued_coupon(draft: Draft, coupon: dict[str, Json], capillary: dict[str, Json]) -> None:
     """Add one coupon of an issue."""
-    capillary["coupon"] = _coupon(draft, coupon, ISSUED_COUPON, section(draft.data, "series_info"))
+    capillary["coupon"] = _coupon(draft, coupon, _ISSUED_COUPON, section(draft.data, "series_info"))
 
 
 def coupon_redeemed(draft: Draft, body: dict[str, Json], capillary: dict[str, Json]) -> None:
     """Add the coupon that was used, what it was worth and the bill it was used on."""
     used, bill = section(draft.data, "coupon"), section(draft.data, "transaction")
     series = section(used, "series_info")
-    coupon = _coupon(draft, used, REDEEMED_COUPON, series)
+    coupon = _coupon(draft, used, _REDEEMED_COUPON, series)
     bill_id = read(draft, "bill_id", _number_id, bill)
     if bill_id not in (None, "0"):
         coupon["billId"] = bill_id
@@ -209,18 +209,24 @@ def coupon_redeemed(draft: Draft, body: dict[str, Json], capillary: dict[str, Js
     _purchase(body, read(draft, "number", _id, bill))
 
 
+_REWARD_UPDATE: Final = record(*REWARD_UPDATE)
+_ISSUED_COUPON: Final = record(*ISSUED_COUPON)
+_REDEEMED_COUPON: Final = record(*REDEEMED_COUPON)
+_SERIES: Final = record(*SERIES)
+
+
 def reward_update(draft: Draft, update: dict[str, Json]) -> dict[str, Json]:
     """Return the fulfilment of one reward. Errors: Unfit with a pointer."""
     try:
-        return read_rows(REWARD_UPDATE, update, draft.scope)
+        return _REWARD_UPDATE.members(update, draft.scope)
     except Unfit as unfit:
         raise unfit.under("data", "transactionUpdates") from None
 
 
-def _coupon(draft: Draft, coupon: Mapping[str, Json], rows: tuple[Row, ...], series: Mapping[str, Json]) -> dict[str, Json]:
+def _coupon(draft: Draft, coupon: dict[str, Json], form: Record, series: dict[str, Json]) -> dict[str, Json]:
     try:
-        read_coupon = read_rows(rows, dict(coupon), draft.scope)
-        if described := read_rows(SERIES, dict(series), draft.scope):
+        read_coupon = form.members(coupon, draft.scope)
+        if described := _SERIES.members(series, draft.scope):
             read_coupon["series"] = described
     except Unfit as unfit:
         raise unfit.under("data", "coupon") from None
@@ -235,9 +241,9 @@ def merge(draft: Draft, _body: dict[str, Json], capillary: dict[str, Json]) -> N
     capillary["merge"] = {name: value for name, value in merged.items() if value is not None}
 
 
-_MERGED_PROGRAMS = many(record(*MERGED_PROGRAM))
+_MERGED_PROGRAMS: Final = many(record(*MERGED_PROGRAM))
 
-PARTS: Mapping[str, Part] = {
+PARTS: Final[dict[str, Part]] = {
     "pointsIssued": points_issued,
     "pointsRedeemed": points_redeemed,
     "tierUpgraded": tier,

@@ -1,6 +1,7 @@
 """The profile payload: always a member's whole known snapshot. Source: capillary.md 6.4, 7.5 (5, 8, 10, 11), 7.7; xdm.md 9.2."""
 
 from collections.abc import Callable
+from typing import Final
 
 from capstream.capillary import times
 from capstream.capillary.identities import EMAIL, PHONE, identity_map
@@ -13,10 +14,10 @@ from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import from_milli
 from capstream.kernel.json import Json
 
-_UNKNOWN = Account()
-_ZERO = Account(0, 0, 0, 0, 0, 0, 0)
+_UNKNOWN: Final = Account()
+_ZERO: Final = Account(0, 0, 0, 0, 0, 0, 0)
 
-_IN_LOYALTY = (
+_IN_LOYALTY: Final[tuple[tuple[str, str], ...]] = (
     ("points", "points"),
     ("lifetimePoints", "lifetime"),
     ("expiredPoints", "expired"),
@@ -25,9 +26,9 @@ _IN_LOYALTY = (
     ("returnedPoints", "returned"),
     ("adjustedPoints", "adjusted"),
 )
-_IN_PROGRAM = _IN_LOYALTY[:5]
+_IN_PROGRAM: Final[tuple[tuple[str, str], ...]] = _IN_LOYALTY[:5]
 
-_CASES: dict[str, Callable[[str], str]] = {"keep": str, "lower": str.lower, "upper": str.upper}
+_CASES: Final[dict[str, Callable[[str], str]]] = {"keep": str, "lower": str.lower, "upper": str.upper}
 
 
 def profile_body(
@@ -191,7 +192,7 @@ def _rewards(state: MemberState) -> dict[str, Json]:
     return rewards
 
 
-_MEMBER_OF = {"name": "name", "series": "series", "start": "startDate", "end": "endDate", "value": "discountValue"}
+_MEMBER_OF: Final = {"name": "name", "series": "series", "start": "startDate", "end": "endDate", "value": "discountValue"}
 
 
 def _facts(entry: Entry, names: tuple[str, ...]) -> dict[str, Json]:
@@ -235,7 +236,12 @@ def _stamp(org_id: str, customer_id: str, state: MemberState) -> dict[str, Json]
     return stamp
 
 
-_ATTRIBUTES = (("loyaltyType", "loyalty_type"), ("source", "source"), ("accountId", "account"), ("customerStatus", "status"))
+_ATTRIBUTES: Final[tuple[tuple[str, str], ...]] = (
+    ("loyaltyType", "loyalty_type"),
+    ("source", "source"),
+    ("accountId", "account"),
+    ("customerStatus", "status"),
+)
 
 
 def _attributes(state: MemberState, capillary: dict[str, Json]) -> None:

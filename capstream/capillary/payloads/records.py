@@ -1,7 +1,5 @@
 """What forms and parts of a payload work on."""
 
-from collections.abc import Mapping
-
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.programs import Programs
 from capstream.capillary.translation_config import TranslationConfig
@@ -26,9 +24,9 @@ class Draft:
         known: tuple[Programs, TranslationConfig],
         *,
         trigger: tuple[str | None, dict[str, str]],
-        entered_by: Mapping[str, Json],
+        entered_by: dict[str, Json],
         program: tuple[str | None, str | None],
-        bill: Mapping[str, Json] | None,
+        bill: dict[str, Json] | None,
     ) -> None:
         self.event = event
         self.data = event.data  #: the event's own members

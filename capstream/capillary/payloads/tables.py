@@ -1,16 +1,16 @@
 """What each kind writes below `capillary`: the rows of capillary.md 7.7 with the types and lengths of xdm.md 9.1, as data."""
 
-from collections.abc import Mapping
+from typing import Final
 
 from capstream.capillary.payloads.forms import (
     Row,
     amount,
     code,
     count,
-    first_day,
+    day_end,
+    day_start,
     flag,
     identifier,
-    last_day,
     limit,
     many,
     moment,
@@ -27,9 +27,12 @@ _id, _number_id, _program_id = identifier(), identifier(decimal=True), identifie
 Section = tuple[str, tuple[Row, ...]]
 """A member below `capillary` and the rows that make it of the event's `data`; the empty name stands for `capillary` itself."""
 
-FIELDS: tuple[Row, ...] = (("customFields", "customFields", named_values), ("extendedFields", "extendedFields", named_values))
+FIELDS: Final[tuple[Row, ...]] = (
+    ("customFields", "customFields", named_values),
+    ("extendedFields", "extendedFields", named_values),
+)
 
-TRANSACTION: tuple[Row, ...] = (
+TRANSACTION: Final[tuple[Row, ...]] = (
     ("id", "transactionId", _number_id),
     ("billClientId", "billClientId", _id),
     ("billType", "billType", _word),
@@ -38,29 +41,29 @@ TRANSACTION: tuple[Row, ...] = (
     ("lineItemCount", "lineItemCount", count),
 )
 
-_AFTER: tuple[Row, ...] = (
+_AFTER: Final[tuple[Row, ...]] = (
     ("balanceAfter", "programCurrentPoints", points),
     ("lifetimeAfter", "programLifetimePoints", points),
 )
 
-_LIMITS: tuple[Row, ...] = (
+_LIMITS: Final[tuple[Row, ...]] = (
     ("limitOn", "limitOn", _word),
     ("kpi", "kpi", text(128)),
     ("restrictionType", "restrictionType", _word),
     ("periodType", "periodType", _word),
     ("periodUnit", "periodUnit", _word),
-    ("restrictionRefreshDate", "restrictionRefreshDate", last_day),
+    ("restrictionRefreshDate", "restrictionRefreshDate", day_end),
     ("maxLimit", "maxLimit", limit),
 )
 
-_PROMOTION: tuple[Row, ...] = (
+_PROMOTION: Final[tuple[Row, ...]] = (
     ("id", "promotionId", _number_id),
     ("name", "promotionName", _name),
     ("description", "promotionDescription", _note),
-    ("startDate", "promotionStartDate", first_day),
-    ("endDate", "promotionEndDate", last_day),
-    ("issuedDate", "promotionIssuedDate", first_day),
-    ("earnedDate", "promotionEarnedDate", first_day),
+    ("startDate", "promotionStartDate", day_start),
+    ("endDate", "promotionEndDate", day_end),
+    ("issuedDate", "promotionIssuedDate", day_start),
+    ("earnedDate", "promotionEarnedDate", day_start),
     ("offerType", "pointsOfferType", _word),
     ("earnSource", "promotionEarnSource", _word),
     ("earnCriteria", "earnCriteria", _word),
@@ -72,7 +75,7 @@ _PROMOTION: tuple[Row, ...] = (
     ("redemptionRestrictions", "redemptionRestrictions", many(record(*_LIMITS))),
 )
 
-SERIES: tuple[Row, ...] = (
+SERIES: Final[tuple[Row, ...]] = (
     ("id", "id", _number_id),
     ("description", "description", _note),
     ("seriesType", "seriesType", _word),
@@ -83,35 +86,35 @@ SERIES: tuple[Row, ...] = (
     ("validTill", "valid_till", moment),
 )
 
-ISSUED_COUPON: tuple[Row, ...] = (
+ISSUED_COUPON: Final[tuple[Row, ...]] = (
     ("id", "id", _number_id),
     ("code", "code", code),
     ("validTill", "valid_till", moment),
     ("issuedOn", "issued_on", moment),
 )
 
-REDEEMED_COUPON: tuple[Row, ...] = (
+REDEEMED_COUPON: Final[tuple[Row, ...]] = (
     ("id", "id", _number_id),
     ("code", "code", code),
     ("redeemedOn", "redemptionDate", moment),
     ("redemptionId", "redemptionId", _number_id),
 )
 
-EXPIRY: tuple[Row, ...] = (("points", "points", points), ("date", "expiryAt", last_day))
-PROMOTION_EXPIRY: tuple[Row, ...] = (
+EXPIRY: Final[tuple[Row, ...]] = (("points", "points", points), ("date", "expiryAt", day_end))
+PROMOTION_EXPIRY: Final[tuple[Row, ...]] = (
     ("points", "promotionPoints", points),
-    ("date", "promotionPointsExpiryDate", last_day),
+    ("date", "promotionPointsExpiryDate", day_end),
     ("promotionId", "promotionIdentifier", _id),
 )
 
-REWARD_UPDATE: tuple[Row, ...] = (
+REWARD_UPDATE: Final[tuple[Row, ...]] = (
     ("id", "rewardId", _number_id),
     ("transactionId", "transactionId", _number_id),
     ("fulfillmentStatus", "fulfillmentStatus", _word),
     ("customFields", "transactionCustomFields", named_values),
 )
 
-MERGED_PROGRAM: tuple[Row, ...] = (
+MERGED_PROGRAM: Final[tuple[Row, ...]] = (
     ("id", "loyaltyProgramId", _program_id),
     ("points", "currentPoints", points),
     ("lifetimePoints", "lifetimePoints", points),
@@ -119,7 +122,7 @@ MERGED_PROGRAM: tuple[Row, ...] = (
     ("tierNumber", "tierNumber", count),
 )
 
-SECTIONS: Mapping[str, tuple[Section, ...]] = {
+SECTIONS: Final[dict[str, tuple[Section, ...]]] = {
     "customerAdded": (
         (
             "registration",
@@ -168,7 +171,7 @@ SECTIONS: Mapping[str, tuple[Section, ...]] = {
                     many(
                         record(
                             ("points", "promisedPoints", points),
-                            ("date", "promisedPointsConversionDate", first_day),
+                            ("date", "promisedPointsConversionDate", day_start),
                             ("promotionId", "promotionIdentifier", _id),
                         )
                     ),
@@ -205,7 +208,7 @@ SECTIONS: Mapping[str, tuple[Section, ...]] = {
             "points",
             (
                 ("scheduledForExpiry", "pointsScheduledForExpiry", points),
-                ("scheduledExpiryDate", "scheduledExpiryDate", last_day),
+                ("scheduledExpiryDate", "scheduledExpiryDate", day_end),
             ),
         ),
     ),
@@ -222,8 +225,8 @@ SECTIONS: Mapping[str, tuple[Section, ...]] = {
                             ("awardedRefType", "pointsAwardedRefType", _word),
                             ("promotionId", "promotionId", _number_id),
                             ("points", "points", points),
-                            ("previousDate", "pointsPreviousExpiryDate", last_day),
-                            ("newDate", "newExpiryDate", last_day),
+                            ("previousDate", "pointsPreviousExpiryDate", day_end),
+                            ("newDate", "newExpiryDate", day_end),
                             ("setType", "newExpirySetType", _word),
                             ("reason", "expiryUpdateReasonType", _word),
                             ("note", "expiryUpdateReasonNote", _note),
@@ -234,15 +237,15 @@ SECTIONS: Mapping[str, tuple[Section, ...]] = {
         ),
     ),
     "tierUpgraded": (
-        ("tier", (("expiryDate", "tierExpiryDate", last_day), ("type", "upgradeType", _word), ("notes", "notes", _note))),
+        ("tier", (("expiryDate", "tierExpiryDate", day_end), ("type", "upgradeType", _word), ("notes", "notes", _note))),
     ),
-    "tierDowngraded": (("tier", (("expiryDate", "tierExpiryDate", last_day),)),),
+    "tierDowngraded": (("tier", (("expiryDate", "tierExpiryDate", day_end),)),),
     "tierRenewed": (
-        ("tier", (("expiryDate", "tierExpiryDate", last_day), ("type", "renewType", _word), ("notes", "notes", _note))),
+        ("tier", (("expiryDate", "tierExpiryDate", day_end), ("type", "renewType", _word), ("notes", "notes", _note))),
     ),
-    "tierDowngradeReminder": (("tier", (("scheduledDowngradeDate", "scheduledDowngradeDate", last_day),)),),
-    "promotionEarned": (("promotion", (*_PROMOTION, ("expiryDate", "promotionEarnedExpiryDate", last_day))),),
-    "promotionIssued": (("promotion", (*_PROMOTION, ("expiryDate", "promotionIssuedExpiryDate", last_day))),),
+    "tierDowngradeReminder": (("tier", (("scheduledDowngradeDate", "scheduledDowngradeDate", day_end),)),),
+    "promotionEarned": (("promotion", (*_PROMOTION, ("expiryDate", "promotionEarnedExpiryDate", day_end))),),
+    "promotionIssued": (("promotion", (*_PROMOTION, ("expiryDate", "promotionIssuedExpiryDate", day_end))),),
     "rewardIssued": (
         (
             "reward",

@@ -1,13 +1,15 @@
 """Which instant an event belongs to. Source: capillary.md 7.3."""
 
+from typing import Final
+
 from capstream.capillary import times
 from capstream.capillary.payloads.draft import section
 from capstream.capillary.payloads.records import Draft
 from capstream.capillary.values import instant
 from capstream.kernel.json import Json
 
-_FUTURE_MS = 5 * 60_000
-_LATE_MS = 30 * times.DAY_MS
+_FUTURE_MS: Final = 5 * 60_000
+_LATE_MS: Final = 30 * times.DAY_MS
 
 
 def event_ms(draft: Draft, subject: dict[str, Json]) -> int:
@@ -23,7 +25,7 @@ def event_ms(draft: Draft, subject: dict[str, Json]) -> int:
     return draft.event.created_at_ms if own is None else _guarded(own, draft)
 
 
-_OWN_TIMES = {
+_OWN_TIMES: Final = {
     "rewardIssued": "issueDateTime",
     "CouponIssue": "issued_on",
     "CouponRedeem": "redemptionDate",

@@ -3,12 +3,12 @@
 Source: capillary.md 7.2, 7.6, 7.7.
 """
 
-from collections.abc import Mapping
+from typing import Final
 
 from capstream.capillary.history import history_name
 from capstream.capillary.payloads.bills import RETURNS, bill_name, bill_type, needed_id, write_bill
 from capstream.capillary.payloads.draft import section
-from capstream.capillary.payloads.forms import read_rows
+from capstream.capillary.payloads.forms import Record, record
 from capstream.capillary.payloads.names import MAX_ID, payload_id
 from capstream.capillary.payloads.parts import PARTS, issued_coupon, reward_update
 from capstream.capillary.payloads.records import Draft
@@ -18,9 +18,9 @@ from capstream.capillary.times import rfc3339
 from capstream.capillary.values import Unfit, text
 from capstream.kernel.json import Json
 
-_BILLS = frozenset({"transactionAdded", "transactionUpdated", "retroBillAdded"})
+_BILLS: Final = frozenset({"transactionAdded", "transactionUpdated", "retroBillAdded"})
 
-EVENT_TYPES: Mapping[str, str] = {
+EVENT_TYPES: Final[dict[str, str]] = {
     "pointsIssued": "loyalty.pointsIssued",
     "pointsRedeemed": "loyalty.pointsRedeemed",
     "pointsExpired": "loyalty.pointsExpired",
@@ -97,7 +97,7 @@ def _id(draft: Draft, subject: dict[str, Json]) -> str:
     return payload_id(event.org_id, name, event.event_id)
 
 
-_SUBJECT_IDS = {"CouponIssue": ("coupons", "id"), "updateRewardTransaction": ("transactionUpdates", "transactionId")}
+_SUBJECT_IDS: Final = {"CouponIssue": ("coupons", "id"), "updateRewardTransaction": ("transactionUpdates", "transactionId")}
 
 
 def _event_type(draft: Draft) -> str:
@@ -112,18 +112,17 @@ def _event_type(draft: Draft) -> str:
 
 def _facts(draft: Draft, customer_id: str) -> dict[str, Json]:
     event = draft.event
-    facts: dict[str, Json] = {"eventName": event.event_name, "eventId": event.event_id}
+    facts: dict[str, Json] = {"eventName": event.event_name, "eventId": _short("eventId", event.event_id)}
     if event.event_log_id is not None:
         facts["eventLogId"] = event.event_log_id
     facts["orgId"] = event.org_id
     facts["customerId"] = customer_id
     if event.ref_id is not None:
-        facts["refId"] = event.ref_id
+        facts["refId"] = _short("refId", event.ref_id)
     if event.api_request_id is not None:
-        facts["apiRequestId"] = event.api_request_id
+        facts["apiRequestId"] = _short("apiRequestId", event.api_request_id)
     if event.loyalty_event_id is not None:
-        facts["loyaltyEventId"] = event.loyalty_event_id
-    _check_lengths(facts)
+        facts["loyaltyEventId"] = _short("loyaltyEventId", event.loyalty_event_id)
     facts["createdAt"] = rfc3339(event.created_at_ms)
     facts["receivedAt"] = rfc3339(event.received_ms)
     if draft.trigger_name is not None or draft.trigger:
@@ -140,13 +139,10 @@ def _facts(draft: Draft, customer_id: str) -> dict[str, Json]:
     return facts
 
 
-_LIMITED = ("eventId", "refId", "apiRequestId", "loyaltyEventId")
-
-
-def _check_lengths(facts: Mapping[str, Json]) -> None:
-    for name in _LIMITED:
-        if name in facts and len(facts[name]) > MAX_ID:
-            raise Unfit(f"is longer than {MAX_ID} characters").under(name)
+def _short(name: str, value: str) -> str:
+    if len(value) > MAX_ID:
+        raise Unfit(f"is longer than {MAX_ID} characters").under(name)
+    return value
 
 
 def _place(draft: Draft, body: dict[str, Json], capillary: dict[str, Json]) -> None:
@@ -167,7 +163,7 @@ def _place(draft: Draft, body: dict[str, Json], capillary: dict[str, Json]) -> N
         body["commerce"] = {"commerceScope": {"storeCode": code}}
 
 
-def _named(source: Mapping[str, Json], names: tuple[str, ...]) -> dict[str, Json]:
+def _named(source: dict[str, Json], names: tuple[str, ...]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for name in names:
         value = source.get(name)
@@ -178,11 +174,24 @@ def _named(source: Mapping[str, Json], names: tuple[str, ...]) -> dict[str, Json
     return found
 
 
+class _Section:
+    """A member below `capillary` and its form."""
+
+    def __init__(self, target: str, record: Record) -> None:
+        self.target = target
+        self.record = record
+
+
+_NONE: Final[list[_Section]] = []
+_SECTIONS: Final = {kind: [_Section(target, record(*rows)) for target, rows in listed] for kind, listed in SECTIONS.items()}
+
+
 def _kind(draft: Draft, body: dict[str, Json], capillary: dict[str, Json], subject: dict[str, Json]) -> None:
     name = draft.event.event_name
     try:
-        for target, rows in SECTIONS.get(name, ()):
-            found = read_rows(rows, draft.data, draft.scope)
+        for section_read in _SECTIONS.get(name, _NONE):
+            target = section_read.target
+            found = section_read.record.members(draft.data, draft.scope)
             if not target:
                 capillary.update(found)
             elif found:

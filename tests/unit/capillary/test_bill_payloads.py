@@ -53,6 +53,7 @@ def test_exchange_turns_only_its_returned_lines(desk: Any, published: Published)
     body = _body(desk, published("transactionAdded", billType="MIXED"), _answer(_line(1, qty=1.0, rate=30.0, value=30.0), back))
     assert body["eventType"] == "commerce.purchases"
     assert [(item["quantity"], item["priceTotal"]) for item in body["productLineItems"]] == [(1, 30), (-1, -10)]
+    assert all(type(item["quantity"]) is int for item in body["productLineItems"])  # the platform's quantity is an integer
 
 
 @pytest.mark.parametrize(

@@ -176,12 +176,12 @@ def test_reversal_takes_from_the_bill_first_then_the_promotion_then_the_earliest
 def test_give_back_fills_what_the_redemption_took_last_first() -> None:
     schedule = Schedule([Lot("2024-10-31", 30), Lot("2024-12-31", 50)])
     lots.take(schedule, 80, 60, "r")
-    lots.give_back(schedule, 20, "r", 40)
+    lots.give_back(schedule, "r", 40)
     assert [(lot.day, lot.points) for lot in schedule.lots] == [("2024-10-31", 10), ("2024-12-31", 50)]
-    lots.give_back(schedule, 60, "r", 20)
+    lots.give_back(schedule, "r", 20)
     assert [(lot.day, lot.points) for lot in schedule.lots] == [("2024-10-31", 30), ("2024-12-31", 50)]
     assert not schedule.guessed
-    lots.give_back(schedule, 80, "unknown", 1)
+    lots.give_back(schedule, "unknown", 1)
     assert schedule.guessed
 
 
@@ -194,18 +194,18 @@ def test_expiry_empties_earlier_days_only() -> None:
 
 def test_move_takes_what_is_held_and_says_when_it_was_less() -> None:
     schedule = Schedule([Lot("2024-10-31", 10, "b", "p"), Lot("2024-10-31", 10, "b")])
-    lots.move(schedule, 20, [[10, "2024-10-31", "2025-10-31", None]])
+    lots.move(schedule, [[10, "2024-10-31", "2025-10-31", None]])
     assert [(lot.day, lot.promotion) for lot in schedule.lots] == [("2024-10-31", "p"), ("2025-10-31", None)]
     assert not schedule.guessed
-    lots.move(schedule, 20, [[30, "2024-10-31", "2025-10-31", None]])
+    lots.move(schedule, [[30, "2024-10-31", "2025-10-31", None]])
     assert schedule.guessed
 
 
 def test_reminder_states_the_entry_of_its_day() -> None:
     schedule = Schedule([Lot("2024-10-31", 10, "b"), Lot("2024-10-31", 30)])
-    lots.state(schedule, 40, "2024-10-31", 15)
+    lots.state(schedule, "2024-10-31", 15)
     assert sum(lot.points for lot in schedule.lots) == 15
-    lots.state(schedule, 40, "2024-11-30", 7)
+    lots.state(schedule, "2024-11-30", 7)
     assert schedule.lots[-1].points == 7
 
 
