@@ -181,12 +181,15 @@ def add_to_map(*maps: dict[str, Json] | None) -> dict[str, Json] | None:
 
 
 def to_map(*values: Json) -> dict[str, Json] | None:
-    """Return a map of pairs; a single map passes."""
+    """Return a map of pairs, of which the first of equal keys wins; a single map passes. Source: data-prep.md 7, D7."""
     if len(values) == 1:
         if values[0] is None or values[0].__class__ is dict:
             return values[0]
         raise Fail("Keys and values must come in pairs")
-    return to_object(*values)
+    result: dict[str, Json] = {}
+    for key, value in _pairs(values):
+        result.setdefault(_key(key), value)
+    return result
 
 
 def object_to_map(*values: Json) -> dict[str, Json] | None:
