@@ -44,6 +44,7 @@ _WAITING = ("listDatasetFiles", "retrieveDatasetFile", "retrieveDatasetFileHeade
 _CALLING = ("createConnection", "patchConnection", "performAction", "testConnection", "getByConnectionId")
 SLOW = (
     frozenset(("data_access", name) for name in _WAITING)
+    | {("data_prep", "suggestMappingSet")}
     | frozenset(("io_events", name) for name in registrations.CALLING)
     | frozenset(("flow_service", name) for name in _CALLING)
 )
@@ -67,7 +68,13 @@ def _of_data(parts: Parts, flow: FlowService) -> Handlers:
         ),
         "catalog": catalog.handlers(datasets, parts.registry, documents=control, batches=batches, forget=_forget_labels),
         "dataset_service": dataset_service.handlers(Labels(control), datasets),
-        "data_prep": data_prep.handlers(parts.mapping_sets, parts.registry, usage=lambda *which: _usage(Flows(control), *which)),
+        "data_prep": data_prep.handlers(
+            parts.mapping_sets,
+            parts.registry,
+            state,
+            parts.rows.sample,
+            usage=lambda *which: _usage(Flows(control), *which),
+        ),
         "flow_service": flow_service.handlers(flow) | {name: _beside(flow, parts.layout, name) for name in _CALLING},
         "identity_service": identity_service.handlers(control, state),
         "profile": profile.handlers(control, state, parts.stores.inlet.end),

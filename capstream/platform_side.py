@@ -11,8 +11,10 @@ from capstream import own_api
 from capstream.aep import limits, operations
 from capstream.aep.alerts.signing import PUBLIC_PATH, Signer
 from capstream.aep.call import Caller, Sandbox
+from capstream.aep.catalog.model import Datasets
 from capstream.aep.file_ingestion import zone_app
 from capstream.aep.file_ingestion.collector import Collector
+from capstream.aep.file_ingestion.converter import Converter
 from capstream.aep.file_ingestion.log_rows import LogRows
 from capstream.aep.flow_service.entities import FlowService
 from capstream.aep.flow_service.landing_zone import Signatures
@@ -21,7 +23,9 @@ from capstream.aep.flow_service.runs import Runs
 from capstream.aep.gateway import Gateway, GatewayOptions
 from capstream.aep.ims.api import ims_app
 from capstream.aep.profile.model import PROFILES
+from capstream.aep.query_service.model import QueryService
 from capstream.aep.routing import Router
+from capstream.aep.schema_registry.model import SchemaRegistry
 from capstream.aep.streaming_ingestion.api import CollectionApp
 from capstream.aep.streaming_ingestion.recording import InletRecorder
 from capstream.config import Settings
@@ -33,6 +37,7 @@ from capstream.layout import Layout
 from capstream.platform_handlers import SLOW, Handlers, handlers_of
 from capstream.platform_parts import Parts, Stores, collection_of, flow_service_of, parts_of
 from capstream.serving import AsgiApp
+from capstream.storage.delta import DeltaLake
 from capstream.storage.sqlite import SqliteDocuments
 
 
@@ -141,12 +146,24 @@ def _questions(parts: Parts, status: Callable[[], Json]) -> list[tuple[str, Asgi
 
 
 def _collect(parts: Parts, flow: FlowService, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
-    """Run the file flows; in a thread, with connections to the stores of its own."""
+    """Run the file flows, and the batch conversions beside them; in threads, with connections to the stores of their own."""
     layout = parts.layout
+    conversions = threading.Thread(target=_convert, args=(parts, stop, loop), name="conversions", daemon=True)
+    conversions.start()
     documents, state = SqliteDocuments(layout.control), SqliteDocuments(layout.state, readonly=True)
     service = replace(flow, documents=documents, runs=Runs(SqliteDocuments(layout.state, readonly=True)), shelves={})
     rows = LogRows(parts.stores.inlet, replace(parts.stores, state=state).cursor, loop)
     Collector(service, rows, layout.spool, clock=parts.clock).run(stop)
+    conversions.join()
+
+
+def _convert(parts: Parts, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
+    layout = parts.layout
+    documents, state = SqliteDocuments(layout.control), SqliteDocuments(layout.state, readonly=True)
+    rows = LogRows(parts.stores.inlet, replace(parts.stores, state=state).cursor, loop)
+    registry = SchemaRegistry(documents, parts.registry.tenant_id)
+    exporter = QueryService(DeltaLake(layout.lake), Datasets(documents), registry)
+    Converter(documents, state, rows, exporter, layout.spool, clock=parts.clock).run(stop)
 
 
 def _sandbox_of(control: SqliteDocuments, inlet_id: str) -> str | None:

@@ -222,6 +222,12 @@ class Windows:
             for source in sources
         }
 
+    def of_run(self, reading: Reading, source: Source) -> tuple[BatchRecord | None, BatchRecord | None]:
+        """Return the batch that took the rows of a run that is not closed, and the one that took its rejected records."""
+        window = self._windows(reading, [source])[source]
+        found = [_stored(reading, source.sandbox_id, one) if one else None for one in (window.batch_id, window.failed_id)]
+        return found[0], found[1]
+
     def close_run(self, change: Transaction, source: Source, *, succeeded: bool, now_ms: int) -> str:
         """Close what the rows of a file run went into; return the batch to take back when the run failed, empty otherwise."""
         window = self._windows(change, [source])[source]

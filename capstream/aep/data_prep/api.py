@@ -5,8 +5,9 @@ from functools import partial
 from typing import Protocol
 
 from capstream.aep.call import Answer, ApiError, Call, Handler
-from capstream.aep.catalog.model import Datasets
+from capstream.aep.catalog.batch_form import Batches
 from capstream.aep.data_prep.compiler import rows_of
+from capstream.aep.data_prep.conversion_api import ConversionService
 from capstream.aep.data_prep.errors import BAD_BODY, IN_USE, INVALID_SET, NOT_FOUND, UNKNOWN_SCHEMA, refusal
 from capstream.aep.data_prep.languages import function_infos, operator_infos, validate
 from capstream.aep.data_prep.listing import page
@@ -27,8 +28,9 @@ from capstream.aep.data_prep.model import MappingSets, Sources, Usage
 from capstream.aep.data_prep.preview import preview
 from capstream.aep.data_prep.rules import Findings, examine, unusable
 from capstream.aep.data_prep.samples import field_paths, json_schema
-from capstream.aep.data_prep.source_api import SourceService
+from capstream.aep.data_prep.source_api import BatchRows, SourceService
 from capstream.kernel.json import Json
+from capstream.storage.ports import Reading
 from capstream.xdm.render import full
 from capstream.xdm.schema import Schema
 
@@ -45,11 +47,21 @@ class Schemas(Protocol):
 
 
 def handlers(
-    mapping_sets: MappingSets, schemas: Schemas, *, usage: UsageOf = lambda _sandbox, _id: Usage.FREE
+    mapping_sets: MappingSets,
+    schemas: Schemas,
+    state: Reading,
+    rows: BatchRows,
+    *,
+    usage: UsageOf = lambda _sandbox, _id: Usage.FREE,
 ) -> dict[str, Handler]:
-    """Return operationId -> handler. `usage` asks the service above: a set that a dataflow uses cannot be deleted."""
-    service = _Service(mapping_sets, schemas, usage)
-    sources = SourceService(Sources(mapping_sets.documents), schemas.schema, Datasets(mapping_sets.documents))
+    """Return operationId -> handler.
+
+    `state` is what the pipeline writes, `rows` reads the lake. `usage` asks the service above: a set that a dataflow uses
+    cannot be deleted.
+    """
+    conversions = ConversionService(mapping_sets, state)
+    service = _Service(mapping_sets, schemas, usage, conversions)
+    sources = SourceService(mapping_sets.documents, schemas.schema, Batches(state), rows)
     return {
         "validateExpression": _validate_expression,
         "listMappingSetFunctions": lambda _call: Answer(body=function_infos()),
@@ -67,6 +79,7 @@ def handlers(
         "putMapping": service.replace_mapping,
         "deleteMapping": service.remove_mapping,
         **sources.handlers(),
+        **conversions.handlers(),
     }
 
 
@@ -85,10 +98,11 @@ def _validate_expression(call: Call) -> Answer:
 
 
 class _Service:
-    def __init__(self, sets: MappingSets, schemas: Schemas, usage: UsageOf) -> None:
+    def __init__(self, sets: MappingSets, schemas: Schemas, usage: UsageOf, conversions: ConversionService) -> None:
         self._sets = sets
         self._schemas = schemas
         self._usage = usage
+        self._conversions = conversions
         self._sources = Sources(sets.documents)
 
     # ---- mapping sets -------------------------------------------------------------------------------------------------
@@ -140,6 +154,8 @@ class _Service:
         self._found(call)
         if self._usage(call.sandbox.id, identity) is not Usage.FREE:
             raise refusal(IN_USE, f"Mapping set {identity} is used by a dataflow; delete the dataflow first.")
+        if self._conversions.is_using(call.sandbox.id, identity):
+            raise refusal(IN_USE, f"Mapping set {identity} is used by a batch conversion; wait until it has ended.")
         self._sets.remove(call.sandbox.id, identity)
         return Answer(status=204)
 

@@ -21,6 +21,7 @@ INVALID_SET = Fault("3002", 400, "Invalid mapping set")
 UNKNOWN_SCHEMA = Fault("3003", 400, "Unknown output schema")
 NO_MAPPINGS = Fault("3004", 400, "Mappings are missing or incomplete")
 TOO_LONG = Fault("3005", 400, "Calculated field is too long")
+FORBIDDEN = Fault("3030", 403, "Permission is missing")
 NOT_FOUND = Fault("3040", 404, "Not found")
 IN_USE = Fault("3041", 409, "Mapping set is in use")
 

@@ -1,6 +1,6 @@
 """Pages of Data Prep lists: filters, order, window. Source: data-prep.md 1.4."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from capstream.aep.call import Call
 from capstream.aep.data_prep.errors import BAD_QUERY, refusal
@@ -16,12 +16,20 @@ _ORDERS = {
 }
 
 
-def page(objects: Iterable[dict[str, Json]], call: Call) -> tuple[list[dict[str, Json]], int]:
-    """Return the objects a list call asks for and the limit that was applied. Errors: ApiError."""
+_PROPERTIES = {"xdmSchema": "xdmSchema", "status": "status"}
+
+
+def page(
+    objects: Iterable[dict[str, Json]], call: Call, *, properties: Mapping[str, str] = _PROPERTIES
+) -> tuple[list[dict[str, Json]], int]:
+    """Return the objects a list call asks for and the limit that was applied. Errors: ApiError.
+
+    Shape: `properties` has the members to filter by under the names callers may use for them.
+    """
     wanted = call.arg("name").lower()
     found = [one for one in objects if wanted in str(one.get("name", "")).lower()]
-    for condition in call.args("property"):
-        found = [one for one in found if _holds(one, condition)]
+    conditions = [_condition(text, properties) for text in call.args("property")]
+    found = [one for one in found if all(one.get(name) == value for name, value in conditions)]
     order = call.arg("orderBy", "-modifiedDate").strip() or "-modifiedDate"
     member = _ORDERS.get(order.lstrip("+-").strip())
     if member is None:
@@ -42,8 +50,9 @@ def _number(call: Call, name: str, default: int, *, least: int, most: int | None
     return value
 
 
-def _holds(one: dict[str, Json], condition: str) -> bool:
-    name, found, value = condition.partition("==")
-    if not found or name not in {"xdmSchema", "status"}:
-        raise refusal(BAD_QUERY, f"property: {condition[:60]!r} is not understood; write xdmSchema==<$id> or status==<value>.")
-    return bool(one.get(name) == value)
+def _condition(text: str, properties: Mapping[str, str]) -> tuple[str, str]:
+    name, found, value = text.partition("==")
+    if not found or name not in properties:
+        forms = " or ".join(f"{known}==<value>" for known in properties)
+        raise refusal(BAD_QUERY, f"property: {text[:60]!r} is not understood; write {forms}.")
+    return properties[name], value

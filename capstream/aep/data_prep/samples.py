@@ -59,6 +59,13 @@ def _csv_records(text: str) -> list[dict[str, Json]]:
     return [{name: value for name, value in row.items() if isinstance(name, str)} for row in reader]
 
 
+def without_nulls(value: Json) -> Json:
+    """Return a value without the members that are null: rows of the lake have every column."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
 def schema_of(found: list[dict[str, Json]], sample_id: str) -> dict[str, Json]:
     """Return the JsonSchema of a sample's records."""
     return {**_describe(list(found), f"SampleSchema:{sample_id}"), "title": f"SampleSchema:{sample_id}"}

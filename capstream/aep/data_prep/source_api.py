@@ -2,29 +2,36 @@
 
 from collections.abc import Callable
 
-from capstream.aep.call import Answer, Call, Handler
+from capstream.aep.call import Answer, Call, Handler, Sandbox
+from capstream.aep.catalog.batch_form import Batches
+from capstream.aep.catalog.lake import SYSTEM_COLUMNS
 from capstream.aep.catalog.model import Datasets
 from capstream.aep.data_prep.errors import BAD_BODY, BAD_QUERY, NOT_FOUND, UNKNOWN_SCHEMA, refusal
 from capstream.aep.data_prep.listing import page
 from capstream.aep.data_prep.mappings import FULL, Stamp, object_body, schema_members, stored_mapping
 from capstream.aep.data_prep.model import Sources
-from capstream.aep.data_prep.samples import BadSample, leaf_types, records, schema_of, uploaded
+from capstream.aep.data_prep.samples import BadSample, leaf_types, records, schema_of, uploaded, without_nulls
 from capstream.aep.data_prep.suggestion import propose_for
 from capstream.kernel.ids import new_hex32
 from capstream.kernel.json import Json, JsonError, loads
+from capstream.storage.ports import Documents
 from capstream.xdm.render import full
 from capstream.xdm.schema import Schema
 
 SchemaLookup = Callable[[str, str], Schema | None]
+BatchRows = Callable[[Sandbox, str, str], list[dict[str, Json]]]
+"""Gives the first rows of a batch: (sandbox, dataset id, batch id)."""
 
 
 class SourceService:
     """What is known about sources, and what it suggests."""
 
-    def __init__(self, sources: Sources, schema: SchemaLookup, datasets: Datasets) -> None:
-        self._sources = sources
+    def __init__(self, documents: Documents, schema: SchemaLookup, batches: Batches, rows: BatchRows) -> None:
+        self._sources = Sources(documents)
         self._schema = schema
-        self._datasets = datasets
+        self._datasets = Datasets(documents)
+        self._batches = batches
+        self._rows = rows
 
     def handlers(self) -> dict[str, Handler]:
         """Return operationId -> handler."""
@@ -143,11 +150,7 @@ class SourceService:
         """Return a mapping set that nobody stored: proposals with their scores."""
         reference = {"id": self._wanted_schema(call), "contentType": FULL}
         schema = self._xdm(call, reference["id"])
-        sample_id = call.arg("sampleId")
-        if not sample_id:
-            # ASSUMPTION: records of a batch are not read here; a sample says the same.
-            raise refusal(BAD_QUERY, "sampleId is needed: store a record of the source with POST /samples first.")
-        sources = leaf_types(self._of_sample(call, sample_id))
+        sources = leaf_types(self._described_source(call))
         stamp = Stamp.of(call)
         mappings = []
         for proposal in propose_for(sources, schema):
@@ -157,6 +160,22 @@ class SourceService:
             mapped = {mapping["source"] for mapping in mappings}
             mappings += [_unmapped(source) for source in sources if source not in mapped]
         return Answer(body={"version": 0, "supportVersion": "1.1", **schema_members(reference, stamp), "mappings": mappings})
+
+    def _described_source(self, call: Call) -> dict[str, Json]:
+        """Return the JsonSchema of the sample, or else of the rows of the batch, that a call names."""
+        sample_id, batch_id = call.arg("sampleId"), call.arg("batchId")
+        if sample_id:
+            return self._of_sample(call, sample_id)
+        if not batch_id:
+            raise refusal(BAD_QUERY, "batchId (or sampleId) is needed: it says which fields the source has.")
+        batch = self._batches.record(call.sandbox.id, batch_id)
+        if batch is None or self._datasets.get(call.sandbox.id, batch.dataset_id) is None:
+            raise refusal(NOT_FOUND, f"Batch {batch_id} was not found.")
+        found = without_nulls(self._rows(call.sandbox, batch.dataset_id, batch_id))
+        rows = [{name: value for name, value in row.items() if name not in SYSTEM_COLUMNS} for row in found]
+        if not rows:
+            raise refusal(NOT_FOUND, f"Batch {batch_id} is {batch.status} and has no rows to read.")
+        return schema_of(rows, batch_id)
 
     def _wanted_schema(self, call: Call) -> str:
         schema_id, dataset_id = call.arg("schemaId"), call.arg("datasetId")

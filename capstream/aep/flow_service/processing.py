@@ -14,6 +14,8 @@ from capstream.aep.call import Sandbox
 from capstream.aep.catalog.batches import Source
 from capstream.aep.catalog.lake import lake_table, stored_schema
 from capstream.aep.catalog.model import Datasets, identity_enabled, profile_enabled, validation_disabled
+from capstream.aep.data_prep import batch_conversions
+from capstream.aep.data_prep.batch_conversions import BatchConversion
 from capstream.aep.data_prep.compiler import Program, compile_mapping_set
 from capstream.aep.data_prep.model import MappingSets
 from capstream.aep.flow_service.file_runs import started_of
@@ -24,6 +26,9 @@ from capstream.storage.ports import Documents
 from capstream.xdm.arrow import compile_table
 from capstream.xdm.schema import Schema
 from capstream.xdm.validate import Validator, compile_validator, part_validator
+
+Mapping = tuple[str, int]
+"""(id, version) of a mapping set; the id is empty when records pass through unmapped."""
 
 ToTable = Callable[[Sequence[dict[str, Json]]], pa.Table]
 
@@ -67,6 +72,7 @@ class Unusable:
 _DATA_PLANE = "CONNECTOR-2001-500"
 _MAPPING = "MAPPER-3700-400"
 _MOST_PROGRAMS = 256
+_UNMAPPED: Mapping = ("", 0)
 _BATCH_FORMATS = {"delimited": "csv"}
 
 
@@ -109,15 +115,19 @@ class Plans:
             log.error("plan not made", action="plan_failed", exc=error, flow=flow_id, dataset=dataset_id)
             route = self._flows.route(flow_id) if flow_id else None
             inlet = self._inlets.get(inlet_id)
-            known = route or inlet
+            conversion = batch_conversions.of_mark(self._documents, inlet_id)
+            known = route or inlet or conversion
             wanted = route.dataset_id if route else dataset_id
-            started_ms = started_of(inlet_id)
+            started_ms = conversion.started_ms if conversion else started_of(inlet_id)
             source = self._source(known.sandbox, known.org_id, wanted, route, started_ms) if known and wanted else None
             reason = f"the dataflow cannot be prepared: {type(error).__name__}: {error}"
             return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
 
     def _made(self, inlet_id: str, flow_id: str, dataset_id: str) -> Plan | Unusable:
         route = self._flows.route(flow_id) if flow_id else None
+        conversion = batch_conversions.of_mark(self._documents, inlet_id)
+        if conversion is not None:
+            return self._with_dataset(self.source_of_conversion(conversion), None, conversion.sandbox, _mapping_of(conversion))
         inlet = self._inlets.get(inlet_id)
         if route is not None:
             sandbox, org_id, dataset_id = route.sandbox, route.org_id, route.dataset_id
@@ -134,11 +144,16 @@ class Plans:
             return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
         if source is None:
             return Unusable(source=None, route=route, code=_DATA_PLANE, reason="neither a dataflow nor a dataset is known")
-        return self._with_dataset(source, route, sandbox)
+        return self._with_dataset(source, route, sandbox, (route.mapping_id, route.mapping_version) if route else _UNMAPPED)
 
     def source_of_run(self, route: Route, started_ms: int) -> Source:
         """Return where the rows of a file run come from and go to."""
         return self._source(route.sandbox, route.org_id, route.dataset_id, route, started_ms)
+
+    def source_of_conversion(self, conversion: BatchConversion) -> Source:
+        """Return where the rows of a batch conversion come from and go to: a batch of their own, as those of a file run."""
+        sandbox, org_id = conversion.sandbox, conversion.org_id
+        return self._source(sandbox, org_id, conversion.dataset_id, None, conversion.started_ms)
 
     def route(self, flow_id: str) -> Route | None:
         """Return the route of a flow in any state, or None."""
@@ -152,7 +167,7 @@ class Plans:
         partial_percent, flow_id = (route.partial_percent, route.flow_id) if route else (None, "")
         return Source(sandbox.id, org_id, dataset_id, flow_id, diagnostics, partial_percent, started_ms, kind)
 
-    def _with_dataset(self, source: Source, route: Route | None, sandbox: Sandbox) -> Plan | Unusable:
+    def _with_dataset(self, source: Source, route: Route | None, sandbox: Sandbox, mapping: Mapping) -> Plan | Unusable:
         dataset = self._datasets.get(source.sandbox_id, source.dataset_id)
         if dataset is None:
             return Unusable(source=source, route=route, code=_DATA_PLANE, reason=f"dataset {source.dataset_id} does not exist")
@@ -161,7 +176,7 @@ class Plans:
         if schema is None:
             reason = f"schema {schema_id} of dataset {source.dataset_id} does not exist"
             return Unusable(source=source, route=route, code=_DATA_PLANE, reason=reason)
-        program = self._program(source, route, schema)
+        program = self._program(source, mapping, schema)
         if isinstance(program, str):
             return Unusable(source=source, route=route, code=_MAPPING, reason=program)
         validate, validate_part, tabulate = self._of_schema(source.sandbox_id, schema)
@@ -180,20 +195,21 @@ class Plans:
             descriptors=tuple(self._schemas.descriptors(source.sandbox_id, schema_id)),
         )
 
-    def _program(self, source: Source, route: Route | None, schema: Schema) -> Program | str | None:
-        if route is None or not route.mapping_id:
+    def _program(self, source: Source, mapping: Mapping, schema: Schema) -> Program | str | None:
+        mapping_id, version = mapping
+        if not mapping_id:
             return None
-        mapping_set = self._mapping_sets.get(source.sandbox_id, route.mapping_id, route.mapping_version)
+        mapping_set = self._mapping_sets.get(source.sandbox_id, mapping_id, version)
         if mapping_set is None:
-            return f"mapping set {route.mapping_id} version {route.mapping_version} does not exist"
-        key = (route.mapping_id, digest(mapping_set), self._schema_key(source.sandbox_id, schema))
+            return f"mapping set {mapping_id} version {version} does not exist"
+        key = (mapping_id, digest(mapping_set), self._schema_key(source.sandbox_id, schema))
         if key not in self._programs:
             if len(self._programs) >= _MOST_PROGRAMS:
                 self._programs.clear()
             try:
                 self._programs[key] = compile_mapping_set(mapping_set, schema)
             except ValueError as error:
-                return f"mapping set {route.mapping_id} cannot be compiled: {error}"
+                return f"mapping set {mapping_id} cannot be compiled: {error}"
         return self._programs[key]
 
     def _of_schema(self, sandbox_id: str, schema: Schema) -> tuple[Validator, Validator, ToTable]:
@@ -205,3 +221,7 @@ class Plans:
 
     def _schema_key(self, sandbox_id: str, schema: Schema) -> str:
         return f"{schema.id} {self._schemas.etag(sandbox_id, schema.id)}"
+
+
+def _mapping_of(conversion: BatchConversion) -> Mapping:
+    return conversion.mapping_id, conversion.mapping_version

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from capstream.aep.catalog.batches import Source, Stage, Windows, Written
 from capstream.aep.data_access import rejected
 from capstream.aep.data_access.rejected import Rejection
+from capstream.aep.data_prep import batch_conversions
+from capstream.aep.data_prep.batch_conversions import MAPPER_ERROR
 from capstream.aep.flow_service import runs
 from capstream.aep.flow_service.file_runs import started_of
 from capstream.aep.flow_service.model import Route
@@ -14,8 +16,6 @@ from capstream.aep.pipeline import counting
 from capstream.aep.pipeline.batch import Batch, Row
 from capstream.aep.profile.store import Operation
 from capstream.storage.ports import Transaction
-
-_MAPPER_ERROR = ("MAPPER-3700-400", "Mapper Transform Error")
 
 
 def settle(change: Transaction, batch: Batch, windows: Windows, *, batch_ids: dict[Source, str], now_ms: int) -> None:
@@ -45,6 +45,8 @@ def settle(change: Transaction, batch: Batch, windows: Windows, *, batch_ids: di
             runs.add(change, route, started_ms, _delta(*outcome, made, now_ms), now_ms=now_ms, diagnostics=diagnostics)
         else:
             _count_run(change, route, outcome, made, now_ms, diagnostics=diagnostics)
+    else:
+        batch_conversions.note_warnings(change, batch.inlet, sum(1 for row in taken if row.warnings))
 
 
 def _keep(change: Transaction, batch: Batch, refused: Sequence[tuple[Row, Rejection]], windows: Windows, now_ms: int) -> str:
@@ -106,12 +108,12 @@ def _errors(refused: Sequence[tuple[Row, Rejection]], warned: int) -> tuple[tupl
     found: dict[str, tuple[str, int]] = {}
     for _, verdict in refused:
         code, message = (
-            _MAPPER_ERROR if verdict.stage is Stage.MAPPER else (verdict.violations[0].code, verdict.violations[0].message)
+            MAPPER_ERROR if verdict.stage is Stage.MAPPER else (verdict.violations[0].code, verdict.violations[0].message)
         )
         first, count = found.get(code, (message, 0))
         found[code] = (first, count + 1)
     if warned:
-        code, message = _MAPPER_ERROR
+        code, message = MAPPER_ERROR
         first, count = found.get(code, (message, 0))
         found[code] = (first, count + warned)
     return tuple((code, message, count) for code, (message, count) in found.items())

@@ -9,6 +9,7 @@ from capstream.aep.flow_service.processing import Plans
 from capstream.aep.identity_service.graphs import GRAPHS, IDENTITIES
 from capstream.aep.observability_insights import catalogue, series
 from capstream.aep.pipeline.cleaning import Cleaning
+from capstream.aep.pipeline.conversions import Conversions
 from capstream.aep.pipeline.emptying import Emptying
 from capstream.aep.pipeline.file_runs import FileRuns
 from capstream.aep.pipeline.reverting import Reverting
@@ -47,6 +48,7 @@ class Housekeeping:
         self._reverting = Reverting(control, state, delete_rows)
         self._emptying = Emptying(control, state, drop)
         self._file_runs = FileRuns(control, state, windows, plans)
+        self._conversions = Conversions(control, state, windows, plans)
         self._version = -1
         self._deletions: list[Deletion] = []
         self._next_ms = 0
@@ -74,6 +76,7 @@ class Housekeeping:
             self._reverting.look()
             self._emptying.look()
             self._file_runs.look(now_ms)
+            self._conversions.look()
         self._delete_due(cursor)
 
     def after(self, cursor: int, now_ms: int) -> None:
@@ -85,6 +88,7 @@ class Housekeeping:
         self._emptying.step()
         if self._file_runs.step(cursor, now_ms):
             self._reverting.look()
+        self._conversions.step(cursor, now_ms)
         if now_ms >= self._next_ms:
             self._next_ms = now_ms + _EVERY_MS
             self._close_due(now_ms)

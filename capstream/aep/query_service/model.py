@@ -129,12 +129,16 @@ class QueryService:
         result = run_query("SELECT * FROM preview", {"preview": source}, limit=PREVIEW_ROWS)
         return _objects(result)
 
+    def sample(self, sandbox: Sandbox, dataset_id: str, batch_id: str) -> list[dict[str, Json]]:
+        """Return the first rows of a batch; waits for them. Errors: KeyError when there is no such dataset; QueryFailed."""
+        source = self._source(sandbox, dataset_id)
+        return _objects(run_query(f"SELECT * FROM rows WHERE {_in_batch(batch_id)}", {"rows": source}, limit=PREVIEW_ROWS))
+
     def export_batch(self, sandbox: Sandbox, dataset_id: str, batch_id: str, target: Path) -> None:
         """Write the rows of a batch to a Parquet file. Errors: KeyError when there is no such dataset; QueryFailed."""
         source = self._source(sandbox, dataset_id)
-        wanted = batch_id.replace("'", "''")
         part = target.with_suffix(f".{os.getpid()}.part")
-        run_query(f"SELECT * FROM rows WHERE \"{BATCH_ID}\" = '{wanted}'", {"rows": source}, timeout_s=120, export=part)
+        run_query(f"SELECT * FROM rows WHERE {_in_batch(batch_id)}", {"rows": source}, timeout_s=120, export=part)
         part.replace(target)
 
     def _source(self, sandbox: Sandbox, dataset_id: str) -> TableSource:
@@ -144,6 +148,11 @@ class QueryService:
     def _columns(self, sandbox: Sandbox, dataset: Mapping[str, Json]) -> Sequence[Column]:
         schema = self._schemas.schema(sandbox.id, str((dataset.get("schemaRef") or {}).get("id", "")))
         return SYSTEM if schema is None else columns_of(stored_schema(schema))
+
+
+def _in_batch(batch_id: str) -> str:
+    quoted = batch_id.replace("'", "''")
+    return f"\"{BATCH_ID}\" = '{quoted}'"
 
 
 def _request(sql: str, tables: Mapping[str, TableSource], *, limit: int, timeout_s: float, export: Path | None) -> bytes:

@@ -27,7 +27,9 @@ class Plane(ControlPlane):
         sets = MappingSets(self.documents)
         services: dict[str, Any] = super()._services()
         return services | {
-            "data_prep": api.handlers(sets, self.schemas, usage=lambda _sandbox, one: self.used.get(one, Usage.FREE))
+            "data_prep": api.handlers(
+                sets, self.schemas, self.state, lambda *_: [], usage=lambda _sandbox, one: self.used.get(one, Usage.FREE)
+            )
         }
 
     def ok(self, method: str, path: str, body: Any = None, status: int = 200, **options: Any) -> Any:
@@ -358,12 +360,6 @@ def test_suggestions_are_proposed_and_not_stored(plane: Plane) -> None:
     assert "zzz" in {one["source"] for one in everything["mappings"]}
     assert plane.ok("GET", "/mappingSets")["data"] == []
     assert plane.refused("GET", "/mappingSets/suggestion")[1] == "MAPPER-3001-400"
-
-
-def test_batch_conversions_are_not_built_and_say_so(plane: Plane) -> None:
-    answer = plane.call("GET", BASE + "/xdmBatchConversions")
-    assert answer.status_code == 501
-    assert "listBatchConversions" in answer.text
 
 
 def test_sets_survive_a_restart(plane: Plane, tmp_path: Path) -> None:
