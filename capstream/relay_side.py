@@ -23,6 +23,7 @@ from capstream.relay.drift import Acknowledgements, DriftBook, read_notices, wit
 from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import FACETS, EventBrowser, follow
 from capstream.relay.ledger import read_backlogs, read_cursor
+from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
@@ -84,6 +85,7 @@ def build(live: Live, layout: Layout) -> RelaySide:
         preview=Preview(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier, readonly=True), sources),
         audit=Audit(office, settings.clock()),
         drift=desk,
+        parked=ParkedDesk(courier, journal, settings.clock()),
     )
     mounts: list[tuple[str, AsgiApp]] = [
         ("/relay", admin.app()),

@@ -39,6 +39,7 @@ class Commands(LazyGroup):
         "faults": "capstream.cli.faults:app",
         "drift": "capstream.cli.drift:app",
         "audit": "capstream.cli.audit:app",
+        "parked": "capstream.cli.parked:app",
         "dead-letters": "capstream.cli.dead_letters:app",
         "alerts": "capstream.cli.alerts:app",
         "org": "capstream.cli.org:app",

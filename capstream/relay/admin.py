@@ -29,6 +29,7 @@ from capstream.relay.event_index import EventBrowser, EventQuery
 from capstream.relay.jobs import Range
 from capstream.relay.ledger import read_privacy
 from capstream.relay.member_books import member_books
+from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
 from capstream.relay.retention import expired_through
 from capstream.relay.sources import Sources, masked
@@ -43,7 +44,7 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 _T = TypeVar("_T")
 _PAGE = 100
 _MAX_PAGE = 1000
-_PERSONAL = ("get_event", "get_letter", "export_letters", "list_privacy", "list_members")
+_PERSONAL = ("get_event", "get_letter", "export_letters", "list_privacy", "list_members", "get_parked")
 """Readings that show personal data: they are noted as administrative acts too."""
 
 
@@ -61,6 +62,7 @@ class Admin:
     preview: Preview
     audit: Audit
     drift: DriftDesk
+    parked: ParkedDesk
 
     def app(self) -> Starlette:
         """Return the ASGI application; its routes carry the full path."""
@@ -82,6 +84,9 @@ class Admin:
             ("/relay/privacy-requests", ["GET"], self.list_privacy),
             ("/relay/members", ["GET"], self.list_members),
             ("/relay/replay/preview", ["POST"], self.preview_replay),
+            ("/relay/parked", ["GET"], self.parked.list_parked),
+            ("/relay/parked/payload", ["GET"], self.parked.get_parked),
+            ("/relay/parked/discard", ["POST"], self.parked.discard_parked),
             (letters, ["GET"], self.list_letters),
             (f"{letters}/discarded", ["GET"], self.list_discarded),
             (f"{letters}/export", ["GET"], self.export_letters),
@@ -102,6 +107,7 @@ class Admin:
                 log.warning("administrator refused", action="admin_unauthenticated", address=_address(request))
                 headers = {"www-authenticate": 'Basic realm="capstream relay"'}
                 return _error(401, "authorization", "client id or secret is missing or wrong", headers=headers)
+            request.state.who = who
             response = await _answered(endpoint, request)
             if request.method != "GET" or endpoint.__name__ in _PERSONAL:
                 await self._note(request, endpoint.__name__, who, response.status_code)
@@ -261,8 +267,7 @@ class Admin:
     def _discard(self, wanted: Json, reason: Json, request: Request) -> Response:
         if not isinstance(reason, str):
             raise InputError("reason", "it is no text", "say why in words")
-        who = self._admitted(request.headers.get("authorization", "")) or ""
-        return self._queue("discard_letters", filter=wanted, reason=reason, by=who)
+        return self._queue("discard_letters", filter=wanted, reason=reason, by=request.state.who)
 
     async def list_discarded(self, request: Request) -> Response:
         """Dead letters that were given up, newest webhook first, with who, when and why; `next` is the next `before`."""

@@ -24,6 +24,7 @@ class DeadClass(StrEnum):
     CONFLICTING_DUPLICATE = "CONFLICTING_DUPLICATE"  #: an event id that was seen before with other data
     UNKNOWN_SOURCE = "UNKNOWN_SOURCE"  #: its source was removed before the event was delivered
     ENRICHMENT_FAILED = "ENRICHMENT_FAILED"  #: required data did not come from the Capillary API
+    GIVEN_UP = "GIVEN_UP"  #: parked, refused again and again, until a person gave it up; only among the discarded
     OVERSIZED_RECORD = "OVERSIZED_RECORD"  #: Profile would drop a record of this size without a word
     PLATFORM_REJECTED = "PLATFORM_REJECTED"  #: the platform will never take this record as it is
     TRANSLATION_BUG = "TRANSLATION_BUG"  #: the translation raised; the event is kept for a replay after a fix

@@ -50,7 +50,7 @@ class Feed:
             draft.out(parked.source_key).of(parked.kind).append(parked.record)
             draft.settlement.unparked.add(key)
         await self._take_held(draft)
-        work = self._jobs.work(draft)
+        work = self._jobs.work(draft, lanes.withdraw)
         if work:
             wanted = {arrival.offset: what for arrival, what in work}
             ready = self._translation.readable(draft, [arrival for arrival, _ in work])

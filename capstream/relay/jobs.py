@@ -4,6 +4,8 @@ A command in the journal becomes a job in the ledger with the batch that reads i
 and settles the job's progress with it, so a job of any size survives a crash and never keeps live events waiting.
 """
 
+from collections.abc import Callable, Iterable
+
 import msgspec
 
 from capstream.capillary.envelope import Unreadable
@@ -13,11 +15,12 @@ from capstream.capillary.normalise import normalise
 from capstream.kernel import log
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import journal
-from capstream.relay.dead_letters import DeadLetter, Discarded, Filter
+from capstream.relay.answers import Rejected
+from capstream.relay.dead_letters import DeadClass, DeadLetter, Discarded, Filter, of_payload
 from capstream.relay.draft import Draft
 from capstream.relay.journal import Entry, Flag
 from capstream.relay.ledger import Ledger
-from capstream.relay.records import Arrival, Job, Record
+from capstream.relay.records import Arrival, Job, Kind, Parked, Record
 from capstream.storage.ports import Log
 
 _SLICE = 200
@@ -56,6 +59,31 @@ class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
         return not isinstance(event, Unreadable) and self.means(event)
 
 
+class ParkedFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """Which parked payloads are meant; what is not given does not matter."""
+
+    ids: list[str] | None = None
+    source_key: str | None = None
+    flow: Kind | None = None
+    customer_id: str | None = None
+
+    def gives_up(self, key: str, parked: Parked) -> bool:
+        """Return whether a payload is to be given up: one that waits behind another only when it is named."""
+        return self.means(key, parked) and (self.ids is not None or parked.record.attempts > 0)
+
+    def means(self, key: str, parked: Parked) -> bool:
+        """Return whether a payload is meant."""
+        return (
+            (self.ids is None or key in self.ids)
+            and self.source_key in (None, parked.source_key)
+            and self.flow in (None, parked.kind)
+            and self.customer_id in (None, parked.record.member)
+        )
+
+
+Withdraw = Callable[[Iterable[str]], set[str]]
+"""Takes parked payloads out of what waits; returns the keys of those that were not being posted."""
+
 Wanted = tuple[str | None, str | None]
 """(event name, customer id) an event must have to be replayed; None does not matter."""
 
@@ -76,13 +104,13 @@ class Jobs:
     def accept(self, draft: Draft, offset: int, entry: Entry) -> None:
         """Make a job of a command. A command nobody knows is logged and dropped."""
         body = loads(entry.body)
-        if body.get("command") not in ("replay_letters", "discard_letters", "replay_range"):
+        if body.get("command") not in ("replay_letters", "discard_letters", "replay_range", "discard_parked"):
             log.error("unknown command", action="command_unknown", offset=offset, command=str(body.get("command")))
             return
         job = Job(command=entry.body, asked_ms=entry.received_ms, position="")
         self._keep(draft, f"{offset:016d}", job)
 
-    def work(self, draft: Draft) -> list[tuple[Arrival, Wanted]]:
+    def work(self, draft: Draft, withdraw: Withdraw) -> list[tuple[Arrival, Wanted]]:
         """Do a slice of the oldest job: return the webhooks to translate again, put payloads to repeat into the batch."""
         if not self._open:
             return []
@@ -90,7 +118,33 @@ class Jobs:
         command = loads(job.command)
         if command["command"] == "replay_range":
             return self._replay_range(draft, key, job, msgspec.convert(command["range"], Range))
+        if command["command"] == "discard_parked":
+            self._give_up(draft, key, job, withdraw)
+            return []
         return self._letters(draft, key, job, command)
+
+    def _give_up(self, draft: Draft, key: str, job: Job, withdraw: Withdraw) -> None:
+        """Discard parked payloads; those that are being posted are looked at again when they are back."""
+        command = loads(job.command)
+        wanted = msgspec.convert(command["filter"], ParkedFilter)
+        page = self._ledger.parked_page(after=job.position, limit=_SLICE)
+        meant = {
+            each: parked for each, parked in page if parked.record.first_ms <= job.asked_ms and wanted.gives_up(each, parked)
+        }
+        taken = withdraw(meant)
+        for each in taken:
+            parked = meant[each]
+            verdict = Rejected(0, parked.reason, code=DeadClass.GIVEN_UP)
+            letter = of_payload(
+                parked.record, verdict, source_key=parked.source_key, kind=parked.kind, now_ms=parked.record.first_ms
+            )
+            said = {"reason": command["reason"], "who": command["by"], "at_ms": job.asked_ms}
+            draft.settlement.unparked.add(each)
+            draft.settlement.discarded[letter.id] = Discarded(letter=letter, **said)
+            draft.settlement.revived |= {parked.record.dead_id} - {""}
+            draft.settlement.count(parked.source_key, parked.record.first_ms)[f"discarded.{parked.kind}"] += 1
+        if len(taken) == len(meant):
+            self._progress(draft, key, job, page[-1][0] if len(page) == _SLICE else None)
 
     def _letters(self, draft: Draft, key: str, job: Job, command: Json) -> list[tuple[Arrival, Wanted]]:
         wanted = msgspec.convert(command["filter"], Filter)

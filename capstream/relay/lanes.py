@@ -1,7 +1,7 @@
 """All dataflows of all sources, each delivered, parked and caught up by itself."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from capstream.relay.delivery import FlowDelivery
 from capstream.relay.draft import Draft
@@ -49,6 +49,10 @@ class Lanes:
             if lane.parking.due and not lane.is_behind():
                 found |= lane.parking.take(now_ms)
         return found
+
+    def withdraw(self, keys: Iterable[str]) -> set[str]:
+        """Take parked payloads out of what waits; return those that were not being posted."""
+        return {key for each in keys for key in self._lane_of(each).parking.withdraw([each])}
 
     def ship(self, draft: Draft) -> list[Sent]:
         """Post what a portion has for the lanes that keep up, and let the rest wait in their outboxes."""
@@ -100,8 +104,7 @@ class Lanes:
 
     def _find(self) -> None:
         for name in {*self._world.ledger.lanes(), *self._world.ledger.parked_lanes()}:
-            source_key, _, kind = name.rpartition("/")
-            self.of(source_key, "event" if kind == "event" else "profile")
+            self._lane(name)
 
     def _note_parked(self, settlement: Settlement) -> None:
         if not settlement.parked and not settlement.unparked:
@@ -113,9 +116,14 @@ class Lanes:
         for key in settlement.unparked - settlement.parked.keys():
             gone.setdefault(_lane_of(key), []).append(key)
         for name in {**due, **gone}:
-            source_key, _, kind = name.rpartition("/")
-            lane = self.of(source_key, "event" if kind == "event" else "profile")
-            lane.parking.settled(due.get(name, {}), gone.get(name, ()))
+            self._lane(name).parking.settled(due.get(name, {}), gone.get(name, ()))
+
+    def _lane_of(self, parked_key: str) -> Lane:
+        return self._lane(_lane_of(parked_key))
+
+    def _lane(self, name: str) -> Lane:
+        source_key, _, kind = name.rpartition("/")
+        return self.of(source_key, "event" if kind == "event" else "profile")
 
 
 def _lane_of(parked_key: str) -> str:

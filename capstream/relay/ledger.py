@@ -96,6 +96,10 @@ class Ledger:
         body = self._documents.get(_LANES, name)
         return loads(body) if body else {}
 
+    def parked_page(self, *, after: str, limit: int) -> list[tuple[str, Parked]]:
+        """Return parked payloads behind a key, in the order of keys."""
+        return read_parked(self._documents, after=after, limit=limit)
+
     def held(self, keys: Sequence[str]) -> dict[str, Held]:
         """Return the held events under `keys`."""
         return {key: _held(body) for key, body in self._documents.get_many(_HELD, keys).items()}
@@ -230,6 +234,14 @@ def read_jobs(store: Reading) -> dict[str, Job]:
 def read_held_offsets(store: Reading) -> set[int]:
     """Return the journal offsets of the events that are held."""
     return {int(key) for key, _ in store.scan(_HELD)}
+
+
+def read_parked(
+    store: Reading, *, after: str = "", limit: int = 100, keys: Sequence[str] | None = None
+) -> list[tuple[str, Parked]]:
+    """Return parked payloads in the order of their keys, or those under `keys`; for any process that reads `courier.db`."""
+    found = store.scan(_PARKED, after=after, limit=limit) if keys is None else sorted(store.get_many(_PARKED, keys).items())
+    return [(key, _parked(body)) for key, body in found]
 
 
 def read_parked_offsets(store: Reading) -> set[int]:

@@ -75,6 +75,10 @@ class Parking:
         """Let what was taken wait again, each at its place: it was not posted."""
         self.due.update(dict.fromkeys(keys, 1))  # at once, but of a member one alone
 
+    def withdraw(self, keys: Iterable[str]) -> set[str]:
+        """Take payloads out of what waits, for good once that is settled; return those that were not being posted."""
+        return {key for key in keys if self.due.pop(key, None) is not None}
+
     def divert(self, records: list[Record], settlement: Settlement, now_ms: int) -> list[Record]:
         """Keep back from what is to be posted the events of members one of whose events waits; return the others."""
         if not self._lines:

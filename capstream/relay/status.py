@@ -54,7 +54,7 @@ def _source(days: Mapping[str, Counter[str]], unwritten_repeats: int) -> dict[st
 
 
 def _flow(total: Counter[str], kind: str) -> dict[str, int]:
-    names = ("payloads", "delivered", "rejected", "parked", "coalesced", "oversized")
+    names = ("payloads", "delivered", "rejected", "parked", "discarded", "coalesced", "oversized")
     return {name: total[f"{name}.{kind}"] for name in names}
 
 

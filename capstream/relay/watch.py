@@ -115,7 +115,14 @@ def alerts_of(state: Json, dead_letters: int, limits: Thresholds) -> list[Alert]
             )
         if flow["parkedS"] > limits.lag_s:
             reason = f"a payload has been refused again and again for {flow['parkedS']:.0f} s"
-            found.append(Alert("parked", key, reason, "look at the platform's answer in the log"))
+            found.append(
+                Alert(
+                    "parked",
+                    key,
+                    reason,
+                    "`capstream parked list` shows why; `capstream parked discard` gives it up",
+                )
+            )
     for client_id, token in state["tokens"].items():
         if token["failingS"] > limits.token_s or (token["failingS"] and token["expiresInS"] <= 0):
             cure = "check the client's secret and scopes; delivery goes on by itself"

@@ -15,6 +15,7 @@ from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import FACETS, EventBrowser
+from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault
@@ -62,6 +63,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
         preview=Preview(log, courier, sources),
         audit=Audit(documents, lambda: 0),
         drift=DriftDesk(documents, documents, lambda: 0),
+        parked=ParkedDesk(courier, log, lambda: 0),
     )
     courier.close()
     documents.close()

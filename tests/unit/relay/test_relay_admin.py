@@ -16,8 +16,10 @@ from capstream.relay.drift import DriftBook
 from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import EventBrowser
 from capstream.relay.journal import Entry, Flag, decode, encode
-from capstream.relay.ledger import Ledger
+from capstream.relay.ledger import Ledger, parked_key
+from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
+from capstream.relay.records import Parked, Record
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
@@ -43,6 +45,7 @@ def call(
         preview=Preview(journal, courier_db, sources),
         audit=Audit(office_db, clock),
         drift=DriftDesk(office_db, office_db, clock),
+        parked=ParkedDesk(courier_db, journal, clock),
     ).app()
 
     def send(method: str, path: str, *, auth: tuple[str, str] | None = AUTH, **options: Any) -> httpx.Response:
@@ -271,3 +274,28 @@ def test_drift_is_listed_and_acknowledged(call: Any, office_db: SqliteDocuments,
     assert call("POST", "/relay/drift/acknowledge", json={"sourceKey": "nw"}).json() == {"acknowledged": ["nw"]}
     assert call("GET", "/relay/drift?new=true").json() == {"notices": []}
     assert call("POST", "/relay/drift/acknowledge", json={"sourceKey": "none"}).json() == {"acknowledged": []}
+
+
+def test_parked_payloads_are_listed_shown_and_given_up(call: Any, courier_db: SqliteDocuments, journal: SqliteLog) -> None:
+    settlement = Settlement()
+    for number, attempts in ((1, 3), (2, 0)):
+        record = Record(f"p-{number}", "901", b'{"a":1}', 7, attempts=attempts, first_ms=NOW)
+        settlement.parked[parked_key("nw", "event", record.id)] = Parked("nw", "event", NOW + 1000, "503: busy", record)
+    Ledger(courier_db).settle(settlement)
+    found = call("GET", "/relay/parked?sourceKey=nw&limit=1").json()
+    assert [each["id"] for each in call("GET", f"/relay/parked?after={found['next']}").json()["parked"]] == ["nw/event/p-2"]
+    found = found["parked"]
+    assert [each["id"] for each in found] == ["nw/event/p-1"]
+    assert call("GET", "/relay/parked?flow=profile").json() == {"parked": []}
+    assert found[0]["reason"] == "503: busy"
+    shown = call("GET", "/relay/parked/payload?id=nw/event/p-2").json()
+    assert (shown["payload"], shown["isBehind"]) == ({"a": 1}, True)
+    assert call("GET", "/relay/parked/payload?id=other").status_code == 400
+    for body in ({"sourceKey": "nw"}, {"sourceKey": "nw", "reason": " "}, {"reason": "x"}, {"flow": "other", "reason": "x"}):
+        assert call("POST", "/relay/parked/discard", json=body).status_code == 400
+    assert call("POST", "/relay/parked/discard", json={"ids": ["nw/event/p-1"], "reason": "old"}).status_code == 202
+    command = json.loads(decode(journal.get(journal.end()) or b"").body)
+    assert command == {"command": "discard_parked", "filter": {"ids": ["nw/event/p-1"]}, "reason": "old", "by": "client-1"}
+    acts = [act["act"] for act in call("GET", "/relay/audit").json()["acts"]]
+    assert acts.count("discard_parked") == 5
+    assert "get_parked" in acts

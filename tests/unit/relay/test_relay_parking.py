@@ -6,7 +6,9 @@ import pytest
 from fake_edge import FakeEdge, refusing
 from relay_rig import EVENT, PROFILE, Rig, points
 
-from capstream.relay.ledger import read_cursor, read_waiting
+from capstream.relay import journal
+from capstream.relay.dead_letters import find_discarded
+from capstream.relay.ledger import read_cursor, read_jobs, read_parked, read_waiting
 from capstream.relay.parking import Parking
 
 
@@ -115,3 +117,70 @@ def test_a_newer_snapshot_takes_the_place_of_a_parked_one(rig: Rig, make_event: 
     rig.drain()
     assert [message["loyalty"]["points"] for message in rig.edge.accepted[PROFILE]] == [20]
     assert read_waiting(rig.documents)["parked"] == 0
+
+
+def give_up(rig: Rig, **wanted: Any) -> None:
+    details = {"filter": wanted, "reason": "nobody needs it", "by": "client-1"}
+    rig.journal.append([journal.command("discard_parked", rig.clock(), **details)])
+    rig.drain()
+
+
+def test_a_parked_event_that_is_given_up_lets_the_later_ones_go(rig: Rig, make_event: Any) -> None:
+    busy = refusing(lambda message: message["_id"].endswith("event-1"), 503, "busy")
+    rig.edge.script(*[busy] * 20)
+    rig.receive(make_event(1, customer=1), make_event(9, customer=2))
+    rig.drain()
+    rig.receive(*(make_event(number, customer=1) for number in range(2, 5)))
+    rig.drain()
+    give_up(rig, sourceKey="nw", customerId="2")
+    give_up(rig, flow="profile")
+    assert read_waiting(rig.documents)["parked"] == 4
+    give_up(rig, sourceKey="nw", customerId="1")
+    rig.drain()
+    assert order(rig.edge) == [9, 2, 3, 4]
+    assert read_waiting(rig.documents)["parked"] == 0
+    assert not rig.letters()
+    ((_, given_up),) = find_discarded(rig.documents)
+    assert (given_up.letter.class_, given_up.letter.payload_id) == ("GIVEN_UP", "capillary:700123:pointsIssued:event-1")
+    assert (given_up.who, given_up.reason) == ("client-1", "nobody needs it")
+    assert "503" in given_up.letter.reason
+    status = rig.status()
+    assert status["sources"]["nw"]["flows"]["event"]["discarded"] == 1
+    assert status["balanced"]
+    rig.clock.advance(86_400)
+    rig.drain()
+    assert order(rig.edge) == [9, 2, 3, 4]
+    assert not read_jobs(rig.documents)
+
+
+def test_one_that_waits_behind_is_given_up_by_its_id(rig: Rig, make_event: Any) -> None:
+    busy = refusing(lambda message: message["_id"].endswith("event-1"), 503, "busy")
+    rig.edge.script(busy)
+    rig.receive(make_event(1, customer=1))
+    rig.drain()
+    rig.receive(make_event(2, customer=1), make_event(3, customer=1))
+    rig.drain()
+    (behind,) = [key for key, _ in read_parked(rig.documents) if key.endswith("event-2")]
+    give_up(rig, ids=[behind])
+    rig.clock.advance(600)
+    rig.drain()
+    assert order(rig.edge) == [1, 3]
+
+
+def test_what_was_given_up_stays_so_after_a_crash(rig: Rig, make_event: Any) -> None:
+    busy = refusing(lambda message: message["_id"].endswith("event-1"), 503, "busy")
+    rig.edge.script(*[busy] * 20)
+    rig.receive(make_event(1, customer=1), make_event(2, customer=1))
+    rig.drain()
+
+    def crash(name: str) -> None:
+        raise RuntimeError(name)
+
+    details = {"filter": {"sourceKey": "nw"}, "reason": "", "by": ""}
+    rig.journal.append([journal.command("discard_parked", rig.clock(), **details)])
+    with pytest.raises(RuntimeError):
+        rig.drain(checkpoint=crash)
+    rig.drain()
+    rig.drain()
+    assert order(rig.edge) == [2]
+    assert len(find_discarded(rig.documents)) == 1
