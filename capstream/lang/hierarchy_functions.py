@@ -302,10 +302,12 @@ def decode(key: Json, *rest: Json) -> Json:
 
 
 def _extreme(values: tuple[Json, ...], wanted: int) -> Json:
+    given = [value for value in _spread(values) if value is not None]
+    kinds = set(map(type, given))
+    if kinds <= {int, float} or kinds == {str}:
+        return max(given, default=None) if wanted > 0 else min(given, default=None)
     best: Json = None
-    for value in _spread(values):
-        if value is None:
-            continue
+    for value in given:
         if isinstance(value, bool | list | dict):
             raise Fail(f"{kind(value)} has no order")
         if best is None:

@@ -11,6 +11,9 @@ from capstream.lang import matching
 from capstream.lang.diagnostics import Fail
 from capstream.lang.values import MAX_SIZE, text, text_or_empty
 
+_MOST_PARTS = 100_000
+"""Parameters or percent escapes of one text: each is looked at by itself, and more take too long."""
+
 _CHARSETS = {"UTF-8": "utf-8", "UTF-16": "utf-16-be", "ISO-8859-1": "iso-8859-1", "US-ASCII": "ascii"}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _BLANK = re.compile(r"\s")
@@ -219,6 +222,8 @@ def get_url_query_str(value: str, mode: str) -> dict[str, str] | None:
     if url is None:
         return None
     query, anchor = url[3], url[4]
+    if (query or "").count("&") > _MOST_PARTS:
+        raise Fail(f"URL has more than {_MOST_PARTS} parameters")
     pairs = [part.partition("=") for part in (query or "").split("&") if part]
     result = {name: value for name, _, value in pairs}
     if anchor is not None and query is not None:
@@ -236,4 +241,6 @@ def get_url_encoded(value: str) -> str:
 
 def get_url_decoded(value: str) -> str:
     """Return the text with percent escapes decoded; `+` stays."""
+    if value.count("%") > _MOST_PARTS:
+        raise Fail(f"Text has more than {_MOST_PARTS} percent escapes")
     return unquote_to_bytes(value.encode("utf-8", "replace")).decode("utf-8", "replace")

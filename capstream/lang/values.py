@@ -20,6 +20,9 @@ MAX_DIGITS = 4000
 _NUMERIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _SCALARS = (str, int, float)
 _ALIKE = frozenset({str, int, float})
+_LOW, _HIGH = -(1 << 63), 1 << 64
+_DATE_SIZE = 25
+_DEEPEST = 200
 
 
 def kind(value: Json) -> str:
@@ -205,7 +208,7 @@ def settled(value: Json) -> Json:
     if value.__class__ is str:
         return sized(value)
     if value.__class__ is int:
-        return value if -(1 << 63) <= value < (1 << 64) else float(finite(value))
+        return value if _LOW <= value < _HIGH else float(finite(value))
     return _settle(value, [MAX_SIZE], 0)
 
 
@@ -215,27 +218,49 @@ def _settle(value: Json, left: list[int], depth: int) -> Json:
         raise Fail("Result is larger than 1 MiB")
     if value is None or isinstance(value, _SCALARS):
         return settled(value)
-    if depth > 200:
+    if depth > _DEEPEST:
         raise Fail("Result is nested too deep")
     if value.__class__ is list:
         return _settle_list(value, left, depth)
     if value.__class__ is dict:
-        result = {}
-        for key, item in value.items():
-            left[0] -= len(key) + 4
-            result[key] = _settle(item, left, depth + 1)
-        return result
-    left[0] -= 25
+        return _settle_dict(value, left, depth)
+    left[0] -= _DATE_SIZE
     return text(value)
+
+
+def _settle_dict(value: dict[str, Json], left: list[int], depth: int) -> dict[str, Json]:
+    result: dict[str, Json] = {}
+    rest = left[0]
+    for key, item in value.items():
+        rest -= len(key) + 6
+        if item.__class__ is int and _LOW <= item < _HIGH:  # the most common members, without a call
+            result[key] = item
+        elif item.__class__ is str and rest >= len(item):
+            rest -= len(item)
+            result[key] = item
+        else:
+            left[0] = rest + 2
+            result[key] = _settle(item, left, depth + 1)
+            rest = left[0]
+    left[0] = rest
+    if rest < 0:
+        raise Fail("Result is larger than 1 MiB")
+    return result
 
 
 def _settle_list(value: list[Json], left: list[int], depth: int) -> list[Json]:
     kinds = set(map(type, value))
     if kinds == {str}:
         left[0] -= sum(map(len, value)) + 2 * len(value)
-    elif kinds == {int} and min(value) >= -(1 << 63) and max(value) < (1 << 64):
+    elif kinds == {int} and min(value) >= _LOW and max(value) < _HIGH:
         left[0] -= 2 * len(value)
     else:
+        members = sum(map(len, value)) if kinds == {dict} else 0
+        if len(value) * (2 + _DATE_SIZE * (kinds == {datetime})) + members * 6 > left[0]:  # before any is settled
+            raise Fail("Result is larger than 1 MiB")
+        if kinds == {dict} and depth < _DEEPEST:
+            left[0] -= 2 * len(value)
+            return [_settle_dict(item, left, depth + 1) for item in value]
         return [_settle(item, left, depth + 1) for item in value]
     if left[0] < 0:
         raise Fail("Result is larger than 1 MiB")

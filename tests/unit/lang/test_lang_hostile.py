@@ -216,3 +216,39 @@ def test_ordinary_loops_are_far_from_the_limit() -> None:
 def test_a_padding_of_usual_length_and_a_usual_range() -> None:
     assert run("lpad('7', 12, '0')")[0] == "0" * 11 + "7"
     assert run("size_of(1..100000)")[0] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("expression", "part", "reason"),
+    [
+        ("get_url_decoded(s)", "%41", "percent escapes"),
+        ("get_url_query_str(concat('http://a/?', s), 'remove')", "a&", "parameters"),
+    ],
+)
+def test_texts_of_too_many_parts_are_refused(expression: str, part: str, reason: str) -> None:
+    found, _ = refused(expression, s=part * 100_001)
+    assert reason in found
+    run(expression, s=part * 99_999)
+
+
+@pytest.mark.parametrize(
+    "element", [{"v": 1}, {"v": "text"}, {"v": 1 << 70, "w": None}, {"v": {"w": [1.5, True]}}, [1, "x"], True]
+)
+def test_results_are_counted_before_they_are_made(element: Any) -> None:
+    value, _ = run("l", l=[element] * 100)
+    assert value == [element] * 100
+    found, _ = refused("[l, l, l]", l=[element] * 200_000)
+    assert found == "Result is larger than 1 MiB"
+
+
+def test_an_object_of_long_texts_is_refused() -> None:
+    found, _ = refused("o", o={"a": BIG, "b": BIG})
+    assert found == "Result is larger than 1 MiB"
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "most"),
+    [([3, 1, 2], 1, 3), (["b", "a"], "a", "b"), ([2, 1.5, None], 1.5, 2), ([], None, None), ([None], None, None)],
+)
+def test_extremes(values: list[Any], least: Any, most: Any) -> None:
+    assert run("[min(l), max(l)]", l=values)[0] == [least, most]
