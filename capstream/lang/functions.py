@@ -179,7 +179,7 @@ def _objects() -> list[Function]:
         _row(OBJECTS, "add_to_map", "maps:map~...", Type.MAP, trees.add_to_map, "Joins maps; the first value of a key wins.",
              'add_to_map({"author": "author-01"}, {"price": 17.99})', null_first=False),
         _row(OBJECTS, "object_to_map", "value:any more:any?...", Type.MAP, trees.object_to_map,
-             "Makes a map from pairs, an object, or an array and the attribute that is the key.",
+             "Makes a map from pairs, an object, or an array and its key attribute; the first of equal keys stays.",
              'object_to_map("firstName", "North", "lastName", "Star")', null_first=False),
     ]  # fmt: skip
 
@@ -206,7 +206,8 @@ def _arrays() -> list[Function]:
              "Replaces the stored array when the record is an update.", "upsert_array_replace([123, 456], 1)"),
         _row(MAP, "array_to_map", "array:array key:text", Type.MAP, trees.array_to_map,
              "Keys the elements of an array by an attribute.", 'array_to_map([{"sku": "a"}, {"sku": "b"}], "sku")'),
-        _row(MAP, "to_map", "key:any value:any?...", Type.MAP, trees.to_map, "Makes a map from pairs.",
+        _row(MAP, "to_map", "key:any value:any?...", Type.MAP, trees.to_map,
+             "Makes a map from pairs; the first of equal keys stays.",
              'to_map("firstName", "North", "lastName", "Star")', null_first=False),
         _row(LOGICAL, "decode", "key:any k1:any v1:any more:any?...", Type.ANY, trees.decode,
              "Gives the value that belongs to a key, or the default.",

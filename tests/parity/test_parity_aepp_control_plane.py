@@ -180,6 +180,25 @@ def test_messages_become_a_run_and_a_batch(clients: SimpleNamespace, stream: Sim
     assert dataset_id in clients.catalog.getLastBatches(dataset_id)
 
 
+def test_a_batch_is_converted(clients: SimpleNamespace, dataset_id: str, mapping_id: str) -> None:
+    """Starts a conversion the way aepp does it, with GET; it waits until the batch is complete."""
+    prep = clients.prep
+    batch_id = next(iter(clients.catalog.getBatches(dataSet=dataset_id)))
+    made = prep.createXDMConversion(dataset_id, batch_id, mapping_id)
+    assert (made["status"], made["sourceBatchId"]) == ("queued", batch_id)
+    assert prep.getXDMBatchConversion(made["id"])["mappingSetId"] == mapping_id
+    (activity,) = prep.getXDMBatchConversionActivities(made["id"])
+    assert activity["type"] == "transform"
+    found = prep.getXDMBatchConversions(dataSetId=dataset_id, batchId=batch_id)
+    assert made["id"] in str(found)
+
+
+def test_a_mapping_set_is_suggested(clients: SimpleNamespace, dataset_id: str) -> None:
+    batch_id = next(iter(clients.catalog.getBatches(dataSet=dataset_id)))
+    found = clients.prep.getMappingSuggestions(dataSetId=dataset_id, batchId=batch_id)
+    assert "_id" in {one["destination"] for one in found["mappings"]}
+
+
 def test_everything_is_taken_down_again(clients: SimpleNamespace, schema_id: str) -> None:
     flow = clients.flow
     base = flow.createConnectionStreaming(name="to go", sourceId="to go", dataType="xdm", paramName="to go")
