@@ -20,10 +20,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from capstream.kernel import log
+
 _PREFIX = b"/webhooks/"
 _IDLE_S = 75.0
 _GRACE_S = 10.0
 _TICK_S = 0.01
+_FAILED = b'{"status":"failed","reason":"the server failed; its log says where"}'
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 Scope = MutableMapping[str, Any]
@@ -163,7 +166,11 @@ class ThinProtocol(asyncio.Protocol):
             self._peer,
         )
         keep_alive = self._parser.should_keep_alive()
-        self._handler(request, lambda status, body, extra: self._answer(slot, status, body, extra, keep_alive))
+        try:
+            self._handler(request, lambda status, body, extra: self._answer(slot, status, body, extra, keep_alive))
+        except Exception as error:  # noqa: BLE001 - whatever a request did to its handler, its sender gets an answer
+            log.error("a request broke its handler", action="webhook_failed", exc=error)
+            self._answer(slot, 500, _FAILED, b"", keep_alive=False)
 
     def _answer(self, slot: list[bytes], status: int, body: bytes, extra: bytes, keep_alive: bool) -> None:
         keep_alive = keep_alive and not (self._stopping and len(self._answers) == 1 and not self._begun)

@@ -19,6 +19,11 @@ from capstream.kernel.json import Json, JsonError, canonical, loads
 
 _BOM: Final = b"\xef\xbb\xbf"
 
+_MOST_LEVELS: Final = 64
+_TOO_DEEP: Final = Unreadable(
+    "INVALID_BODY", f"the body has objects or lists in each other, more than {_MOST_LEVELS} levels deep"
+)
+
 _flat: Final = msgspec.json.Decoder(Flat)
 _array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -29,7 +34,7 @@ def split(raw: bytes) -> list[bytes]:
         return [raw]
     try:
         return [bytes(item) for item in _array.decode(raw.removeprefix(_BOM))]
-    except (JsonError, UnicodeDecodeError):
+    except (JsonError, UnicodeDecodeError, RecursionError):
         return [raw]
 
 
@@ -37,7 +42,7 @@ def peek(raw: bytes) -> Peek | None:
     """Return org, name, id and time of the event in `raw`, cheaply; None when `normalise` cannot read it either."""
     try:
         flat = _flat.decode(raw)
-    except (JsonError, UnicodeDecodeError):
+    except (JsonError, UnicodeDecodeError, RecursionError):
         return _peek_slowly(raw)
     if flat.attributes is not msgspec.UNSET or flat.body is not msgspec.UNSET or not flat.eventName:
         return _peek_slowly(raw)
@@ -71,6 +76,10 @@ def normalise(raw: bytes, received_ms: int) -> NormalisedEvent | Unreadable:
         body = loads(raw)
     except (JsonError, UnicodeDecodeError) as error:
         return Unreadable("INVALID_BODY", f"the body is not JSON: {error}")
+    except RecursionError:
+        return _TOO_DEEP
+    if raw.count(b"{") + raw.count(b"[") > _MOST_LEVELS and _is_deep(body):
+        return _TOO_DEEP
     if type(body) is not dict:
         return Unreadable("INVALID_BODY", "the body must be one JSON object")
     notes = _Notes()
@@ -79,6 +88,20 @@ def normalise(raw: bytes, received_ms: int) -> NormalisedEvent | Unreadable:
         notes.flags.append("dup_key")
     fields, envelope = _unwrap(body)
     return _event(fields, envelope, received_ms, notes)
+
+
+def _is_deep(body: Json) -> bool:
+    """Say whether a value has more levels than anything reads: what is deeper could end any code that descends into it."""
+    nodes, levels = [body], 0
+    while nodes and levels < _MOST_LEVELS:
+        levels += 1
+        inner: list[Json] = []
+        for node in nodes:
+            for part in node.values() if type(node) is dict else node:
+                if type(part) is dict or type(part) is list:
+                    inner.append(part)
+        nodes = inner
+    return bool(nodes)
 
 
 class _Notes:

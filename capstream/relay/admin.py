@@ -355,7 +355,7 @@ async def _answered(endpoint: _Endpoint, request: Request) -> Response:
         return await endpoint(request)
     except InputError as error:
         return _error(400, error.path, error.reason, error.cure)
-    except (JsonError, UnicodeDecodeError) as error:
+    except (JsonError, UnicodeDecodeError, RecursionError) as error:
         return _error(400, "body", str(error), "send JSON")
 
 
@@ -367,7 +367,7 @@ def _names_in(body: bytes) -> Json:
     """Return what an audit entry may tell of a body: the names of its members, and a reason that was given."""
     try:
         content = loads(body) if body else None
-    except (JsonError, UnicodeDecodeError):
+    except (JsonError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(content, dict) or not content:
         return None

@@ -108,7 +108,7 @@ def _short(payload_id: str) -> int:
 def _about(payload: bytes) -> dict[str, str]:
     try:
         content = loads(payload)
-    except JsonError:
+    except (JsonError, RecursionError):
         return {}
     about = content.get("capillary", {}) if isinstance(content, dict) else {}
     last = about.get("lastEvent", {})
@@ -129,7 +129,7 @@ def shown(letter: DeadLetter, *, with_payload: bool) -> Json:
     if with_payload:
         try:
             view["payload"] = loads(letter.payload)
-        except JsonError:
+        except (JsonError, UnicodeDecodeError, RecursionError):
             view["payload"] = letter.payload.decode(errors="replace")
     return view
 

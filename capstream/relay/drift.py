@@ -82,7 +82,7 @@ class DriftBook:
             return
         try:
             body = loads(entry.body.removeprefix(b"\xef\xbb\xbf"))
-        except (JsonError, UnicodeDecodeError):
+        except (JsonError, UnicodeDecodeError, RecursionError):
             return
         name = peeked.event_name
         if name not in MAPPED and name not in UNMAPPED:

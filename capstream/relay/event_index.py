@@ -75,7 +75,7 @@ def row_of(offset: int, entry: Entry) -> Row | None:
 def _plain_row(offset: int, entry: Entry) -> Row | None:
     try:
         event = _plain(entry.body)
-    except (JsonError, UnicodeDecodeError):
+    except (JsonError, UnicodeDecodeError, RecursionError):
         return None
     customer, name, event_id = event.data.customerIdentifiers.customerId, event.eventName, event.eventId
     is_wrapped = event.attributes is not msgspec.UNSET or event.body is not msgspec.UNSET
@@ -194,7 +194,7 @@ def _shown(row: Row, outcome: str) -> Json:
 def _readable(body: bytes) -> Json:
     try:
         return loads(body)
-    except (JsonError, UnicodeDecodeError):
+    except (JsonError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")
 
 

@@ -19,7 +19,7 @@ def ready_made(body: bytes, offset: int) -> tuple[Kind, Record] | Unreadable:
     """
     try:
         payload = loads(body)
-    except (JsonError, UnicodeDecodeError) as error:
+    except (JsonError, UnicodeDecodeError, RecursionError) as error:
         return Unreadable("INVALID_BODY", f"the body is not JSON: {error}")
     if type(payload) is not dict:
         return Unreadable("INVALID_BODY", "the body must be one JSON object")

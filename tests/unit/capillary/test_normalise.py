@@ -150,6 +150,9 @@ def test_colons_in_texts_are_no_duplicates(published: Published) -> None:
     [
         (b"", "INVALID_BODY"),
         (b"not json", "INVALID_BODY"),
+        (b"[" * 100_000, "INVALID_BODY"),
+        (b'{"a":' * 100_000, "INVALID_BODY"),
+        (b'{"eventName":"pointsExpired","orgId":1,"createdAt":1,"data":' + b'{"a":' * 64 + b"1" + b"}" * 65, "INVALID_BODY"),
         (b'{"eventName":"pointsExpired"', "INVALID_BODY"),
         (b'{"eventName":"p\xff"}', "INVALID_BODY"),
         (b"[1]", "INVALID_BODY"),

@@ -64,6 +64,7 @@ def test_a_state_that_had_to_leave_memory_is_read_again(rig: Rig, make_event: An
 CONTENT = [
     (b"not json", 0, "INVALID_BODY"),
     (b"", 0, "INVALID_BODY"),
+    (b'{"eventName":"pointsIssued","eventId":"x","orgId":1,"data":' + b'{"a":' * 300 + b"1" + b"}" * 301, 0, "INVALID_BODY"),
     (b'{"eventName":"pointsIssued","eventId":"x","orgId":1,"createdAt":1731000000000,"data":{}}', 0, "NO_IDENTITY"),
     (b'{"eventName":"neverHeardOf","eventId":"x","orgId":1,"createdAt":1731000000000,"data":{}}', 0, "UNKNOWN_EVENT"),
     (b'{"a":"' + b"x" * 100, Flag.TOO_LARGE, "TOO_LARGE"),

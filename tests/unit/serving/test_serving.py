@@ -26,6 +26,8 @@ async def plain(scope: Any, receive: Any, send: Any) -> None:
 
 
 def echo(request: ThinRequest, respond: Respond) -> None:
+    if request.body == b"boom":
+        raise RecursionError
     body = b"%s %s %d " % (request.method.encode(), request.path.encode(), len(request.body)) + request.body[:10]
     asyncio.get_running_loop().call_soon(respond, 200, body, b"x-thin: yes\r\n")
 
@@ -105,6 +107,11 @@ def test_chunked_bodies_arrive_whole_and_long_ones_cut_one_past_the_limit(port: 
     assert b"POST /webhooks/x 5 abcde" in run(port, chunked, until=lambda got: b"abcde" in got)
     long = b"POST /webhooks/x HTTP/1.1\r\nhost: h\r\ncontent-length: 5000\r\n\r\n" + b"y" * 5000
     assert b"POST /webhooks/x 1001 yyyyyyyyyy" in run(port, long, WEBHOOK % 3, until=lambda got: b" 03" in got[-4:])
+
+
+def test_a_request_that_breaks_its_handler_is_answered_too(port: int) -> None:
+    packet = b"POST /webhooks/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nboom"
+    assert run(port, packet, until=lambda got: got.endswith(b"}")).startswith(b"HTTP/1.1 500 ")
 
 
 def test_expect_continue_and_connection_close_are_honoured(port: int) -> None:
