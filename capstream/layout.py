@@ -41,6 +41,11 @@ class Layout:
         return self.data / "platform" / "alerts.db"
 
     @property
+    def audit_trail(self) -> Path:
+        """Who changed what on the platform. Writer: gateway."""
+        return self.data / "platform" / "audit.db"
+
+    @property
     def event_keys(self) -> Path:
         """Folder of the keys that sign events; 0600."""
         return self.data / "platform" / "keys"

@@ -73,12 +73,12 @@ def metrics(read: Callable[[], bytes]) -> Endpoint:
     return endpoint
 
 
-def files(read: Callable[[str], bytes | None]) -> Endpoint:
+def files(read: Callable[[str], bytes | None], media_type: str) -> Endpoint:
     """Answer the file that the last part of the path names, 404 when there is none."""
 
     async def endpoint(request: Request) -> Response:
         content = read(request.url.path.rpartition("/")[2])
-        return _refused(404, "no such file") if content is None else Response(content, media_type="application/x-pem-file")
+        return _refused(404, "no such file") if content is None else Response(content, media_type=media_type)
 
     return endpoint
 

@@ -10,6 +10,7 @@ from capstream.aep.access_control import policies
 from capstream.aep.alerts import api as alerts
 from capstream.aep.alerts import registrations
 from capstream.aep.alerts.signing import Signer
+from capstream.aep.audit_query import api as audit_query
 from capstream.aep.call import Answer, Call, Handler
 from capstream.aep.catalog import api as catalog
 from capstream.aep.catalog.batch_form import Batches
@@ -53,8 +54,8 @@ SLOW = (
 
 def handlers_of(parts: Parts, flow: FlowService, recorder: InletRecorder, signer: Signer) -> Handlers:
     """Return the handler of each operation, by service."""
-    handlers = _of_data(parts, flow) | _of_monitoring(parts, flow, recorder, signer)
-    return handlers | _of_control(parts, flow, handlers)
+    handlers = parts.trail.watching(_of_data(parts, flow) | _of_monitoring(parts, flow, recorder, signer))
+    return handlers | parts.trail.watching(_of_control(parts, flow, handlers))
 
 
 def _of_data(parts: Parts, flow: FlowService) -> Handlers:
@@ -91,6 +92,7 @@ def _of_monitoring(parts: Parts, flow: FlowService, recorder: InletRecorder, sig
             SqliteDocuments(layout.alerts, readonly=True),
             flow_exists=lambda sandbox_id, flow_id: flow.of(FLOWS).get(sandbox_id, flow_id) is not None,
         ),
+        "audit_query": audit_query.handlers(parts.trail, parts.vault.seal),
         "monitoring": monitoring.handlers(flow),
         "io_events": registrations.handlers(SqliteDocuments(layout.control), findings, signer, httpx.Client()),
         "observability_insights": observability_insights.handlers(stores.state, stores.metrics, flush=recorder.flush),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from capstream.aep.access_control.model import Roles
 from capstream.aep.alerts.model import forget_flow
+from capstream.aep.audit_query.trail import Trail
 from capstream.aep.call import Caller, Sandbox
 from capstream.aep.catalog.batch_form import Batches
 from capstream.aep.catalog.model import Datasets
@@ -39,6 +40,7 @@ class Stores:
     state: SqliteDocuments  #: the pipeline's, for reading
     inlet: SqliteLog
     metrics: SqliteDocuments
+    audit: SqliteDocuments
 
     def cursor(self) -> int:
         """Return how far the pipeline has come in the inlet's log."""
@@ -69,6 +71,7 @@ class Parts:
     batches: Batches
     rows: QueryService
     vault: Vault
+    trail: Trail
 
     @property
     def org_id(self) -> str:
@@ -93,7 +96,7 @@ class Parts:
 def parts_of(settings: Settings, layout: Layout) -> Parts:
     """Return the parts on the stores of a data folder."""
     control, state = SqliteDocuments(layout.control), SqliteDocuments(layout.state, readonly=True)
-    stores = Stores(control, state, SqliteLog(layout.inlet), SqliteDocuments(layout.metrics))
+    stores = Stores(control, state, SqliteLog(layout.inlet), SqliteDocuments(layout.metrics), SqliteDocuments(layout.audit_trail))
     clients, organisations = Clients(control), Organisations(control)
     registry, datasets = SchemaRegistry(control, organisations.all()[0].tenant_id), Datasets(control)
     return Parts(
@@ -115,6 +118,7 @@ def parts_of(settings: Settings, layout: Layout) -> Parts:
         batches=Batches(state, base_url=settings.base_url),
         rows=QueryService(DeltaLake(layout.lake), datasets, registry),
         vault=Vault.open(layout.platform_key),
+        trail=Trail(stores.audit),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from capstream import own_api
 from capstream.aep import limits, operations
 from capstream.aep.alerts.signing import PUBLIC_PATH, Signer
+from capstream.aep.audit_query import api as audit_query
 from capstream.aep.call import Caller, Sandbox
 from capstream.aep.catalog.model import Datasets
 from capstream.aep.file_ingestion import zone_app
@@ -83,6 +84,7 @@ class _Front:
             threaded=SLOW,
             count=self._count,
             permits=parts.roles.permits if parts.settings.access_control.enabled else None,
+            denied=parts.trail.denied,
             strict=parts.settings.gateway.strict,
             rate_limits=limits.parse(parts.settings.gateway.rate_limits),
         )
@@ -124,7 +126,15 @@ def _mounts(parts: Parts, collection: CollectionApp, switch: Switch) -> list[tup
 def _own_mounts(parts: Parts, flow: FlowService, signer: Signer) -> list[tuple[str, AsgiApp]]:
     signatures = Signatures(flow.documents, flow.vault)
     zone = zone_app.ZoneApp(flow.zones, lambda query: signatures.sandbox_of(query, parts.clock()))
-    return [(zone_app.PATH, own_api.asgi(zone)), (PUBLIC_PATH, own_api.asgi(own_api.files(signer.public_key)))]
+
+    def exported(link: str) -> bytes | None:
+        return audit_query.exported(parts.trail, parts.vault.unseal, link, parts.clock())
+
+    return [
+        (zone_app.PATH, own_api.asgi(zone)),
+        (PUBLIC_PATH, own_api.asgi(own_api.files(signer.public_key, "application/x-pem-file"))),
+        (audit_query.EXPORT_PATH, own_api.asgi(own_api.files(exported, "text/csv; charset=utf-8"))),
+    ]
 
 
 def _questions(parts: Parts, status: Callable[[], Json]) -> list[tuple[str, AsgiApp]]:

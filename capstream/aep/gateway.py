@@ -66,6 +66,7 @@ class GatewayOptions:
     body_limit: int = 16 << 20  #: bytes
     rate_limits: RateLimits = field(default_factory=dict)  #: by service
     threaded: frozenset[tuple[str, str]] = frozenset()  #: (service, operationId) of handlers that wait: run beside the loop
+    denied: Callable[[Call], None] = lambda _: None  #: told of every call that lacks its permission
     count: Callable[[str, str, int], None] | None = None  #: told service, operationId and status of every answer
 
 
@@ -199,13 +200,15 @@ class Gateway:
             _check_content_type(request)
         sandbox = self._sandbox(request, operation, caller)
         granted = self._granted(request, operation, caller, sandbox)
+        call = _call(request, operation, caller, sandbox, granted)
         if not granted(operation.permission):
+            self._options.denied(call)
             raise ApiError.of(_refusal(request, Reason.NO_PERMISSION, _lacking(operation, sandbox)))
         handler = self._handlers.get((operation.service, operation.id))
         if handler is None:
             log.warning("operation missing", action="operation_missing", service=operation.service, operation=operation.id)
             return _refusal(request, Reason.NOT_BUILT, f"{operation.id} ({operation.service}) is not implemented.")
-        return handler(_call(request, operation, caller, sandbox, granted))
+        return handler(call)
 
     def _authenticate(self, headers: Mapping[str, str], now_ms: int) -> Caller:
         """Return the caller, or refuse in the documented order. Source: gateway.md 3."""

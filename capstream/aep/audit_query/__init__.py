@@ -1,0 +1,1 @@
+"""Audit Query: who changed what, when, and with what outcome."""
