@@ -226,6 +226,7 @@ def _alerts(settings: Settings, layout: Layout, http: httpx.Client) -> Callable[
     """Return the alerts' part of the worker. It has connections of its own, for it runs in a thread of its own."""
     from capstream.aep.alerts import engine, work  # noqa: PLC0415 - with the role
     from capstream.aep.alerts.courier import Courier  # noqa: PLC0415
+    from capstream.aep.alerts.mail import MailServer  # noqa: PLC0415
     from capstream.aep.alerts.signing import Signer  # noqa: PLC0415
     from capstream.aep.pipeline.loop import waiting_since  # noqa: PLC0415
 
@@ -236,9 +237,20 @@ def _alerts(settings: Settings, layout: Layout, http: httpx.Client) -> Callable[
         found = waiting_since(inlet, state)
         return engine.Pending(*found) if found else None
 
-    stores = engine.Stores(control, state, findings)
-    judge = engine.Engine(stores, clock=settings.clock(), base_url=settings.base_url, pending=pending)
-    courier = Courier(control, findings, Signer(layout.event_keys), clock=settings.clock(), http=http)
+    set_up = settings.mail
+    mail = None
+    if set_up.host:
+        mail = MailServer(
+            host=set_up.host,
+            port=set_up.port_used,
+            security=set_up.security,
+            sender=set_up.sender,
+            user=set_up.user,
+            password_file=set_up.password_file,
+        )
+    stores, clock = engine.Stores(control, state, findings), settings.clock()
+    judge = engine.Engine(stores, clock=clock, base_url=settings.base_url, pending=pending, mail=mail)
+    courier = Courier(control, findings, Signer(layout.event_keys), clock=clock, http=http, mail=mail)
     return lambda ended: work.run(judge, courier, ended)
 
 

@@ -119,6 +119,38 @@ class Alerts:
     token_s: float = setting(600, "How long no token may come from the identity management system.", "seconds", live=True)
 
 
+_SECURITIES: Mapping[str, int] = {"starttls": 587, "tls": 465, "none": 25}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """The mail server by which the embedded platform sends alerts."""
+
+    host: str = setting("", "Mail server (SMTP); empty: no alerts by e-mail.")
+    port: int = setting(0, "Its port; 0: 587 with starttls, 465 with tls, 25 with none.")
+    security: str = setting("starttls", "starttls, tls, or none: a letter is never sent with less than this.")
+    user: str = setting("", "Name to log in with; empty: without logging in.")
+    password_file: str = setting("", "File that holds the password of `user`; it is read for each letter.")
+    sender: str = setting("", "Address the letters come from; needed with `host`.")
+
+    def __post_init__(self) -> None:
+        if self.security not in _SECURITIES:
+            raise InputError("mail.security", f"{self.security!r} is unknown", f"one of {', '.join(_SECURITIES)}")
+        if self.host and "@" not in self.sender:
+            raise InputError("mail.sender", "an address is needed with mail.host", "the address the letters come from")
+        if self.user and self.security == "none":
+            raise InputError("mail.security", "none would send the password of mail.user in clear", "starttls or tls")
+        if self.user and not self.password_file:
+            raise InputError("mail.password_file", "is needed with mail.user", "a file that holds the password")
+        if not 0 <= self.port <= 65535:
+            raise InputError("mail.port", f"{self.port} is no port", "0 to 65535")
+
+    @property
+    def port_used(self) -> int:
+        """The port letters are sent to."""
+        return self.port or _SECURITIES[self.security]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
@@ -133,6 +165,7 @@ class Settings:
     runs: Runs = field(default_factory=Runs)
     relay: Relay = field(default_factory=Relay)
     alerts: Alerts = field(default_factory=Alerts)
+    mail: Mail = field(default_factory=Mail)
 
     def clock(self) -> Clock:
         """Return the clock of this server's processes."""

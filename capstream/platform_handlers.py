@@ -91,6 +91,7 @@ def _of_monitoring(parts: Parts, flow: FlowService, recorder: InletRecorder, sig
             stores.control,
             SqliteDocuments(layout.alerts, readonly=True),
             flow_exists=lambda sandbox_id, flow_id: flow.of(FLOWS).get(sandbox_id, flow_id) is not None,
+            sends_mail=bool(parts.settings.mail.host),
         ),
         "audit_query": audit_query.handlers(parts.trail, parts.vault.seal),
         "monitoring": monitoring.handlers(flow),

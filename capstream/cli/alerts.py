@@ -37,8 +37,10 @@ def list_(
     """List the rules, who is told of them, and the newest alerts."""
     query = {"limit": limit} | {key: value for key, value in (("ruleId", rule), ("resourceId", flow), ("state", state)) if value}
     with PlatformClient(find(credentials)) as client:
+        rules = client.platform("GET", f"{_ALERTS}/rules")
         found = {
-            "rules": client.platform("GET", f"{_ALERTS}/rules")["items"],
+            "rules": rules["items"],
+            "neverTriggered": rules["neverTriggered"],
             "subscriptions": client.platform("GET", f"{_ALERTS}/subscriptions")["items"],
             "webhooks": client.platform("GET", _registrations(client))["_embedded"]["registrations"],
             "alerts": client.platform("GET", f"{_ALERTS}/history", query=query)["items"],
@@ -71,18 +73,20 @@ def subscribe(
     flow: Annotated[str, typer.Option(help="The dataflow's id; with --webhook it may be left out: all dataflows.")] = "",
     rule: Rules = None,
     webhook: Annotated[str, typer.Option(help="URL that gets the events; it must answer a challenge. Default: the bell.")] = "",
+    email: Annotated[str, typer.Option(help="Address that gets letters, besides the bell; needs the setting mail.host.")] = "",
     credentials: CredentialsFile = None,
     json: AsJson = False,
 ) -> None:
-    """Be told of alerts: in the bell of the calling account, or at a webhook (signed, repeated until it is taken)."""
+    """Be told of alerts: in the bell of the calling account, by e-mail, or at a webhook (signed, repeated until it is taken)."""
+    if webhook and email:
+        raise typer.BadParameter("--webhook and --email are two subscriptions: call the command twice")
     rules = list(rule or _DEFAULT_RULES)
     with PlatformClient(find(credentials)) as client:
         if webhook:
             answer = _register(client, webhook, flow, rules)
         elif flow:
-            answer = client.platform(
-                "PUT", f"{_ALERTS}/subscriptions", body={"flowId": flow, "ruleIds": rules, "channels": ["inapp"]}
-            )
+            wanted = {"channels": ["inapp", "email"], "email": email} if email else {"channels": ["inapp"]}
+            answer = client.platform("PUT", f"{_ALERTS}/subscriptions", body={"flowId": flow, "ruleIds": rules} | wanted)
         else:
             raise typer.BadParameter("name a dataflow with --flow, or a webhook with --webhook")
     if json:
@@ -176,7 +180,8 @@ def _print(found: Json) -> None:
         rules.add_row(each["id"], shown, each["severity"], "yes" if each["enabled"] else "no")
     told = Table("id", "rules", "dataflow", "to", "state", title="Subscriptions")
     for each in found["subscriptions"]:
-        told.add_row("", each["ruleId"], each["flowId"], f"bell of {each['userId']}", "")
+        places = [f"bell of {each['userId']}"] if "inapp" in each["channels"] else []
+        told.add_row("", each["ruleId"], each["flowId"], ", ".join([*places, *filter(None, [each.get("email")])]), "")
     for each in found["webhooks"]:
         codes = ", ".join(event["event_code"] for event in each["events_of_interest"])
         told.add_row(
@@ -188,3 +193,8 @@ def _print(found: Json) -> None:
         alerts.add_row(*(Text(name) for name in names))
     for table in (rules, told, alerts):
         console.print(table)
+    never: dict[str, list[str]] = {}
+    for each in found["neverTriggered"]:
+        never.setdefault(each["reason"], []).append(each["name"])
+    for reason, which in never.items():
+        console.print(f"Never triggered, for {reason}: {', '.join(which)}.")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from capstream.aep.alerts import model
-from capstream.aep.alerts.catalogue import FLOW_RULES, RULES, Rule
+from capstream.aep.alerts import audience, model
+from capstream.aep.alerts.catalogue import FLOW_RULES, NEVER, RULES, Rule
 from capstream.aep.alerts.errors import limit_of, object_of, refused, text_of, texts_of
 from capstream.aep.alerts.model import Instance, Subscription
 from capstream.aep.call import Answer, Call, Handler
@@ -14,7 +14,7 @@ from capstream.kernel.ids import new_ulid
 from capstream.kernel.json import Json
 from capstream.storage.ports import Documents, Reading, Transaction
 
-_CHANNELS = ("inapp",)
+_BELL, _EMAIL = _CHANNELS = ("inapp", "email")
 _PAGE, _MOST = 100, 1000
 _SCAN = 500
 
@@ -24,11 +24,14 @@ class _Service:
     control: Documents
     findings: Reading
     flow_exists: Callable[[str, str], bool]
+    sends_mail: bool
 
 
-def handlers(control: Documents, findings: Reading, *, flow_exists: Callable[[str, str], bool]) -> dict[str, Handler]:
-    """Return the handlers by operation. `flow_exists` tells whether (sandbox, flow) exists."""
-    service = _Service(control, findings, flow_exists)
+def handlers(
+    control: Documents, findings: Reading, *, flow_exists: Callable[[str, str], bool], sends_mail: bool = False
+) -> dict[str, Handler]:
+    """Return the handlers by operation. `flow_exists` tells whether (sandbox, flow) exists, `sends_mail` if letters can leave."""
+    service = _Service(control, findings, flow_exists, sends_mail)
     return {
         "listAlertRules": lambda call: _rules(service, call),
         "updateAlertRule": lambda call: _update_rule(service, call),
@@ -37,7 +40,7 @@ def handlers(control: Documents, findings: Reading, *, flow_exists: Callable[[st
         "listAlertSubscriptions": lambda call: _subscriptions(service, call),
         "replaceAlertSubscriptions": lambda call: _replace_subscriptions(service, call),
         "listAlerts": lambda call: _history(service, call),
-        "retrieveAlert": lambda call: Answer(body=_shown(service, call.sandbox.id, [_alert(service, call)])[0]),
+        "retrieveAlert": lambda call: _retrieve(service, call),
         "resolveAlert": lambda call: _resolve(service, call),
         "listNotifications": lambda call: _notifications(service, call),
         "markNotificationRead": lambda call: _mark_read(service, call),
@@ -51,7 +54,9 @@ def _rules(service: _Service, call: Call) -> Answer:
         if each.user_id == call.caller.user_id
         for rule_id in each.rule_ids
     }
-    return Answer(body={"items": [_rule(service, call, rule, mine) for rule in RULES.values()]})
+    items = [_rule(service, call, rule, mine) for rule in RULES.values()]
+    never = [{"id": rule_id, "name": name, "reason": why} for rule_id, (name, why) in NEVER.items()]
+    return Answer(body={"items": items, "neverTriggered": never})
 
 
 def _rule(service: _Service, call: Call, rule: Rule, mine: set[str]) -> Json:
@@ -75,8 +80,15 @@ def _rule(service: _Service, call: Call, rule: Rule, mine: set[str]) -> Json:
 def _named(call: Call) -> Rule:
     rule = RULES.get(call.params["id"])
     if rule is None:
+        _refuse_never(call.params["id"])
         raise refused(404, f"There is no alert rule {call.params['id']}. List the rules for their ids.")
     return rule
+
+
+def _refuse_never(rule_id: str) -> None:
+    if rule_id in NEVER:
+        name, why = NEVER[rule_id]
+        raise refused(501, f"{name} is never triggered: {why}.")
 
 
 def _update_rule(service: _Service, call: Call) -> Answer:
@@ -122,6 +134,7 @@ def _subscriptions(service: _Service, call: Call) -> Answer:
     found = model.subscriptions(service.control, call.sandbox.id, call.arg("flowId"))
     items = [
         {"ruleId": rule_id, "flowId": each.flow_id, "userId": each.user_id, "channels": list(each.channels)}
+        | ({"email": each.email} if each.email else {})
         for each in found
         for rule_id in each.rule_ids
     ]
@@ -132,21 +145,34 @@ def _replace_subscriptions(service: _Service, call: Call) -> Answer:
     """Replace what the caller wants to hear of a dataflow; no rules: nothing any more."""
     body = object_of(call)
     flow_id, rule_ids = text_of(body, "flowId"), texts_of(body, "ruleIds", needed=True)
-    channels = texts_of(body, "channels") or list(_CHANNELS)
+    channels = texts_of(body, "channels") or [_BELL]
     if "/" in flow_id or not service.flow_exists(call.sandbox.id, flow_id):
         raise refused(404, f"flowId {flow_id or 'is missing: it'} must name a dataflow of sandbox {call.sandbox.name}.")
     if unknown := [each for each in rule_ids if each not in FLOW_RULES]:
+        _refuse_never(unknown[0])
         raise refused(400, f"ruleIds: {unknown[0]} is no rule of one dataflow; there are {', '.join(sorted(FLOW_RULES))}.")
     if unknown := [each for each in channels if each not in _CHANNELS]:
-        raise refused(400, f"channels: {unknown[0]} is not built; there is inapp. Webhooks are registered with I/O Events.")
+        raise refused(400, f"channels: {unknown[0]} is none; there are inapp and email. Webhooks are registered with I/O Events.")
+    email = _mailbox(service, call, body) if _EMAIL in channels else ""
     key = f"{call.sandbox.id}/{flow_id}/{call.caller.user_id}"
     with service.control.transaction() as change:
         if rule_ids:
-            wanted = Subscription(flow_id, call.caller.user_id, tuple(rule_ids), tuple(channels))
+            wanted = Subscription(flow_id, call.caller.user_id, tuple(rule_ids), tuple(channels), email)
             model.put(change, model.SUBSCRIPTIONS, key, wanted)
         else:
             change.delete(model.SUBSCRIPTIONS, [key])
-    return Answer(body={"flowId": flow_id, "ruleIds": rule_ids, "channels": channels})
+    return Answer(body={"flowId": flow_id, "ruleIds": rule_ids, "channels": channels} | ({"email": email} if email else {}))
+
+
+def _mailbox(service: _Service, call: Call, body: dict[str, Json]) -> str:
+    """Return where the caller's letters go: `email` (own extension: a technical account has no mailbox), or the user's own."""
+    if not service.sends_mail:
+        raise refused(409, "channels: email needs a mail server; set mail.host and mail.sender, and restart the server.")
+    found = text_of(body, "email") if "email" in body else call.caller.user_id
+    if not audience.is_address(found):
+        given = f"{found} is no e-mail address" if "email" in body else "is missing, and your account is no e-mail address"
+        raise refused(400, f"email: {given}; give one such as member-0001@example.com.")
+    return found
 
 
 def _history(service: _Service, call: Call) -> Answer:
@@ -193,6 +219,12 @@ def _alert(service: _Service, call: Call) -> Instance:
     if found is None:
         raise refused(404, f"There is no alert {call.params['id']} in sandbox {call.sandbox.name}.")
     return found
+
+
+def _retrieve(service: _Service, call: Call) -> Answer:
+    found = _alert(service, call)
+    mail = model.letters(service.findings, found.id)
+    return Answer(body=_shown(service, call.sandbox.id, [found])[0] | ({"mail": mail} if mail else {}))
 
 
 def _resolve(service: _Service, call: Call) -> Answer:

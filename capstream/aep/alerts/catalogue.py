@@ -1,11 +1,11 @@
 """The alert rules there are. Source: monitoring-alerts.md 4.1; ids are an ASSUMPTION except `sources-flow-run-failure`.
 
-Rules about segment jobs, destinations and queries are not listed: the embedded platform has nothing that could trigger them.
+Identity and Profile have no jobs here: a run of theirs is what a dataset gave them in one UTC hour (ASSUMPTION).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Unit = Literal["minutes", "percent"]
 
@@ -30,6 +30,7 @@ class Rule:
 
 _INFO, _TROUBLE = "Source Flow Run Info", "Source Flow Run Delays, Failures and Errors"
 _PROFILE = "Profile Ingestion Delays, Failures and Errors"
+_DELAY_MIN = 150.0
 
 START = Rule(
     id="sources-flow-run-start",
@@ -68,7 +69,7 @@ DELAY = Rule(
     group=_TROUBLE,
     severity="warning",
     event_code="sources_flow_run_delay",
-    threshold=150,
+    threshold=_DELAY_MIN,
     editable=True,
 )
 ERROR_RATE = Rule(
@@ -116,13 +117,84 @@ PROFILE_SKIPS = Rule(
     editable=True,
 )
 
-RULES: Mapping[str, Rule] = {
-    rule.id: rule for rule in (START, SUCCESS, FAILURE, DELAY, ERROR_RATE, LACK, PROFILE_FAILURES, PROFILE_SKIPS)
-}
+
+class IntakeRules(NamedTuple):
+    """The rules about a service's runs on a dataset."""
+
+    start: Rule
+    success: Rule
+    failure: Rule
+    delay: Rule
+
+
+def _intake_rules(service: str) -> IntakeRules:
+    info, trouble = f"{service} Ingestion Info", f"{service} Ingestion Delays, Failures and Errors"
+    word = service.lower()
+    return IntakeRules(
+        Rule(
+            id=f"{word}-flow-run-start",
+            name=f"{service} Flow Run Start",
+            description=f"{service} has got the first record of a dataset in an hour.",
+            group=info,
+            severity="info",
+            event_code=f"{word}_flow_run_start",
+            informational=True,
+        ),
+        Rule(
+            id=f"{word}-flow-run-success",
+            name=f"{service} Flow Run Success",
+            description=f"{service} is through with a dataset's records of an hour, and did not fail with all of them.",
+            group=info,
+            severity="info",
+            event_code=f"{word}_flow_run_success",
+            informational=True,
+        ),
+        Rule(
+            id=f"{word}-flow-run-failure",
+            name=f"{service} Flow Run Failure",
+            description=f"{service} could take none of a dataset's records of an hour, and some of them failed.",
+            group=trouble,
+            severity="critical",
+            event_code=f"{word}_flow_run_failure",
+        ),
+        Rule(
+            id=f"{word}-flow-run-delay",
+            name=f"{service} Flow Run Delay",
+            description=f"Records of a dataset wait for {service} for so long.",
+            group=trouble,
+            severity="warning",
+            event_code=f"{word}_flow_run_delay",
+            threshold=_DELAY_MIN,
+            editable=True,
+        ),
+    )
+
+
+IDENTITY_RUNS, PROFILE_RUNS = _intake_rules("Identity"), _intake_rules("Profile")
+
+_ALL = (START, SUCCESS, FAILURE, DELAY, ERROR_RATE, LACK, *IDENTITY_RUNS, *PROFILE_RUNS, PROFILE_FAILURES, PROFILE_SKIPS)
+RULES: Mapping[str, Rule] = {rule.id: rule for rule in _ALL}
 FLOW_RULES = frozenset(rule.id for rule in (START, SUCCESS, FAILURE, DELAY, ERROR_RATE, LACK))
 """Rules a subscription to one dataflow may name."""
 
 EVENT_CODES: Mapping[str, str] = {rule.event_code: rule.id for rule in RULES.values()}
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    group: tuple(rule.id for rule in RULES.values() if rule.group == group) for group in (_INFO, _TROUBLE, _PROFILE)
+    group: tuple(rule.id for rule in RULES.values() if rule.group == group) for group in dict.fromkeys(r.group for r in _ALL)
 }
+
+_NO_SEGMENTS = "the embedded platform has no segment jobs"
+_NO_DESTINATIONS = "the embedded platform has no destinations"
+_NO_QUERIES = "the embedded platform runs no scheduled queries"
+NEVER: Mapping[str, tuple[str, str]] = {
+    **{
+        f"segment-{name.lower().replace(' ', '-')}": (f"Segment {name}", _NO_SEGMENTS)
+        for name in ("Job Start", "Job Success", "Job Delay", "Job Failure", "Definition Disabled", "Export Delay")
+    },
+    **{
+        f"destination-flow-run-{name.lower()}": (f"Destination Flow Run {name}", _NO_DESTINATIONS)
+        for name in ("Start", "Success", "Delay", "Failure")
+    },
+    "activation-skip-rate": ("Activation Skip Rate Exceeded", _NO_DESTINATIONS),
+    **{f"query-run-{name.lower()}": (f"Query Run {name}", _NO_QUERIES) for name in ("Start", "Success", "Failure", "Delay")},
+}
+"""Adobe's rules that nothing can trigger here: id -> (name, why)."""

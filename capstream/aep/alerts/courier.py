@@ -1,6 +1,7 @@
-"""Delivers events to webhooks: durable, repeated until taken or given up. Source: monitoring-alerts.md 5.3.
+"""Delivers events to webhooks and letters to mailboxes: durable, repeated until taken or given up.
 
-One slow receiver must not hold up the others: each webhook has at most one call under way, several webhooks run side by side.
+One slow receiver must not hold up the others: each has at most one call under way, several run side by side, and letters, which
+all go to one server, have lanes of their own. Letters are repeated as events are. Source: monitoring-alerts.md 5.3.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from capstream.aep.alerts import model, webhooks
+from capstream.aep.alerts import mail, model, webhooks
+from capstream.aep.alerts.mail import MailServer
 from capstream.aep.alerts.model import Delivery, Outcome, Registration
 from capstream.aep.alerts.signing import Signer
 from capstream.aep.alerts.webhooks import Attempt
@@ -16,12 +18,12 @@ from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.storage.ports import Documents
 
-_LANES = 8
+_LANES, _MAIL_LANES = 8, 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    to: Registration
+    to: Registration | None  #: None: a mailbox
     delivery: Delivery
     result: "Future[Attempt]"
 
@@ -29,12 +31,23 @@ class _Call:
 class Courier:
     """Delivers what the engine queued. Used from one thread; calls are made in others."""
 
-    def __init__(self, control: Documents, findings: Documents, signer: Signer, *, clock: Clock, http: httpx.Client) -> None:
+    def __init__(
+        self,
+        control: Documents,
+        findings: Documents,
+        signer: Signer,
+        *,
+        clock: Clock,
+        http: httpx.Client,
+        mail: MailServer | None = None,
+    ) -> None:
         self._control = control
         self._findings = findings
         self._signer = signer
         self._clock = clock
         self._http = http
+        self._mail = mail
+        self._letters = ThreadPoolExecutor(_MAIL_LANES, thread_name_prefix="mail")
         self._pool = ThreadPoolExecutor(_LANES, thread_name_prefix="webhook")
         self._calls: dict[str, _Call] = {}
 
@@ -46,6 +59,13 @@ class Courier:
                 self._note(call, call.result.result())
         due = self._due()
         for delivery in due:
+            self._begin(delivery)
+        return bool(self._calls or due)
+
+    def _begin(self, delivery: Delivery) -> None:
+        if delivery.registration_id.startswith(model.MAIL):
+            self._begin_letter(delivery)
+        else:
             to = model.registration(self._control, delivery.registration_id)
             if to is None or not to.verified or to.delivery_type != "webhook":
                 self._drop(delivery, "the webhook does not exist any more or did not answer its challenge")
@@ -53,11 +73,19 @@ class Courier:
                 self._drop(delivery, "the webhook is disabled: too many of its deliveries failed")
             else:
                 self._calls[to.id] = _Call(to, delivery, self._pool.submit(self._call, to, delivery))
-        return bool(self._calls or due)
+
+    def _begin_letter(self, delivery: Delivery) -> None:
+        if self._mail is None:
+            self._drop(delivery, "no mail server is set any more (mail.host)")
+            return
+        to = delivery.registration_id.removeprefix(model.MAIL)
+        sent = self._letters.submit(mail.send, self._mail, to, delivery.body)
+        self._calls[delivery.registration_id] = _Call(None, delivery, sent)
 
     def close(self) -> None:
         """Wait for the calls under way; what they came to is noted."""
         self._pool.shutdown(wait=True)
+        self._letters.shutdown(wait=True)
         for call in self._calls.values():
             self._note(call, call.result.result())
         self._calls.clear()
@@ -78,11 +106,12 @@ class Courier:
         now_ms, delivery = self._clock(), call.delivery
         delivery.attempts += 1
         delivery.last = attempt.words
-        health = webhooks.noted(model.health_of(self._findings, call.to), failed=not attempt.ok, now_ms=now_ms)
         again_ms = webhooks.next_due_ms(delivery, now_ms) if attempt.again and not attempt.ok else None
         key = f"{delivery.registration_id}/{delivery.event_id}"
         with self._findings.transaction() as change:
-            model.put(change, model.HEALTH, call.to.id, health)
+            if call.to is not None:
+                health = webhooks.noted(model.health_of(self._findings, call.to), failed=not attempt.ok, now_ms=now_ms)
+                model.put(change, model.HEALTH, call.to.id, health)
             if again_ms is not None:
                 delivery.due_ms = again_ms
                 model.put(change, model.DELIVERIES, key, delivery)
@@ -91,7 +120,7 @@ class Courier:
                 model.put(change, model.OUTCOMES, key, _outcome(delivery, "delivered" if attempt.ok else "dropped", now_ms))
         if not attempt.ok:
             facts = {
-                "registration": call.to.id,
+                "registration": call.to.id if call.to else "mail",  # an address is personal
                 "event": delivery.event_id,
                 "attempts": delivery.attempts,
                 "result": attempt.words,

@@ -5,24 +5,23 @@ moves the cursor, so a crash repeats nothing and loses nothing.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from capstream.aep.alerts import catalogue, events, model, rules
+from capstream.aep.alerts import audience, catalogue, events, intake, model, rules
 from capstream.aep.alerts.catalogue import RULES, Rule
+from capstream.aep.alerts.mail import MailServer
 from capstream.aep.alerts.model import Delivery, Instance, Outcome
 from capstream.aep.alerts.rules import Finding, Subject
-from capstream.aep.catalog.model import Datasets, profile_enabled
+from capstream.aep.catalog.model import Datasets
 from capstream.aep.flow_service import run_signals
-from capstream.aep.flow_service.model import Flows, State
+from capstream.aep.flow_service.model import Flows, Route, State
 from capstream.aep.flow_service.run_form import rendered
 from capstream.aep.flow_service.run_records import HOUR_MS, RunRecord
 from capstream.aep.flow_service.runs import Runs, run_id
-from capstream.aep.observability_insights import catalogue as counters
-from capstream.aep.observability_insights import series
 from capstream.aep.sandbox import erasure
 from capstream.kernel.clock import Clock
 from capstream.kernel.ids import new_ulid
@@ -32,11 +31,12 @@ from capstream.storage.ports import Documents, Erasable, Reading, Transaction
 
 _AT_ONCE = 200
 _SIGNALS, _TESTS, _HOUR = "signals", "tests", "profile_hour"
-_SETTLED_MS = 300_000  #: an hour's Profile intake is judged five minutes later, as its runs are closed
+_SETTLED_MS = 300_000  #: an hour's intake is judged five minutes later, as its runs are closed
+_MOST_HOURS = 7 * 24  #: judged after a time without worker
 _KEEP_MS = 30 * 86_400_000
 _KEEP_EVENTS_MS = 7 * 86_400_000
 _MINUTE_MS = 60_000
-_TIMED = frozenset({catalogue.DELAY.id, catalogue.LACK.id})
+_TIMED = frozenset({catalogue.DELAY.id, catalogue.LACK.id}) | intake.DELAYS
 
 
 class Pending(NamedTuple):
@@ -64,13 +64,17 @@ class Stores:
 
 
 class Engine:
-    """Evaluates the alert rules. `pending` returns the oldest message that waits, None when none does."""
+    """Evaluates the alert rules.
 
-    def __init__(self, stores: Stores, *, clock: Clock, base_url: str, pending: Oldest) -> None:
+    `pending` returns the oldest message that waits, None when none does; without `mail` nothing is told by e-mail.
+    """
+
+    def __init__(self, stores: Stores, *, clock: Clock, base_url: str, pending: Oldest, mail: MailServer | None = None) -> None:
         self._stores = stores
         self._clock = clock
         self._base_url = base_url
         self._pending = pending
+        self._mail = mail
         self._runs = Runs(stores.state)
         self._flows = Flows(stores.control)
         self._datasets = Datasets(stores.control)
@@ -86,7 +90,7 @@ class Engine:
         if now_ms >= self._next_timed_ms:
             self._next_timed_ms = now_ms + _MINUTE_MS // 4
             self._judge_time(now_ms)
-            self._judge_profile(now_ms)
+            self._judge_intake(now_ms)
             self._forget_sandboxes()
         if now_ms >= self._next_prune_ms:
             self._next_prune_ms = now_ms + HOUR_MS
@@ -131,13 +135,16 @@ class Engine:
         route = self._flows.route(oldest.flow_id) if oldest else None
         if oldest is None or route is None:
             return
-        waits_ms = now_ms - oldest.received_ms
-        if waits_ms >= self._threshold(route.sandbox.id, catalogue.DELAY) * _MINUTE_MS:
-            hour = oldest.received_ms // HOUR_MS
-            run_of_hour = run_id(route.flow_id, hour)
-            subject = Subject(route.org_id, route.sandbox.id, route.sandbox.name, "flow", route.flow_id, run_of_hour)
-            values = {"windowStartTime": hour * 3600, "oldestUnprocessedMs": oldest.received_ms}
-            yield Finding(catalogue.DELAY, subject, values), None
+        for finding in self._waiting(oldest, route):
+            if now_ms - oldest.received_ms >= self._threshold(finding.subject.sandbox_id, finding.rule) * _MINUTE_MS:
+                yield finding, None
+
+    def _waiting(self, oldest: Pending, route: Route) -> Iterator[Finding]:
+        hour = oldest.received_ms // HOUR_MS
+        run_of_hour = run_id(route.flow_id, hour)
+        subject = Subject(route.org_id, route.sandbox.id, route.sandbox.name, "flow", route.flow_id, run_of_hour)
+        yield Finding(catalogue.DELAY, subject, {"windowStartTime": hour * 3600, "oldestUnprocessedMs": oldest.received_ms})
+        yield from intake.waiting(self._datasets, (route.sandbox.id, route.dataset_id), oldest.received_ms)
 
     def _lacking(self, now_ms: int) -> Iterator[tuple[Finding, RunRecord | None]]:
         for route in self._flows.all():
@@ -150,32 +157,34 @@ class Engine:
             if run is not None and now_ms - run.updated_ms >= limit * _MINUTE_MS:
                 yield Finding(catalogue.LACK, rules.subject_of(run), {"lastUpdated": run.updated_ms, "threshold": limit}), run
 
-    def _judge_profile(self, now_ms: int) -> None:
-        """Judge an hour's Profile intake of every dataset once, when it is over."""
-        hour = (now_ms - _SETTLED_MS) // HOUR_MS - 1
-        if int(self._stores.findings.get(model.CURSORS, _HOUR) or b"0") >= hour:
-            return
-        with self._stores.findings.transaction() as change:
-            for subject, counts in self._profile_intake(hour):
-                findings = rules.of_profile(subject, counts, self._thresholds(subject.sandbox_id))
-                self._settle(change, findings, None, now_ms)
-            change.put(model.CURSORS, [(_HOUR, b"%d" % hour)])
+    def _judge_intake(self, now_ms: int) -> None:
+        """Judge what Identity and Profile took: every hour once, when it is over and no record of it waits."""
+        oldest = self._pending()
+        over = (now_ms - _SETTLED_MS) // HOUR_MS - 1
+        last = over if oldest is None else min(over, oldest.received_ms // HOUR_MS - 1)
+        judged = int(self._stores.findings.get(model.CURSORS, _HOUR) or b"%d" % (over - 1))
+        for hour in range(max(judged, last - _MOST_HOURS) + 1, last + 1):
+            with self._stores.findings.transaction() as change:
+                found = intake.of_hour(self._stores.state, self._datasets, hour, self._thresholds)
+                self._settle(change, found, None, now_ms)
+                change.put(model.CURSORS, [(_HOUR, b"%d" % hour)])
+        begun = [each for each in self._begun(max(judged, last), now_ms) if self._is_news(each)]
+        if begun:
+            with self._stores.findings.transaction() as change:
+                self._settle(change, begun, None, now_ms)
 
-    def _profile_intake(self, hour: int) -> Iterator[tuple[Subject, Mapping[str, int]]]:
-        for sandbox_id in self._datasets.sandboxes():
-            for dataset_id, dataset in self._datasets.all(sandbox_id).items():
-                if not profile_enabled(dataset):
-                    continue
-                counted = series.hour(self._stores.state, sandbox_id, series.dataset(dataset_id), hour)
-                counts = {
-                    "read": counted.get(counters.PROFILE_READ, 0),
-                    "failed": counted.get(counters.PROFILE_BAD, 0),
-                    "skipped": counted.get(counters.PROFILE_SKIPPED, 0),
-                }
-                if counts["read"]:
-                    window = run_id(dataset_id, hour)
-                    name = str(dataset.get("basePath", "")).removeprefix("lake://").partition("/")[0]
-                    yield Subject(str(dataset.get("imsOrg", "")), sandbox_id, name, "dataset", dataset_id, window), counts
+    def _begun(self, judged: int, now_ms: int) -> Iterator[Finding]:
+        """Yield the runs of Identity and Profile that began, of the datasets whose dataflows have runs that are open."""
+        for run in self._runs.unfinished():
+            route = self._flows.route(run.flow_id)
+            last = run.hour if run.files is None else now_ms // HOUR_MS
+            hours = range(max(run.started_ms // HOUR_MS, judged + 1), last + 1)
+            if route is not None:
+                yield from intake.begun(self._stores.state, self._datasets, (run.sandbox_id, route.dataset_id), hours)
+
+    def _is_news(self, finding: Finding) -> bool:
+        is_wanted = self._is_enabled(finding.subject.sandbox_id, finding.rule)
+        return is_wanted and self._stores.findings.get(model.KNOWN, _known(finding)) is None
 
     def _settle(self, change: Transaction, findings: Iterable[Finding], run: RunRecord | None, now_ms: int) -> None:
         for finding in findings:
@@ -188,7 +197,7 @@ class Engine:
 
     def _trigger(self, change: Transaction, finding: Finding, run: RunRecord | None, now_ms: int) -> None:
         rule, subject = finding.rule, finding.subject
-        known = f"{subject.sandbox_id}/{rule.id}/{subject.id}/{subject.run_id}"
+        known = _known(finding)
         if change.get(model.KNOWN, known) is not None:
             return
         found = Instance(
@@ -206,14 +215,27 @@ class Engine:
         model.put(change, model.INSTANCES, f"{subject.sandbox_id}/{found.id}", found)
         if not rule.informational:
             change.put(model.OPEN, [(f"{subject.sandbox_id}/{rule.id}/{subject.id}/{found.id}", b"")])
-        for user_id in sorted(self._listeners(rule, subject)):
+        for user_id in sorted(audience.users(self._stores.control, rule, subject)):
             change.put(model.NOTIFICATIONS, [(f"{subject.sandbox_id}/{user_id}/{found.id}", b"")])
+        self._write(change, (rule, subject, found), now_ms)
         self._emit(change, (rule, subject, found), run, now_ms)
 
     def _new_id(self, now_ms: int) -> str:
         """Return an id that sorts behind those given before: several alerts may be found in one millisecond."""
         self._last_id_ms = max(now_ms, self._last_id_ms + 1)
         return new_ulid(self._last_id_ms)
+
+    def _write(self, change: Transaction, told: tuple[Rule, Subject, Instance], now_ms: int) -> None:
+        """Queue the letters about an alert."""
+        rule, subject, found = told
+        if self._mail is None:
+            return
+        for to in sorted(audience.mailboxes(self._stores.control, rule, subject)):
+            place, body = f"{model.MAIL}{to}", self._mail.letter(told, to)
+            letter = Delivery(
+                registration_id=place, event_id=found.id, code=rule.event_code, body=body, first_ms=now_ms, due_ms=now_ms
+            )
+            model.put(change, model.DELIVERIES, f"{place}/{found.id}", letter)
 
     def _emit(self, change: Transaction, told: tuple[Rule, Subject, Instance], run: RunRecord | None, now_ms: int) -> None:
         rule, subject, found = told
@@ -257,14 +279,6 @@ class Engine:
             model.put(change, model.INSTANCES, f"{sandbox_id}/{instance_id}", found)
         change.delete(model.OPEN, [key])
 
-    def _listeners(self, rule: Rule, subject: Subject) -> set[str]:
-        setting = model.setting(self._stores.control, subject.sandbox_id, rule.id)
-        if subject.type != "flow":
-            return set(setting.subscribers)
-        subscribed = model.subscriptions(self._stores.control, subject.sandbox_id, subject.id)
-        users = {each.user_id for each in subscribed if rule.id in each.rule_ids and "inapp" in each.channels}
-        return set(setting.subscribers) | users
-
     def _is_enabled(self, sandbox_id: str, rule: Rule) -> bool:
         changed = model.setting(self._stores.control, sandbox_id, rule.id).enabled
         return rule.enabled if changed is None else changed
@@ -299,6 +313,11 @@ class Engine:
             for collection in (model.NOTIFICATIONS, model.OPEN):
                 change.delete(collection, [key for key, _ in change.scan(collection) if key.rpartition("/")[2] in gone])
             change.delete(model.KNOWN, [key for key, body in change.scan(model.KNOWN) if body.decode() in gone])
+
+
+def _known(finding: Finding) -> str:
+    rule, subject = finding.rule, finding.subject
+    return f"{subject.sandbox_id}/{rule.id}/{subject.id}/{subject.run_id}"
 
 
 def _age(body: bytes, now_ms: int) -> int:

@@ -4,7 +4,7 @@ Control plane (writer: gateway): rule settings, subscriptions, webhooks, resolut
 instances, what is still to be delivered, the health of webhooks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -46,6 +46,7 @@ class Subscription(msgspec.Struct, frozen=True):
     user_id: str
     rule_ids: tuple[str, ...]
     channels: tuple[str, ...]
+    email: str = ""  #: where the channel `email` goes
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,9 +89,9 @@ class Instance(msgspec.Struct, kw_only=True):
 
 
 class Delivery(msgspec.Struct, kw_only=True):
-    """An event on its way to a webhook."""
+    """An event on its way to a webhook, or a letter on its way to a mailbox."""
 
-    registration_id: str
+    registration_id: str  #: of a letter `mail:{address}`
     event_id: str
     code: str
     body: bytes
@@ -119,6 +120,9 @@ class Health(msgspec.Struct, kw_only=True):
     hours: list[tuple[int, int, int]] = []
     disabled_ms: int = 0
 
+
+MAIL = "mail:"
+"""What the place of an outcome or delivery begins with when it is a mailbox, not a registration."""
 
 _ENCODERS = msgspec.json.Encoder()
 
@@ -187,6 +191,23 @@ def outcomes(reading: Reading, registration_id: str, *, after: str = "", limit: 
     key = f"{registration_id}/{after}" if after else ""
     items = reading.scan(OUTCOMES, prefix=f"{registration_id}/", after=key, limit=limit)
     return [msgspec.json.decode(body, type=Outcome) for _, body in items]
+
+
+def letters(reading: Reading, alert_id: str) -> list[dict[str, Json]]:
+    """Return what became of the e-mails about an alert, as the API shows it."""
+    found: dict[str, tuple[str, int, str]] = {}
+    for key, body in _letters(reading, DELIVERIES, alert_id):
+        waiting_one = msgspec.json.decode(body, type=Delivery)
+        found[key.partition("/")[0]] = ("waiting", waiting_one.attempts, waiting_one.last)
+    for key, body in _letters(reading, OUTCOMES, alert_id):
+        each = msgspec.json.decode(body, type=Outcome)
+        found[key.partition("/")[0]] = (each.state, each.attempts, each.last)
+    shown = [(key.removeprefix(MAIL), *facts) for key, facts in sorted(found.items())]
+    return [{"to": to, "state": state, "attempts": attempts, "last": last} for to, state, attempts, last in shown]
+
+
+def _letters(reading: Reading, collection: str, alert_id: str) -> Iterator[tuple[str, bytes]]:
+    return ((key, body) for key, body in reading.scan(collection, prefix=MAIL) if key.endswith(f"/{alert_id}"))
 
 
 def resolved_by_hand(reading: Reading, sandbox_id: str, instance_ids: Iterable[str]) -> dict[str, int]:

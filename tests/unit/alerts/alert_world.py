@@ -7,8 +7,10 @@ import httpx
 from pipeline_world import PROD, World, ask, body_of
 
 from capstream.aep.alerts import api, model, registrations
+from capstream.aep.alerts.catalogue import IDENTITY_RUNS, PROFILE_RUNS
 from capstream.aep.alerts.courier import Courier
 from capstream.aep.alerts.engine import Engine, Pending, Stores
+from capstream.aep.alerts.mail import MailServer
 from capstream.aep.alerts.model import Registration
 from capstream.aep.alerts.signing import Signer
 from capstream.aep.call import Answer
@@ -17,6 +19,7 @@ from capstream.kernel.json import Json
 from capstream.storage.sqlite import SqliteDocuments
 
 PLACE = {"consumerId": "org", "projectId": "capstream", "workspaceId": "default"}
+INTAKE_RULES = {rule.id for rule in (*IDENTITY_RUNS, *PROFILE_RUNS)}
 URL = "https://hooks.example.com/aep"
 
 
@@ -41,21 +44,35 @@ class Receiver:
 class AlertWorld(World):
     """Adds what evaluates and delivers alerts, and the APIs over it."""
 
+    mail: MailServer | None = None
+
+    def use_mail(self, server: MailServer | None) -> None:
+        """Let alerts leave by e-mail."""
+        self.courier.close()
+        self.mail = server
+        self._wire()
+
     def _open(self) -> None:
         super()._open()
         self.receiver = getattr(self, "receiver", None) or Receiver()
         self.findings = SqliteDocuments(self.folder / "alerts.db")
         self.http = httpx.Client(transport=httpx.MockTransport(self.receiver))
         self.signer = Signer(self.folder / "keys")
+        self._wire()
+
+    def _wire(self) -> None:
         self.engine = Engine(
             Stores(self.control, self.state, self.findings),
             clock=lambda: self.now_ms,
             base_url="http://localhost",
             pending=self._pending,
+            mail=self.mail,
         )
-        self.courier = Courier(self.control, self.findings, self.signer, clock=lambda: self.now_ms, http=self.http)
+        self.courier = Courier(
+            self.control, self.findings, self.signer, clock=lambda: self.now_ms, http=self.http, mail=self.mail
+        )
         self.handlers = {
-            **api.handlers(self.control, self.findings, flow_exists=self._flow_exists),
+            **api.handlers(self.control, self.findings, flow_exists=self._flow_exists, sends_mail=self.mail is not None),
             **registrations.handlers(self.control, self.findings, self.signer, self.http),
         }
 
@@ -96,8 +113,10 @@ class AlertWorld(World):
         return ask(self.handlers, operation, params=PLACE | path, query=query, body=body, now_ms=self.now_ms)
 
     def history(self, **query: str) -> list[Json]:
-        found = self.ask("listAlerts", **{f"{name}_": value for name, value in query.items()})
-        return list(body_of(found)["items"])
+        """Return alerts, newest first; those of runs of Identity and Profile, which go beside, only when asked for by name."""
+        items = body_of(self.ask("listAlerts", **{f"{name}_": value for name, value in query.items()}))["items"]
+        beside = () if "ruleId" in query else INTAKE_RULES
+        return [each for each in items if each["ruleId"] not in beside]
 
     def rules_told(self) -> list[str]:
         """Return the rules of the alerts there are, oldest first."""

@@ -73,6 +73,22 @@ def test_history_is_paged_filtered_and_resolved_by_hand(alerts: AlertWorld) -> N
     assert alerts.history(ruleId=FAILURE)[0]["state"] == "resolved"
 
 
+def test_rules_that_nothing_can_trigger_are_named_and_refused(alerts: AlertWorld) -> None:
+    never = {each["id"]: each for each in body_of(alerts.ask("listAlertRules"))["neverTriggered"]}
+    assert never["query-run-delay"] == {
+        "id": "query-run-delay",
+        "name": "Query Run Delay",
+        "reason": "the embedded platform runs no scheduled queries",
+    }
+    assert {"segment-job-failure", "segment-export-delay", "destination-flow-run-start", "activation-skip-rate"} < set(never)
+    for refused in (
+        alerts.ask("updateAlertRule", {"enabled": True}, id="query-run-delay"),
+        alerts.ask("replaceAlertSubscriptions", {"flowId": MEMBER_FLOW, "ruleIds": ["segment-job-start"]}),
+    ):
+        assert refused.status == 501
+        assert "is never triggered: the embedded platform" in body_of(refused)["detail"]
+
+
 def test_a_deleted_flow_takes_its_subscriptions_with_it(alerts: AlertWorld) -> None:
     for flow_id in (MEMBER_FLOW, PURCHASE_FLOW):
         alerts.ask("replaceAlertSubscriptions", {"flowId": flow_id, "ruleIds": [START]})
@@ -90,7 +106,13 @@ BAD: list[tuple[str, Any, dict[str, str], int, str]] = [
     ("replaceAlertSubscribers", {}, {"id": START}, 400, "subscribers must be an array"),
     ("replaceAlertSubscriptions", {"flowId": "none", "ruleIds": [START]}, {}, 404, "flowId none"),
     ("replaceAlertSubscriptions", {"flowId": MEMBER_FLOW, "ruleIds": ["x"]}, {}, 400, "x is no rule"),
-    ("replaceAlertSubscriptions", {"flowId": MEMBER_FLOW, "ruleIds": [START], "channels": ["fax"]}, {}, 400, "fax is not built"),
+    (
+        "replaceAlertSubscriptions",
+        {"flowId": MEMBER_FLOW, "ruleIds": [START], "channels": ["fax"]},
+        {},
+        400,
+        "fax is none; there are inapp and email",
+    ),
     ("replaceAlertSubscriptions", [], {}, 400, "must be a JSON object"),
     ("listAlerts", None, {"limit_": "0"}, 400, "limit 0"),
     ("listAlerts", None, {"start_": "x"}, 400, "start x"),

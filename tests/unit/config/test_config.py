@@ -22,6 +22,11 @@ def test_environment_wins_over_file_and_command_line_over_both(tmp_path: Path) -
         ("[sever]\nport = 1", r"sever: unknown section"),
         ("[server]\nport = 'x'", r"server\.port: 'x' is not int"),
         ("[server", "not TOML"),
+        ("[mail]\nhost = 'mail.example.com'", r"mail\.sender: an address is needed"),
+        ("[mail]\nsecurity = 'ssl'", r"mail\.security: 'ssl' is unknown \(one of starttls, tls, none"),
+        ("[mail]\nuser = 'u'\nsecurity = 'none'", r"mail\.security: none would send the password"),
+        ("[mail]\nuser = 'u'", r"mail\.password_file: is needed"),
+        ("[mail]\nport = 70000", r"mail\.port: 70000 is no port"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, message: str) -> None:
