@@ -172,6 +172,23 @@ def test_compiled_code_agrees_with_a_tree_walk(expression: str, record: dict[str
     assert same(found[1], expected[1])
 
 
+LINKS = st.tuples(
+    st.sampled_from(["+", "+", "-", "*", "/", "%", "|", "&", "^", "&&", "||"]), st.sampled_from(LEAVES) | EXPRESSIONS
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(LEAVES), st.lists(LINKS, min_size=25, max_size=60), RECORDS)
+def test_long_chains_agree_with_a_tree_walk(first: str, links: list[tuple[str, str]], record: dict[str, Any]) -> None:
+    expression = first + "".join(f" {operator} {right}" for operator, right in links)
+    if not diagnose(expression):  # some are too long
+        tree = parse(expression)
+        expected = outcome(lambda: walk(tree, record, {}))
+        found = outcome(lambda: compile_expression(expression).run(record, NOW, Budget(), str))
+        assert found[0] == expected[0]
+        assert same(found[1], expected[1])
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.text(st.sampled_from("ab.[]*(){}'\"\\$,:?!=<>&|+-/%~^ 01e#\n"), max_size=40) | st.text(max_size=40))
 def test_any_text_compiles_or_is_refused(text_of_user: str) -> None:

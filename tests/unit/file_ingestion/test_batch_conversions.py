@@ -1,11 +1,13 @@
 """Batch conversions: the rows of a batch through a mapping set into another dataset, on a real lake and a real pipeline."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from file_world import LogOfWorld
 from pipeline_world import MEMBER_FLOW, MEMBERS, PROD, PURCHASE_FLOW, PURCHASES, World, ask, body_of, member, purchase
 
+from capstream.aep.call import Answer, Call
 from capstream.aep.catalog.model import Datasets
 from capstream.aep.data_prep import api
 from capstream.aep.data_prep.model import MappingSets
@@ -164,6 +166,19 @@ def test_lists_filters_and_waiting(made: Conversions, world: World) -> None:
     assert made.ask("completeBatchConversion", **wait)[1]["id"] == first["id"]
     assert world.rows(MEMBERS) == 2  # one of each conversion
     assert made.ask("deleteMappingSet", MAPPING_SET_ID=SET)[0] == 204
+
+
+def test_starting_one_with_get_needs_the_right_to_change(made: Conversions) -> None:
+    world = made.world
+    query = {"destinationDataSetId": MEMBERS, "sourceBatchId": made.purchases(1), "mappingSetId": SET}
+    handlers = api.handlers(MappingSets(world.control), world.registry, world.state, lambda *_: [])
+
+    def viewer(call: Call) -> Answer:
+        return handlers["listBatchConversions"](replace(call, granted=lambda needed: needed != "manage-sources"))
+
+    answer = ask({"list": viewer}, "list", query=tuple(query.items()))
+    assert (answer.status, body_of(answer)["type"].rpartition("/")[2]) == (403, "MAPPER-3030-403")
+    assert body_of(ask({"list": viewer}, "list"))["data"] == []
 
 
 def test_what_is_refused(made: Conversions, world: World) -> None:

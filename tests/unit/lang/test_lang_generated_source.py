@@ -18,12 +18,11 @@ NAMES = re.compile(r"[a-z][0-9]*|expression|get|__class__")
 
 def test_alphabet_of_every_case() -> None:
     seen = 0
-    for line in CASES.read_bytes().splitlines():
-        case = loads(line)
-        if "expression" not in case:
-            continue
+    cases = [loads(line) for line in CASES.read_bytes().splitlines()]
+    chains = ["a.b" + " + 'x' - 1" * 40, "a" + " && b.c > 'x' || !d" * 30]
+    for expression in [case["expression"] for case in cases if "expression" in case] + chains:
         try:
-            source = compile_expression(case["expression"]).source
+            source = compile_expression(expression).source
         except CheckError:
             continue
         seen += 1
