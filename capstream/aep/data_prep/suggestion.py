@@ -39,6 +39,16 @@ CERTAIN = (
 """The rows that are certain for Capillary's payloads, proposed with score 1.0. Source: capillary.md 6.3."""
 
 
+_CUSTOMARY = {
+    "email": "personalEmail.address", "email address": "personalEmail.address", "email id": "personalEmail.address",
+    "phone": "mobilePhone.number", "phone number": "mobilePhone.number", "phone phone": "mobilePhone.number",
+    "birth date": "person.birthDate", "birthday": "person.birthDate", "dob": "person.birthDate", "gender": "person.gender",
+    "first name": "person.name.firstName", "last name": "person.name.lastName", "full name": "person.name.fullName",
+}  # fmt: skip
+"""Where people keep what has such a name: the words of names alone would lead `email` to `emailFormat`. ASSUMPTION."""
+_CUSTOMARY_SCORE = 0.9
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """One proposed ATTRIBUTE row."""
@@ -110,9 +120,11 @@ def _score(path: str, kind: str, leaf: _Leaf) -> float:
     own = frozenset(words(path))
     if not own or ("[*]" in path) < ("[*]" in leaf.path):
         return 0.0
+    customary = "[*]" not in path and _CUSTOMARY.get(" ".join(words(path.rpartition(".")[2]))) == leaf.path
+    least = _CUSTOMARY_SCORE if customary else 0.0
     overlap = len(own & leaf.words) / len(own | leaf.words)
     if overlap == 0:
-        return 0.0
+        return least
     mine, other = path.rpartition(".")[2].lower(), leaf.path.rpartition(".")[2].lower()
     similarity = SequenceMatcher(None, mine, other).ratio()
-    return 0.6 * overlap + 0.3 * similarity + 0.1 * (leaf.kind in _COMPATIBLE.get(kind, ()))
+    return max(least, 0.6 * overlap + 0.3 * similarity + 0.1 * (leaf.kind in _COMPATIBLE.get(kind, ())))

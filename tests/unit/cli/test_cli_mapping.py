@@ -114,6 +114,24 @@ def test_suggest_for_a_local_schema_needs_no_server(tmp_path: Path, monkeypatch:
     assert "loyalty.points = 5" in " ".join(tried.output.split())
 
 
+def test_a_name_is_suggested_for_the_place_people_keep_it_in(tmp_path: Path) -> None:
+    text: dict[str, Any] = {"type": "string"}
+    properties = {
+        "emailFormat": text,
+        "personalEmail": {"type": "object", "properties": {"address": text}},
+        "mobilePhone": {"type": "object", "properties": {"number": text}},
+    }
+    schema = written(tmp_path / "schema.json", {"type": "object", "properties": properties})
+    records = written(
+        tmp_path / "records.jsonl", {"email": "member-0001@example.com", "mobile": "123", "lines": [{"email": "x"}]}
+    )
+    found = loads(run("suggest", "--sample", records, "--schema", schema).output)["mappings"]
+    assert {one["source"]: one["destination"] for one in found if one["matchScore"] >= 0.9} == {
+        "email": "personalEmail.address",
+        "mobile": "mobilePhone.number",
+    }
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"type": "string"}'])
 def test_suggest_refuses_what_is_no_schema(tmp_path: Path, content: str) -> None:
     records = written(tmp_path / "records.jsonl", {"a": 1})
