@@ -22,6 +22,7 @@ class Commands(LazyGroup):
         "status": "capstream.cli.status:status",
         "reload": "capstream.cli.status:reload",
         "compact": "capstream.cli.compact:compact",
+        "erase": "capstream.cli.erase:erase",
         "rotate-keys": "capstream.cli.rotate_keys:rotate_keys",
         "replay": "capstream.cli.replay:replay",
         "coverage": "capstream.cli.coverage:coverage",

@@ -197,6 +197,11 @@ def find_discarded(store: Reading, *, before: str = "", limit: int = 100) -> lis
     return [(key, _discarded(body)) for key, body in store.scan(_DISCARDED, after=before, limit=limit, reverse=True)]
 
 
+def forget_discarded(transaction: Transaction, keys: Iterable[str]) -> None:
+    """Forget what was given up, by the places that `find_discarded` tells."""
+    transaction.delete(_DISCARDED, keys)
+
+
 def drop(transaction: Transaction, keys: Iterable[str]) -> None:
     """Forget letters."""
     listed = list(keys)

@@ -69,6 +69,8 @@ def row_of(offset: int, entry: Entry) -> Row | None:
     """Return the index row of a journal entry; None for what is no webhook."""
     if entry.flags & (Flag.COMMAND | Flag.TALLY):
         return None
+    if entry.flags & Flag.ERASED:
+        return Row(offset, entry.received_ms, (entry.source_key, None, None, None, None))
     return _plain_row(offset, entry) or _any_row(offset, entry)
 
 

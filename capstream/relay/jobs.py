@@ -40,7 +40,7 @@ class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     def covers(self, entry: Entry) -> bool:
         """Return whether the entry itself is meant; its event is looked at later."""
         return (
-            not entry.flags & (Flag.COMMAND | Flag.TALLY | Flag.TOO_LARGE)
+            not entry.flags & (Flag.COMMAND | Flag.TALLY | Flag.TOO_LARGE | Flag.ERASED)
             and self.source_key in (None, entry.source_key)
             and (self.since_ms is None or entry.received_ms >= self.since_ms)
             and (self.until_ms is None or entry.received_ms < self.until_ms)
@@ -205,7 +205,7 @@ class Jobs:
     def _webhook(self, offset: int) -> Entry | None:
         record = self._journal.get(offset)
         entry = journal.decode(record) if record else None
-        return None if entry is None or entry.flags & (Flag.COMMAND | Flag.TALLY) else entry
+        return None if entry is None or entry.flags & (Flag.COMMAND | Flag.TALLY | Flag.ERASED) else entry
 
     def _replay_range(self, draft: Draft, key: str, job: Job, wanted: Range) -> list[tuple[Arrival, Wanted]]:
         last = wanted.to_offset or 0

@@ -26,6 +26,7 @@ class Flag(IntFlag):
     CONFLICT = 2  #: its event id was seen before with other data
     COMMAND = 4  #: the body is a command for the courier
     TALLY = 8  #: the body counts webhooks that were not kept
+    ERASED = 16  #: the body was taken out for a privacy request
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -66,6 +67,11 @@ def command(name: str, now_ms: int, **details: Json) -> bytes:
 def tally(counts: Mapping[str, int], now_ms: int) -> bytes:
     """Return the journal bytes of counts of repeated webhooks per source key."""
     return encode(Entry("", now_ms, Flag.TALLY, b"", dumps(dict(counts))))
+
+
+def erased(entry: Entry) -> Entry:
+    """Return what stays of an entry whose body is taken out: where and when it came."""
+    return Entry(entry.source_key, entry.received_ms, entry.flags | Flag.ERASED, b"", b"")
 
 
 def tallied(entries: Iterable[Entry]) -> dict[str, int]:

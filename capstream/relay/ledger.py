@@ -244,6 +244,36 @@ def read_parked(
     return [(key, _parked(body)) for key, body in found]
 
 
+def read_held(store: Reading) -> list[tuple[str, Held]]:
+    """Return the events that wait for data of the Capillary API."""
+    return [(key, _held(body)) for key, body in store.scan(_HELD)]
+
+
+def read_outbox(store: Reading) -> Iterator[Stored]:
+    """Yield the segments of all outboxes, a few in memory at a time."""
+    after = ""
+    while page := store.scan(_OUTBOX, after=after, limit=16):
+        yield from (_stored(body) for _, body in page)
+        after = page[-1][0]
+
+
+def erase_member(
+    transaction: Transaction, org_id: str, customer_id: str, *, parked: Sequence[str], held: Sequence[str], now_ms: int
+) -> int:
+    """Delete a member's state and what waits under the keys; a privacy request keeps its id and when it was met.
+
+    Returns how many states there were. For a stopped courier alone.
+    """
+    name = f"{org_id}/{customer_id}"
+    _drop(transaction, _PARKED, parked)
+    _drop(transaction, _HELD, held)
+    _drop(transaction, _AWAITING, [key for key, _ in transaction.scan(_AWAITING) if key.partition("/")[2] == name])
+    if (request := transaction.get(_PRIVACY, name)) is not None:
+        kept = {each: value for each, value in loads(request).items() if each != "identities"}
+        transaction.put(_PRIVACY, [(name, dumps({**kept, "erasedAtMs": now_ms}))])
+    return transaction.delete(_STATES, [name])
+
+
 def read_parked_offsets(store: Reading) -> set[int]:
     """Return the journal offsets of the events a payload of which is parked."""
     return {_parked(body).record.offset for _, body in store.scan(_PARKED)}

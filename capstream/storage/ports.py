@@ -4,7 +4,7 @@ All are synchronous: an embedded engine is, and a loop that works in batches wan
 them through `storage.group_commit`. One process writes a given store; any number may read it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -61,6 +61,13 @@ class Log(Protocol):
         """Give up to `pages` free pages back to the disk, in one commit; return the bytes, 0 when there is nothing to give.
 
         A log of an older capstream gives nothing back until `capstream compact` has rewritten it. Errors: StorageUnavailable.
+        """
+        ...
+
+    def redact(self, offsets: Collection[int], change: Callable[[bytes], bytes]) -> int:
+        """Put `change(record)` in place of records, in one commit; what they held is overwritten on disk. Returns how many.
+
+        Records that do not exist any more are left out. Errors: StorageUnavailable.
         """
         ...
 
@@ -174,6 +181,10 @@ class Index(Protocol):
 
     def find(self, wanted: Search, limit: int) -> list[Row]:
         """Return up to `limit` rows. Errors: TimeoutError when too many would have to be looked at; ValueError for a facet."""
+        ...
+
+    def erase(self, facet: str, value: str) -> int:
+        """Delete the rows that hold a value in a facet, and overwrite them on disk; return how many there were."""
         ...
 
     def forget(self, before_ms: int, limit: int = 5000) -> int:

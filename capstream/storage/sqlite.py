@@ -6,7 +6,7 @@ size of the group. Python's sqlite3 gives up the GIL in every step; a segment is
 
 import sqlite3
 import struct
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -191,6 +191,41 @@ class SqliteLog:
         self._db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", rows)
         return count - len(stay)
 
+    def redact(self, offsets: Collection[int], change: Callable[[bytes], bytes]) -> int:
+        wanted = sorted(offsets)
+        if not wanted:
+            return 0
+        with translated():
+            self._db.execute("PRAGMA secure_delete=ON")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                changed = self._redact(wanted, change)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            finally:
+                self._db.execute("PRAGMA secure_delete=OFF")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return changed
+
+    def _redact(self, wanted: Sequence[int], change: Callable[[bytes], bytes]) -> int:
+        query = "SELECT last, count, body FROM segments WHERE last >= ? ORDER BY last LIMIT 1"
+        changed, through = 0, 0
+        for each in wanted:
+            row = None if each <= through else self._db.execute(query, (each,)).fetchone()
+            if row is None:
+                continue
+            last, count, body = row
+            through = last
+            entries = _unpack(last - count + 1, count, body)
+            meant = {offset for offset, _ in entries}.intersection(wanted)
+            if meant:
+                packed = _pack([change(record) if offset in meant else record for offset, record in entries])
+                self._db.execute("UPDATE segments SET body = ? WHERE last = ?", (packed, last))
+                changed += len(meant)
+        return changed
+
     def forget_keys(self, through: int, *, after: bytes = b"", limit: int = 5000) -> tuple[int, bytes]:
         with translated():
             self._keys.index_through(min(through, self._last))
@@ -283,8 +318,11 @@ class SqliteTransaction:
 class SqliteDocuments(SqliteTransaction):
     """Documents in one SQLite file, a table per collection. Implements `storage.ports.Documents`."""
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+    def __init__(self, path: Path, *, readonly: bool = False, erases: bool = False) -> None:
+        """`erases`: what is deleted is overwritten on disk too."""
         super().__init__(_connect(path, readonly=readonly), set(), writing=False)
+        if erases:
+            self._db.execute("PRAGMA secure_delete=ON")
         self._readonly = readonly
         self._commits = 0
 

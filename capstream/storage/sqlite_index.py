@@ -74,6 +74,14 @@ class SqliteIndex:
             self._db.set_progress_handler(None, 0)
         return [Row(offset, at_ms, tuple(facets)) for offset, at_ms, *facets in found]
 
+    def erase(self, facet: str, value: str) -> int:
+        _known({facet: value}, self._facets)
+        with translated():
+            self._db.execute("PRAGMA secure_delete=ON")
+            gone = self._db.execute(f"DELETE FROM rows WHERE {facet} = ?", (value,)).rowcount
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
+
     def forget(self, before_ms: int, limit: int = 5000) -> int:
         query = "DELETE FROM rows WHERE offset IN (SELECT offset FROM rows WHERE at_ms < ? AND offset <= ? LIMIT ?)"
         (first,) = self._db.execute("SELECT min(offset) FROM rows").fetchone()
