@@ -195,3 +195,85 @@ def test_rows_that_read_whole_values_get_them(expression: str) -> None:
     mapped = by_type(compiled, text)
     assert mapped is None or mapped == compiled.run(loads(text))
     assert compiled.run(loads(text))[0]["l"] is not None
+
+
+COPYING = [("A", "o", "o"), ("A", "m", "m"), ("A", "a", "a"), ("A", "l", "l"), ("A", "a[*].s", "o.o.a[*].s")]
+COPIERS = [program(COPYING[:4], SCHEMA), program(COPYING, SCHEMA), program([*COPYING, ("A", "o.s", "m.x[0].s")], SCHEMA)]
+INTEGERS = st.integers(-(2**53), 2**53)
+
+
+def usually(right: Any) -> Any:
+    return st.one_of(right, right, right, right, right, right, right, WICKED)
+
+
+def entries(**members: Any) -> Any:
+    """Return the entries of an object: any of the members, in any order, some twice, and one that the schema does not know."""
+    given = [st.tuples(st.just(name), usually(member)) for name, member in members.items()]
+    return st.lists(st.one_of(*given, st.tuples(st.just("x"), WICKED)), max_size=6).map(Entries)
+
+
+INNER = entries(s=st.text(max_size=3), b=st.booleans())
+ITEMS = st.lists(
+    entries(s=st.text(max_size=3), i=INTEGERS, o=INNER, l=st.lists(usually(st.text(max_size=2)), max_size=2)), max_size=3
+)
+COPIED = entries(
+    o=entries(s=st.text(max_size=3), i=INTEGERS, o=entries(s=st.text(max_size=3), i=INTEGERS, o=INNER)),
+    m=entries(k=ITEMS, j=ITEMS),
+    a=ITEMS,
+    l=st.lists(usually(INTEGERS), max_size=3),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(COPIED)
+def test_values_decoded_as_copies_are_the_copies(message: Entries) -> None:
+    for compiled in COPIERS:
+        text = written(message)
+        mapped = by_type(compiled, text)
+        expected, problems = compiled.run(loads(text))
+        if mapped is not None:
+            assert dumps(mapped[0]) == dumps(expected)
+            assert mapped[1] == problems
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        (
+            '{"o": {"s": "x", "unknown": 1, "o": {"o": {"b": true, "b": false}}}, "m": {"any": [{"i": 5}]}, "a": [], "l": [1]}',
+            True,
+        ),
+        ('{"o": {}, "m": {}, "a": [{}], "l": null}', True),
+        ('{"o": {"s": null}}', False),
+        ('{"o": {"s": 5}}', False),
+        ('{"o": {"i": 7.0}}', False),
+        ('{"o": {"i": 9007199254740993}}', False),
+        ('{"m": {"any": {"s": "no array"}}}', False),
+        ('{"l": [1, null]}', False),
+        ('{"l": 1}', False),
+        ('{"o": "text"}', False),
+    ],
+)
+def test_which_values_are_decoded_as_copies(text: str, fits: bool) -> None:
+    mapped = by_type(COPIERS[0], text)
+    assert (mapped is not None) is fits
+    if fits:
+        assert mapped == COPIERS[0].run(loads(text))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "fits"),
+    [
+        ("date-time", "2024-03-01T10:00:00Z", True),
+        ("date-time", "2024-03-01T10:00:00.5+01:00", True),
+        ("date-time", "2024-03-01T10:00:00Z\n", False),
+        ("date-time", "2024-03-01", False),
+        ("date", "2024-03-01", True),
+        ("date", "2024-03-01T10:00:00Z", False),
+    ],
+)
+def test_dates_are_decoded_as_copies_when_they_stay_as_they_are(kind: str, value: str, fits: bool) -> None:
+    member = {"type": "string", "format": kind}
+    described = {"type": "object", "properties": {"o": {"type": "object", "properties": {"t": member}}}}
+    compiled, text = program([("A", "o", "o")], described), dumps({"o": {"t": value}}).decode()
+    assert by_type(compiled, text) == (compiled.run(loads(text)) if fits else None)

@@ -27,7 +27,7 @@ Composite = Callable[[Json, Failures, Place], Json]
 
 _YES = frozenset({"y", "yes", "on", "true"})
 _NO = frozenset({"n", "no", "off", "false"})
-_DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])")
+DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])")
 _LARGEST = 1 << 64
 _is_usual = RFC3339.fullmatch
 
@@ -108,7 +108,7 @@ def to_date_time(value: Json) -> str:
 
 def to_date(value: Json) -> str:
     """Return `yyyy-MM-dd` in the value's own offset. Errors: Fail when the value is no date."""
-    if value.__class__ is str and _DAY.fullmatch(value):
+    if value.__class__ is str and DAY.fullmatch(value):
         return value
     return date_text(as_date(value))[:10]
 

@@ -30,7 +30,7 @@ class Display:
 
 
 def _together(parts: Sequence[Display], source: str) -> Display:
-    tests = dict.fromkeys(test for part in parts for test in part.tests)
+    tests = dict.fromkeys(sorted((test for part in parts for test in part.tests), key=lambda test: "(" in test[1:]))  # calls last
     computed = tuple(leaf for part in parts for leaf in part.computed)
     return Display(source, tuple(tests), sum(part.rows for part in parts), computed)
 

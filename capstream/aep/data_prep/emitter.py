@@ -153,7 +153,9 @@ class _Emission(DisplayWriter):
         if is_constant:
             return ""
         if leaf.path is not None:
-            value = scope.reads.declare(code.env, leaf.path, flat_key(plan.path or ())).variable
+            node = scope.reads.declare(code.env, leaf.path, flat_key(plan.path or ()))
+            node.converted = True
+            value = node.variable
         else:
             value = code.env.fresh("t")
             code.add(f"{value} = None")

@@ -13,6 +13,7 @@ from capstream.aep.data_prep.shape import Element, SourceStep
 from capstream.lang.emit import Environment
 from capstream.lang.nodes import Index, Name
 from capstream.lang.paths import MISSING
+from capstream.xdm.schema import Field
 
 
 @dataclass(slots=True)
@@ -69,6 +70,9 @@ class Read:
     items: "Read | None" = None  #: what a loop reads of each of its elements
     attribute: str = ""  #: of a typed record
     typed: bool = False  #: in a typed record it is no plain JSON
+    copies: dict[int, Field] = field(default_factory=dict)  #: rows that copy it whole: position and target
+    converted: bool = False  #: something else than such a row uses its value
+    exact: bool = False  #: in a typed record it is its row's copy already
     flat: str | None = None  #: root key that stands for the whole path
     null_flag: str = ""  #: variable that tells an explicit null from a missing value
     below: dict[SourceStep, "Read"] = field(default_factory=dict)

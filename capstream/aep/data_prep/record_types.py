@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from capstream.aep.data_prep.exact_types import exact_type
 from capstream.aep.data_prep.reads import Read
 from capstream.aep.data_prep.shape import NoShape
 from capstream.lang.emit import Environment
@@ -54,7 +55,10 @@ def _object(nodes: Sequence[Read], flats: dict[str, str], env: Environment) -> t
 
 
 def _kind(readers: Sequence[Read], env: Environment) -> Any:
-    """Return the type of what several paths read at one place: an object, an array of objects, or plain JSON."""
+    """Return the type of what several paths read at one place: a copy, an object, an array of objects, or plain JSON."""
+    copied = _copied(readers)
+    if copied is not None:
+        return copied
     if any(reader.wanted or reader.null_flag for reader in readers):
         return Any
     names = any(isinstance(step, Name) for reader in readers for step in reader.below)
@@ -68,6 +72,19 @@ def _kind(readers: Sequence[Read], env: Environment) -> Any:
         return Any
     _mark([*readers, *elements])
     return list[_object(elements, {}, env)] | None  # type: ignore[misc]
+
+
+def _copied(readers: Sequence[Read]) -> Any:
+    """Return the type of what one row alone copies, or None."""
+    if len(readers) != 1 or len(readers[0].copies) != 1:
+        return None
+    (reader,) = readers
+    if reader.converted or reader.null_flag or reader.below or reader.items is not None:
+        return None
+    (target,) = reader.copies.values()
+    kind = exact_type(target)
+    reader.exact = kind is not None
+    return None if kind is None else kind | None
 
 
 def _elements(reader: Read) -> list[Read]:

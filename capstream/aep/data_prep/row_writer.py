@@ -99,13 +99,16 @@ class RowWriter:
             if star is not None and scope.element and plan.per_element:
                 rest = Path(None, path.steps[star + 1 :], path.span)
                 if rest.steps and is_simple(rest):
-                    return scope.reads.declare(emitter.env, rest.steps).variable  # type: ignore[arg-type]
+                    node = scope.reads.declare(emitter.env, rest.steps)  # type: ignore[arg-type]
+                    node.converted = True
+                    return node.variable
                 scope.reads.wanted = True
                 if not rest.steps:
                     return scope.element
                 return f"{emitter.env.bind('f', read)}({scope.element}, {emitter.env.bind('k', run_steps(rest.steps))})"
             if is_simple(path) and isinstance(path.steps[0], Name):
                 node = self.top.reach(emitter.env, path.steps, flat_key(path.steps))  # type: ignore[arg-type]
+                node.converted = True
                 node.counted, node.wanted = node.counted or emitter.counting, node.wanted or not emitter.counting
                 return node.variable
             return from_record(path, emitter)
@@ -144,6 +147,7 @@ class RowWriter:
             node = scope.reads.declare(code.env, leaf.path, None if scope.element else flat_key(plan.path or ()))
             if remove:
                 node.null_flag = node.null_flag or code.env.fresh("z")
+            self.note_use(node, plan)
             self.reading(node, plan, store, scope, remove)
             return
         if id(leaf) in self.computed_rows:
@@ -168,8 +172,19 @@ class RowWriter:
         converted = self.conversion(plan, value, scope, computed=True)
         self.code.block(f"if {value} is not None:", lambda: self.guarded(plan, store(converted), scope, ""))
 
+    def note_use(self, node: Read, plan: RowPlan) -> None:
+        """Note how a row uses the value it reads."""
+        target = plan.target.field
+        if target is not None and self.conversions.of(target).composite is not None:
+            node.copies[plan.at] = target
+        else:
+            node.converted = True
+
     def reading(self, node: Read, plan: RowPlan, store: Store, scope: Scope, remove: str) -> None:
         code = self.code
+        if code.typed and node.exact:
+            code.block(f"if {node.variable} is not None:", lambda: code.add(store(node.variable)))
+            return
         converted = self.conversion(plan, node.variable, scope, computed=False)
         code.block(f"if {node.variable} is not None:", lambda: self.guarded(plan, store(converted), scope, remove))
         if remove:

@@ -5,13 +5,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from capillary_payloads import PROFILE, TRANSACTION
 from mapping_world import rows
 
 from capstream.aep.data_prep.compiler import compile_set, rows_of
 from capstream.aep.data_prep.rules import examine
-from capstream.kernel.json import loads
+from capstream.kernel.json import dumps, loads
 from capstream.xdm.compose import compose
 from capstream.xdm.library import standard_library
 from capstream.xdm.schema import Schema
@@ -71,6 +72,16 @@ def test_every_leaf_of_a_payload_arrives(name: str, kind: str, payload: dict[str
     assert problems == []
     assert dict(leaves(output)) == expected
     assert program.source
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "payload"), [("profile.json", "profile", PROFILE), ("transaction.json", "events", TRANSACTION)]
+)
+def test_payloads_are_decoded_into_what_the_shipped_sets_read(name: str, kind: str, payload: dict[str, Any]) -> None:
+    program = compile_set(shipped(name), target(kind))
+    typed = program.typed()
+    assert typed is not None
+    assert typed.run(msgspec.json.decode(dumps(payload), type=typed.record)) == program(payload)
 
 
 def test_shipped_sets_are_valid_and_complete() -> None:
