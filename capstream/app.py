@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -38,6 +39,7 @@ TENANT = "capstream"
 _CLERK_NICE = 10
 SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
 _CHORES_EVERY_S = 5.0
+_SWITCH_S = 0.0005  # the worker's threads hand over soon: one commits, with many short waits, while one computes
 _ORGANISATION = "capstream"
 _ACCOUNT = "capstream technical account"
 
@@ -193,6 +195,7 @@ async def worker(live: Live, stop: asyncio.Event) -> None:
     from capstream.aep.schema_registry.model import SchemaRegistry  # noqa: PLC0415
     from capstream.storage.delta import DeltaLake  # noqa: PLC0415
 
+    sys.setswitchinterval(_SWITCH_S)
     settings = live.now
     layout = Layout(settings.data)
     control = SqliteDocuments(layout.control, readonly=True)

@@ -68,7 +68,7 @@ class GatewaySettings:
 class Platform:
     """The embedded Experience Platform."""
 
-    batch_records: int = setting(4000, "Most records in one pipeline micro-batch.", "records")
+    batch_records: int = setting(2000, "Most records in one pipeline micro-batch.", "records")
     linger_ms: int = setting(150, "How long a micro-batch may wait for more records.", "milliseconds")
     backlog_limit: int = setting(2_000_000, "Accepted messages waiting for the pipeline above which inlets refuse.", "messages")
     overload_status: int = setting(503, "Status of a refusal under overload; 500 suits Kafka connectors without dead letters.")

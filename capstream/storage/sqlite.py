@@ -8,7 +8,7 @@ import sqlite3
 import struct
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ _INCREMENTAL = 2  # PRAGMA auto_vacuum
 _LENGTHS = struct.Struct("<I")
 _COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the ends of tables, half-filled pages
 _CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
+_TOGETHER = (256, 32, 4, 1)  # rows that one statement stores
 
 
 def _connect(path: Path, *, readonly: bool, shrinks: bool = False) -> sqlite3.Connection:
@@ -303,16 +304,25 @@ class SqliteTransaction:
         return int(self._db.execute(query, (prefix, prefix + "\U0010ffff")).fetchone()[0])
 
     def put(self, collection: str, items: Iterable[Item]) -> None:
-        insert = f"INSERT INTO {self._table(collection)} (key, body) VALUES (?, ?)"
-        self._db.executemany(f"{insert} ON CONFLICT (key) DO UPDATE SET body = excluded.body", items)
+        insert = f"INSERT INTO {self._table(collection)} (key, body) VALUES"
+        self._store(insert, list(items), " ON CONFLICT (key) DO UPDATE SET body = excluded.body")
 
     def insert(self, collection: str, items: Iterable[Item]) -> int:
-        statement = f"INSERT OR IGNORE INTO {self._table(collection)} (key, body) VALUES (?, ?)"
-        return self._db.executemany(statement, items).rowcount
+        return self._store(f"INSERT OR IGNORE INTO {self._table(collection)} (key, body) VALUES", list(items))
+
+    def _store(self, insert: str, items: Sequence[Item], otherwise: str = "") -> int:
+        """Store many rows with each statement: the GIL is given up once a statement, and another thread may hold on to it."""
+        stored = start = 0
+        for rows in _TOGETHER:
+            statement = insert + ",".join(["(?,?)"] * rows) + otherwise
+            while len(items) - start >= rows:
+                stored += self._db.execute(statement, list(chain.from_iterable(items[start : start + rows]))).rowcount
+                start += rows
+        return stored
 
     def delete(self, collection: str, keys: Iterable[str]) -> int:
-        statement = f"DELETE FROM {self._table(collection)} WHERE key = ?"
-        return max(self._db.executemany(statement, ((key,) for key in keys)).rowcount, 0)
+        statement = f"DELETE FROM {self._table(collection)} WHERE key IN (SELECT value FROM json_each(?))"
+        return self._db.execute(statement, (msgspec.json.encode(list(keys)).decode(),)).rowcount
 
 
 class SqliteDocuments(SqliteTransaction):

@@ -2,11 +2,15 @@
 
 The lake's commit comes before the state's and is idempotent by (application, offset), so a crash between the two repeats
 the batch without writing a row twice; everything else happens whole or not at all with the cursor.
+
+Committing waits for the disk and has a thread of its own. When much waits behind a micro-batch, the next one is shaped
+meanwhile; it is committed only behind its predecessor, and shaped again when that one did not succeed.
 """
 
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,6 +32,7 @@ CURSORS = "cursors"
 _CURSOR = "inlet"
 _IDLE_S = 0.01
 _BACK_OFF_S = 1.0
+_AHEAD_FROM = 4  #: from which part of a full micro-batch on the next one is shaped while one is committed
 _PART = 125  #: records taken through the stages together: see Batch.parts
 
 STAGES: tuple[Callable[[Batch], None], ...] = (
@@ -86,12 +91,21 @@ class _DatasetBlocked(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One micro-batch: its batches, those that go on by dataset, its last offset and its instant."""
+    """One micro-batch, shaped: its batches, those that go on by dataset, and its instant.
 
+    It was read behind the offset `after`, while the control plane had `version`.
+    """
+
+    after: int
+    version: int
+    entries: list[Entry]
     batches: list[Batch]
     groups: list[Group]
-    last: int
     now_ms: int
+
+    @property
+    def last(self) -> int:
+        return self.entries[-1][0]
 
 
 class Pipeline:
@@ -124,6 +138,8 @@ class Pipeline:
             drop=self._landing.drop,
             delete_rows=self._landing.delete_rows,
         )
+        self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._ahead: _Work | None = None
         self._limit = self._settings.max_records
         self._poison: dict[int, str] = {}
         self._blocked: dict[str, Permanent] = {}
@@ -148,11 +164,15 @@ class Pipeline:
 
     def _next_batch(self) -> int:
         while True:
-            entries = self._entries()
+            cursor, ahead = self.cursor(), self._ahead
+            self._ahead = None
+            if ahead is not None and (ahead.after, ahead.version) != (cursor, self._version):
+                ahead = None
+            entries = ahead.entries if ahead else self._entries(cursor)
             if not entries:
                 return 0
             try:
-                self._process(entries)
+                self._process(entries, cursor, ahead)
             except (StorageUnavailable, Transient):
                 raise
             except _DatasetBlocked:
@@ -167,6 +187,7 @@ class Pipeline:
     def run(self, stop: threading.Event) -> None:
         """Process until `stop` is set: at once when idle before, else at most every `linger_s`."""
         while not stop.is_set():
+            started = time.monotonic()
             try:
                 count = self.run_once()
             except Exception as error:  # noqa: BLE001 - body of the loop: whatever it was, the records are still in the log
@@ -175,16 +196,16 @@ class Pipeline:
                 continue
             if count == 0:
                 stop.wait(_IDLE_S)
-            elif count < self._settings.max_records:
-                stop.wait(self._settings.linger_s)
+            elif self._ahead is None:
+                stop.wait(max(self._settings.linger_s - (time.monotonic() - started), 0))
         self.close()
 
     def close(self) -> None:
         """Finish background work; the stores stay open."""
+        self._committing.shutdown(wait=True)
         self._landing.close()
 
-    def _entries(self) -> list[Entry]:
-        cursor = self.cursor()
+    def _entries(self, cursor: int) -> list[Entry]:
         limit = self._housekeeping.limit(cursor, self._limit)
         entries = self._stores.inlet.read(cursor, limit)
         size = 0
@@ -194,12 +215,31 @@ class Pipeline:
                 return entries[:count]
         return entries
 
-    def _process(self, entries: list[Entry]) -> None:
+    def _process(self, entries: list[Entry], cursor: int, ahead: _Work | None) -> None:
         self._checkpoint(Step.READ)
-        work = self._shaped(entries, self._clock())
-        last, now_ms = work.last, work.now_ms
+        work = ahead or self._shaped(entries, cursor)
+        commit = self._committing.submit(self._commit, work)
+        try:
+            if self._stores.inlet.end() - work.last > self._limit // _AHEAD_FROM:
+                self._ahead = self._next_shaped(work.last)
+        finally:
+            commit.result()
+        self._checkpoint(Step.STATE_COMMITTED)
+        self._housekeeping.touched(group.plan.source.sandbox_id for group in work.groups)
+        self._landing.tidy()
+
+    def _next_shaped(self, cursor: int) -> _Work | None:
+        """Return the micro-batch behind `cursor`; None when nothing waits, or when it takes the care of a round of its own."""
+        try:
+            entries = self._entries(cursor)
+            return self._shaped(entries, cursor) if entries else None
+        except Exception:  # noqa: BLE001 - it comes again, in a round that tells whose fault it is
+            return None
+
+    def _commit(self, work: _Work) -> None:
+        now_ms = work.now_ms
         batch_ids = self._landing.batch_ids(work.groups, now_ms)
-        commits = [(group, self._landing.start(group, batch_ids, version=last, now_ms=now_ms)) for group in work.groups]
+        commits = [(group, self._landing.start(group, batch_ids, version=work.last, now_ms=now_ms)) for group in work.groups]
         try:
             with self._stores.state.transaction() as change:
                 for group in work.groups:
@@ -208,16 +248,14 @@ class Pipeline:
                 self._checkpoint(Step.LAKE_COMMITTED)
                 for batch in work.batches:
                     accounts.settle(change, batch, self._windows, batch_ids=batch_ids, now_ms=now_ms)
-                change.put(CURSORS, [(_CURSOR, b"%d" % last)])
+                change.put(CURSORS, [(_CURSOR, b"%d" % work.last)])
         except BaseException:
             self._people.graphs.forget()
             raise
         self._people.graphs.settle()
-        self._checkpoint(Step.STATE_COMMITTED)
-        self._housekeeping.touched(group.plan.source.sandbox_id for group in work.groups)
-        self._landing.tidy()
 
-    def _shaped(self, entries: list[Entry], now_ms: int) -> _Work:
+    def _shaped(self, entries: list[Entry], cursor: int) -> _Work:
+        now_ms = self._clock()
         deadline = now_ms + int(self._settings.lake_timeout_s * 1000)
         batches = batches_of(entries, self._plans, deadline)
         groups = groups_of(batches)
@@ -229,7 +267,7 @@ class Pipeline:
                 for part in batch.parts(_PART):
                     self._shape(part)
                     self._prepare(part, group)
-        return _Work(batches, groups, entries[-1][0], now_ms)
+        return _Work(cursor, self._version, entries, batches, groups, now_ms)
 
     def _shape(self, part: Batch) -> None:
         self._condemn(part)

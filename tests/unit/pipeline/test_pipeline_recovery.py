@@ -22,6 +22,7 @@ from pipeline_world import (
 
 from capstream.aep.catalog.lake import lake_table
 from capstream.aep.data_access.rejected import Rejections
+from capstream.aep.flow_service.model import State
 from capstream.aep.pipeline.loop import Step
 from capstream.aep.profile.model import EVENTS, FRAGMENTS, StoredFragment
 from capstream.aep.query_service.engine import serve
@@ -85,6 +86,19 @@ def test_a_crash_at_any_step_leaves_the_books_of_an_undisturbed_run(tmp_path: Pa
 
     assert books(world) == expected
     world.close()
+
+
+def test_a_change_of_the_control_plane_holds_for_records_that_were_shaped_before_it(world: World) -> None:
+    world.accept(PURCHASE_FLOW, purchase(1, "e-1"), purchase(2, "e-2"))
+    pipeline = world.pipeline(max_records=1)
+    assert pipeline.run_once() == 1  # the second purchase is shaped while the first is committed
+
+    world.save_route(PURCHASE_FLOW, PURCHASES, state=State.DISABLED)
+
+    assert pipeline.run_once() == 1
+    assert (world.rows(PURCHASES), world.state.count(EVENTS)) == (1, 1)
+    assert world.run_of(PURCHASE_FLOW)["metrics"]["recordSummary"]["failedRecordCount"] == 1
+    pipeline.close()
 
 
 def test_after_a_crash_records_that_arrived_meanwhile_are_not_lost(world: World) -> None:

@@ -75,3 +75,15 @@ def test_a_reader_sees_commits_and_the_version_moves(tmp_path: Path) -> None:
 def test_a_collection_must_be_an_identifier(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not an identifier"):
         SqliteDocuments(tmp_path / "d.db").get("x; drop", "k")
+
+
+def test_many_items_are_stored_as_if_one_by_one(tmp_path: Path) -> None:
+    store = SqliteDocuments(tmp_path / "d.db")
+    items = [(f"{number % 500:03}", b"%d" % number) for number in range(601)]
+    with store.transaction() as change:
+        assert change.insert("first", items) == 500
+        change.put("last", items)
+        assert change.delete("last", [f"{number:03}" for number in range(101, 600)]) == 399
+    assert store.scan("first") == items[:500]
+    assert store.scan("last") == items[500:]
+    store.close()
