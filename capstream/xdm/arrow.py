@@ -20,8 +20,11 @@ ToTable = Callable[[Sequence[dict[str, Json]]], pa.Table]
 Build = Callable[[list[Any]], pa.Array]
 """Turns the values of one column, None where a record has none, into an array of the same length."""
 
-_Reader = tuple[tuple[str, ...], pa.DataType, Build]
-"""(members to take the value from, type, builder) of one column."""
+Blank = Callable[[int], pa.Array]
+"""Returns a column of so many nulls."""
+
+_Reader = tuple[tuple[str, ...], Build, Blank]
+"""(members to take the value from, builder, what stands there when no record has one) of one column."""
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 _SCALARS: dict[str, pa.DataType] = {
@@ -74,7 +77,20 @@ def arrow_type(field: Field) -> pa.DataType:
 
 
 def _readers(field: Field) -> list[_Reader]:
-    return [(column.members, arrow_type(column.field), _builder(column.field)) for column in columns(field)]
+    return [(column.members, _builder(column.field), _blank(arrow_type(column.field))) for column in columns(field)]
+
+
+def _blank(type_: pa.DataType) -> Blank:
+    """The longest so far is kept: most columns are empty in most batches, and making them anew costs half of a small table."""
+    kept = pa.nulls(0, type_)
+
+    def blank(size: int) -> pa.Array:
+        nonlocal kept
+        if len(kept) < size:
+            kept = pa.nulls(size, type_)
+        return kept if len(kept) == size else kept.slice(0, size)
+
+    return blank
 
 
 def _builder(field: Field) -> Build:
@@ -97,8 +113,7 @@ def _members(readers: Sequence[_Reader], rows: list[dict[str, Json]]) -> list[pa
     present = set().union(*rows)
     size = len(rows)
     return [
-        build(_values(rows, members)) if not present.isdisjoint(members) else pa.nulls(size, type_)
-        for members, type_, build in readers
+        build(_values(rows, members)) if not present.isdisjoint(members) else blank(size) for members, build, blank in readers
     ]
 
 
