@@ -29,12 +29,17 @@ def within(schema: pa.Schema, table: DeltaTable) -> bool:
 
 def write(folder: Path, rows: pa.Table, *, skip_by: Sequence[str], now_ms: int) -> AddAction:
     """Write rows to a new file in a table's folder and return what the log must say of it. Errors: OSError."""
-    name = f"part-00000-{uuid4()}-c000.snappy.parquet"
+    name = name_of_file()
     path = folder / name
     pq.write_table(_occurring(rows), path, store_schema=False)
     synced(path)
-    statistics = dumps(_statistics(rows, skip_by)).decode()
-    return AddAction(name, path.stat().st_size, {}, now_ms, data_change=True, stats=statistics)
+    told = dumps(statistics(rows, skip_by, rows.num_rows)).decode()
+    return AddAction(name, path.stat().st_size, {}, now_ms, data_change=True, stats=told)
+
+
+def name_of_file() -> str:
+    """Return the name of a new data file."""
+    return f"part-00000-{uuid4()}-c000.snappy.parquet"
 
 
 def _has(owner: pa.Schema | pa.StructType, field: pa.Field) -> bool:
@@ -57,10 +62,11 @@ def _occurring(rows: pa.Table) -> pa.Table:
     }
     if not columns:
         return rows.select([0])
-    return pa.table({name: _pruned(_in_one(column)) for name, column in columns.items()})
+    return pa.table({name: _pruned(in_one(column)) for name, column in columns.items()})
 
 
-def _in_one(column: pa.ChunkedArray) -> pa.Array:
+def in_one(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
@@ -69,7 +75,7 @@ def _pruned(array: pa.Array) -> pa.Array:
     if pa.types.is_struct(array.type):
         return _pruned_struct(array)
     if pa.types.is_list(array.type):
-        return pa.ListArray.from_arrays(array.offsets, _pruned(array.values), mask=_mask(array))
+        return pa.ListArray.from_arrays(array.offsets, _pruned(array.values), mask=mask(array))
     return array
 
 
@@ -78,16 +84,17 @@ def _pruned_struct(array: pa.Array) -> pa.Array:
     members = list(zip((field.name for field in array.type), array.flatten(), strict=True))
     # An object in which nothing occurs is still an object: one member stays to carry it.
     kept = [(name, member) for name, member in members if member.null_count < len(member)] or members[:1]
-    return pa.StructArray.from_arrays([_pruned(member) for _, member in kept], [name for name, _ in kept], mask=_mask(array))
+    return pa.StructArray.from_arrays([_pruned(member) for _, member in kept], [name for name, _ in kept], mask=mask(array))
 
 
-def _mask(array: pa.Array) -> pa.Array | None:
+def mask(array: pa.Array) -> pa.Array | None:
+    """Return where an array is null; None when it is nowhere."""
     return array.is_null() if array.null_count else None
 
 
-def _statistics(rows: pa.Table, skip_by: Sequence[str]) -> dict[str, Json]:
+def statistics(rows: pa.Table, skip_by: Sequence[str], count: int) -> dict[str, Json]:
     """Return the smallest and largest value of each column that readers skip files by. Source: Delta protocol, statistics."""
-    found: dict[str, Json] = {"numRecords": rows.num_rows, "minValues": {}, "maxValues": {}, "nullCount": {}}
+    found: dict[str, Json] = {"numRecords": count, "minValues": {}, "maxValues": {}, "nullCount": {}}
     for name in skip_by:
         if name not in rows.schema.names or pa.types.is_nested(rows.schema.field(name).type):
             continue

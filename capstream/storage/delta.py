@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CHECKPOINT_EVERY = 32
-_TARGET_BYTES = 64 * 1024 * 1024
+_SMALL_BYTES = 8 * 1024 * 1024  # files below are merged
+_FEWEST = 2
 _KEEP_HOURS = 48  # documented: files of older snapshots stay addressable for two days
 _HOOKS_OFF = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _MISFITS = ("cast", "schema", "field name")
@@ -120,7 +121,7 @@ class DeltaLake:
             opened = self._seen(table)
             if opened is None:
                 return
-            opened.optimize.compact(target_size=_TARGET_BYTES, max_concurrent_tasks=1, post_commithook_properties=_HOOKS_OFF)
+            self._merge_small(table, opened)
             opened.vacuum(
                 retention_hours=_KEEP_HOURS,
                 dry_run=False,
@@ -129,6 +130,23 @@ class DeltaLake:
             )
             with self._lock:
                 self._checkpoint(table)
+
+    def _merge_small(self, table: str, seen: DeltaTable) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - large, and only who writes needs it
+
+        from capstream.storage import compaction  # noqa: PLC0415 - as above
+
+        files = pa.table(seen.get_add_actions(flatten=True)).select(["path", "size_bytes"])
+        small = {path: size for path, size in zip(*files.to_pydict().values(), strict=True) if size < _SMALL_BYTES}
+        if len(small) < _FEWEST:
+            return
+        folder, now_ms = self._root / table, int(time.time() * 1000)
+        added = compaction.merge(folder, list(small), pa.schema(seen.schema()), skip_by=self._skip_by, now_ms=now_ms)
+        with self._lock:
+            self._tables.pop(table, None)
+            newest = self._seen(table)
+            if newest is not None:
+                compaction.commit(folder / "_delta_log", newest.version() + 1, small, added)
 
     def delete(self, table: str, column: str, value: str) -> None:
         with self._rewriting, self._lock, _translated():

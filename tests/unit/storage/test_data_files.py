@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capstream.kernel.errors import Permanent
+from capstream.storage import compaction
 from capstream.storage.delta import DeltaLake
 
 _ITEM = pa.struct([("sku", pa.string()), ("quantity", pa.int32())])
@@ -137,3 +138,45 @@ def test_rows_are_appended_while_a_table_is_compacted(tmp_path: Path) -> None:
     assert [row["items"] for row in rows] == [None] * 20 + [[]] * 10
     assert (lake.rows("t"), lake.committed("t", "test")) == (30, 30)
     assert len(lake.files("t")) <= 11
+
+
+def test_a_compaction_takes_narrower_files_and_those_of_another_writer(tmp_path: Path) -> None:
+    lake = DeltaLake(tmp_path, skip_by=("batch",))
+    narrow = pa.map_(pa.string(), pa.struct([("id", pa.string())]))
+    wide = pa.map_(pa.string(), pa.struct([("id", pa.string()), ("primary", pa.bool_())]))
+    versions = [(narrow, {"id": "m-1"}), (wide, {"id": "m-2", "primary": True}), (wide, {"id": None, "primary": None})]
+    for version, (type_, entry) in enumerate(versions, 1):
+        schema = pa.schema([("batch", pa.string()), ("known", type_), ("never", pa.struct([("one", pa.string())]))])
+        rows = [{"batch": f"b{version}", "known": [("k", entry)]}, {"batch": f"gone {version}"}]
+        lake.append("t", pa.Table.from_pylist(rows, schema=schema), app_id="test", version=version)
+    lake.delete("t", "batch", "gone 2")  # rewrites a file with every column
+    before = DeltaTable(tmp_path / "t").to_pyarrow_table().sort_by("batch").to_pylist()
+
+    lake.compact("t")
+
+    assert DeltaTable(tmp_path / "t").to_pyarrow_table().sort_by("batch").to_pylist() == before
+    assert before[0]["known"] == [("k", {"id": "m-1", "primary": None})]
+    (file,) = lake.files("t")
+    assert (len(before), pq.read_metadata(file).num_rows) == (5, 5)
+    assert (lake.rows("t"), lake.committed("t", "test")) == (5, 3)
+
+
+def test_a_compaction_that_is_cut_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = DeltaLake(tmp_path)
+    for version in (1, 2):
+        lake.append("t", _table([{}], version), app_id="test", version=version)
+    files = lake.files("t")
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compaction.os, "link", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            lake.compact("t")
+    assert (lake.files("t"), lake.rows("t")) == (files, 2)
+
+    lake.compact("t")
+
+    assert (len(lake.files("t")), lake.rows("t")) == (1, 2)
+    assert not list((tmp_path / "t" / "_delta_log").glob("*.tmp"))
