@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
 import httpx
 import msgspec
@@ -132,8 +132,10 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
     readings: list[Callable[[], list[Metric]]] = []
     chores: list[Callable[[], None]] = []
     beside: list[Callable[[threading.Event, asyncio.AbstractEventLoop], None]] = []
+    upkeep: list[Callable[[asyncio.Event], Coroutine[None, None, None]]] = []
     if relay is not None:
         mounts += relay.mounts
+        upkeep.append(relay.maintain)
         readings.append(lambda: of_relay(relay.status()))
     if "worker" in roles:
         from capstream import platform_side  # noqa: PLC0415 - with the role
@@ -142,6 +144,7 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
         mounts += platform.mounts
         readings.append(lambda: of_platform(platform.status()))
         chores.append(platform.flush)
+        upkeep.append(platform.maintain)
         beside.append(platform.collect)
         app: AsgiApp = platform.gateway([*mounts, ("/metrics", _metrics(readings))])
     else:
@@ -151,8 +154,8 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
     async with asyncio.TaskGroup() as group:
         group.create_task(_repeated(chores, stop))
         group.create_task(_in_threads(beside, stop))
-        if relay is not None:
-            group.create_task(relay.maintain(stop))
+        for maintain in upkeep:
+            group.create_task(maintain(stop))
         await serve(
             app, webhooks, host=server.host, port=server.port, body_limit=settings.relay.body_limit, stop=stop, ready=lambda: None
         )

@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from capstream import own_api
@@ -29,6 +29,7 @@ from capstream.aep.routing import Router
 from capstream.aep.schema_registry.model import SchemaRegistry
 from capstream.aep.streaming_ingestion.api import CollectionApp
 from capstream.aep.streaming_ingestion.recording import InletRecorder
+from capstream.aep.streaming_ingestion.trimming import Trimming
 from capstream.config import Settings
 from capstream.faults import api as faults
 from capstream.faults.layer import with_faults
@@ -50,6 +51,7 @@ class PlatformSide:
     mounts: list[tuple[str, AsgiApp]]
     status: Callable[[], Json]
     flush: Callable[[], None]  #: writes down what the inlets counted; to be called every few seconds
+    maintain: Callable[[asyncio.Event], Coroutine[None, None, None]]  #: keeps the inlet log small until the event
     collect: Callable[[threading.Event, asyncio.AbstractEventLoop], None]  #: runs file flows in a thread until the event is set
 
 
@@ -63,7 +65,14 @@ def build(settings: Settings, layout: Layout) -> PlatformSide:
     mounts = [*_mounts(parts, collection, front.switch), *_own_mounts(parts, flow, signer)]
     status = front.status(collection)
     mounts += _questions(parts, status)
-    return PlatformSide(front.gateway, mounts, status, recorder.flush, lambda stop, loop: _collect(parts, flow, stop, loop))
+    return PlatformSide(
+        gateway=front.gateway,
+        mounts=mounts,
+        status=status,
+        flush=recorder.flush,
+        maintain=Trimming(parts.stores.inlet, parts.stores.cursor).run,
+        collect=lambda stop, loop: _collect(parts, flow, stop, loop),
+    )
 
 
 class _Front:

@@ -17,15 +17,11 @@ from capstream.relay import dead_letters
 from capstream.relay.jobs import Range
 from capstream.relay.journal import decode
 from capstream.relay.ledger import read_cursor, read_jobs, read_positions
+from capstream.storage import trimming
 from capstream.storage.ports import Documents, Log, Reading, StorageUnavailable
 
 _DAY_MS = 86_400_000
 _SWEEP_EVERY_MS = 3_600_000
-_SLICES = (4, 1000)  # segments looked at in one commit: so many that it takes a few milliseconds
-_PAGES = (16, 256)  # given back in one commit, of 4 KB each
-_PAGE_BYTES = 4096
-_RESERVE_BYTES, _RESERVE_SHARE = 64 * 1024 * 1024, 10  # what stays free: so much, or a tenth of what is used if that is more
-_LONG_S, _SHORT_S = 0.010, 0.004
 _PAUSE_S = 0.02
 _CALENDAR = "calendar"
 
@@ -66,13 +62,6 @@ def replayed_from(courier: Reading) -> int | None:
     return min(found, default=None)
 
 
-def _next_slice(size: int, took_s: float, bounds: tuple[int, int]) -> int:
-    """Return how much the next slice takes on, so that no webhook waits long for it."""
-    if took_s > _LONG_S:
-        return max(size // 2, bounds[0])
-    return min(size * 2, bounds[1]) if took_s < _SHORT_S else size
-
-
 class Retention:
     """Sweeps the journal of one relay. `calendar` remembers how far the journal was at which time."""
 
@@ -100,11 +89,13 @@ class Retention:
         kept, now = self._kept(), self._clock()
         settled = self._settled()
         through = expired_through(self._journal, settled, now - int(kept.journal_days * _DAY_MS))
-        trimmed = await self._trim(through, stop, lambda: False)
+        trimmed = await trimming.trim(self._journal, through, stop, needed=self._needed)
         if kept.journal_bytes:
-            trimmed += await self._trim(settled, stop, lambda: self._used() <= kept.journal_bytes)
+            trimmed += await trimming.trim(
+                self._journal, settled, stop, needed=self._needed, is_enough=lambda: self._used() <= kept.journal_bytes
+            )
         forgotten = await self._forget_keys(self._offset_at(now - int(kept.dedupe_days * _DAY_MS)), stop)
-        given = await self._give_back(stop)
+        given = await trimming.give_back(self._journal, stop)
         if trimmed or forgotten or given:
             facts = {"entries": trimmed, "keys": forgotten, "given_back": given, "bytes": self._used()}
             log.info("journal trimmed", action="journal_trimmed", **facts)
@@ -116,37 +107,7 @@ class Retention:
         return settled if replayed is None else min(settled, replayed - 1)
 
     def _used(self) -> int:
-        return self._journal.size_bytes() - self._journal.free_bytes()
-
-    async def _trim(self, through: int, stop: asyncio.Event, is_enough: Callable[[], bool]) -> int:
-        loop = asyncio.get_running_loop()
-        trimmed, position, slice_ = 0, 0, _SLICES[0]
-        while not stop.is_set() and not is_enough():
-            started = loop.time()
-            gone, reached = self._journal.trim(through, self._needed, after=position, segments=slice_)
-            slice_ = _next_slice(slice_, loop.time() - started, _SLICES)
-            if reached == position:
-                break
-            trimmed, position = trimmed + gone, reached
-            await asyncio.sleep(_PAUSE_S)
-        return trimmed
-
-    async def _give_back(self, stop: asyncio.Event) -> int:
-        """Give the disk what is free beyond a reserve, which spares the next hours from growing the file again."""
-        loop = asyncio.get_running_loop()
-        given, pages = 0, _PAGES[0]
-        while not stop.is_set():
-            spare = self._journal.free_bytes() - max(_RESERVE_BYTES, self._used() // _RESERVE_SHARE)
-            if spare <= 0:
-                break
-            started = loop.time()
-            gone = self._journal.give_back(min(pages, spare // _PAGE_BYTES + 1))
-            pages = _next_slice(pages, loop.time() - started, _PAGES)
-            if not gone:
-                break
-            given += gone
-            await asyncio.sleep(_PAUSE_S)
-        return given
+        return trimming.used_bytes(self._journal)
 
     def _needed(self, first: int, last: int) -> Iterable[int]:
         return dead_letters.between(self._courier, first, last)

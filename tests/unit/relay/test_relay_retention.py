@@ -10,10 +10,11 @@ import pytest
 from fake_edge import refusing
 from relay_rig import Rig
 
-from capstream.relay import dead_letters, journal, retention
+from capstream.relay import dead_letters, journal
 from capstream.relay.ledger import read_cursor
 from capstream.relay.retention import Kept, Retention, expired_through
 from capstream.relay.sources import Sources
+from capstream.storage import trimming
 from capstream.storage.sqlite import SqliteDocuments
 
 DAY_S = 86_400
@@ -151,7 +152,7 @@ def test_a_parked_payload_survives_its_webhook(rig: Rig, sweep: Any, make_event:
 def test_what_was_trimmed_is_given_back_to_the_disk_but_for_a_reserve(
     rig: Rig, sweep: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_RESERVE_BYTES", 64 * 1024)
+    monkeypatch.setattr(trimming, "_RESERVE_BYTES", 64 * 1024)
     for number in range(40):
         rig.receive(b"%d" % number * 20_000)
     rig.drain()
