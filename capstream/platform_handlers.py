@@ -117,7 +117,10 @@ def _of_control(parts: Parts, flow: FlowService, others: Handlers) -> Handlers:
             **sandbox.handlers(sandboxes, erase=emptying, reaches=roles.reaches if enforced else lambda *_: True),
             **tooling,
         },
-        "access_control": {**access_control.handlers(roles, enabled=enforced), **policies.handlers(control)},
+        "access_control": {
+            **access_control.handlers(roles, sandbox_exists=parts.sandbox_exists, enabled=enforced),
+            **policies.handlers(control),
+        },
         "accounts": accounts.handlers(parts.organisations, parts.clients, parts.tokens),
     }
 

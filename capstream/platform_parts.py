@@ -82,6 +82,10 @@ class Parts:
         """Return whether a caller has a permission in a sandbox; everybody has all while access control is off."""
         return not self.settings.access_control.enabled or self.roles.permits(caller, where, needed)
 
+    def sandbox_exists(self, org_id: str, name: str) -> bool:
+        """Return whether an organisation has an active sandbox of this name."""
+        return self.sandboxes.by_name(org_id, name) is not None
+
     def accepts(self, client_id: str, secret: str) -> bool:
         """Return whether a technical account exists and the secret is one of its own."""
         client = self.clients.get(client_id)

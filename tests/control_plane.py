@@ -91,7 +91,11 @@ class ControlPlane:
                 **sandbox_tooling.handlers(self.documents, self.sandboxes, {}, tenant_id="demo"),
             },
             "access_control": {
-                **access_control_api.handlers(self.roles, enabled=True),
+                **access_control_api.handlers(
+                    self.roles,
+                    sandbox_exists=lambda org_id, name: self.sandboxes.by_name(org_id, name) is not None,
+                    enabled=True,
+                ),
                 **policies.handlers(self.documents),
             },
             "accounts": accounts.handlers(self.organisations, self.clients, self.tokens),

@@ -17,9 +17,12 @@ _MOST = 1000
 _PRODUCT: Mapping[str, str] = {"id": "4525859963018", "name": "Adobe Experience Platform", "serviceCode": "acp"}
 
 
-def handlers(roles: Roles, *, enabled: bool = False) -> dict[str, Handler]:
-    """Return the handlers of the Access Control API. While access control is not `enabled` everybody may do everything."""
-    service = _Service(roles, enabled)
+def handlers(roles: Roles, *, sandbox_exists: Callable[[str, str], bool], enabled: bool = False) -> dict[str, Handler]:
+    """Return the handlers of the Access Control API. While access control is not `enabled` everybody may do everything.
+
+    `sandbox_exists` says whether an organisation has a sandbox of a name.
+    """
+    service = _Service(roles, sandbox_exists, enabled)
     return {
         "listPolicyNames": service.reference,
         "listEffectiveAclPolicies": service.effective,
@@ -45,8 +48,9 @@ def refused(status: int, title: str) -> ApiError:
 
 
 class _Service:
-    def __init__(self, roles: Roles, enabled: bool) -> None:
+    def __init__(self, roles: Roles, sandbox_exists: Callable[[str, str], bool], enabled: bool) -> None:
         self._roles = roles
+        self._sandbox_exists = sandbox_exists
         self._enabled = enabled
 
     def reference(self, call: Call) -> Answer:
@@ -110,9 +114,12 @@ class _Service:
 
     def patch(self, call: Call) -> Answer:
         """Apply add, replace and remove to the members that can change."""
-        role = self._editable(call)
+        before = role = self._editable(call)
         for operation in _operations(call):
             role = _patched(role, operation)
+        added = [name for name in role.sandboxes if name not in before.sandboxes]
+        if unknown := [name for name in added if not self._sandbox_exists(call.caller.org_id, name)]:
+            raise refused(400, f"Sandbox {unknown[0]} was not found. GET /sandbox-management/sandboxes lists all.")
         return self._saved(call, role)
 
     def delete(self, call: Call) -> Answer:

@@ -72,6 +72,16 @@ def test_more_permissions_never_allow_less(held: set[str], more: str) -> None:
 
 
 class TestRoles:
+    def test_a_sandbox_that_does_not_exist_is_refused(self, plane: ControlPlane) -> None:
+        role = plane.call("POST", f"{BASE}/administration/roles", json={"name": "analysts"}).json()["id"]
+
+        change = {"op": "add", "path": "/sandboxes", "value": ["prod", "nosuch"]}
+        refused = plane.call("PATCH", f"{BASE}/administration/roles/{role}", json=change)
+
+        assert refused.status_code == 400
+        assert "nosuch" in refused.json()["title"]
+        assert plane.call("GET", f"{BASE}/administration/roles/{role}").json()["sandboxes"] == []
+
     def test_through_its_life(self, plane: ControlPlane) -> None:
         made = plane.call("POST", ROLES, json={"name": "Streamers", "description": "d", "roleType": "user-defined"}).json()
         path = f"{ROLES}/{made['id']}/"
