@@ -1,6 +1,6 @@
 """A mapping set to one program. Source: data-prep.md 3, 4, 8."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,7 +8,7 @@ from capstream.aep.data_prep.conversion import Conversions
 from capstream.aep.data_prep.emitter import ProgramWriter
 from capstream.aep.data_prep.general import GeneralEngine
 from capstream.aep.data_prep.resolving import Surroundings
-from capstream.aep.data_prep.rowplan import RowError, plan_rows
+from capstream.aep.data_prep.rowplan import RowError, RowPlan, plan_rows
 from capstream.aep.data_prep.rows import Problem, Row, rows_of
 from capstream.aep.data_prep.shape import NoShape
 from capstream.kernel.clock import Clock, system_clock
@@ -16,8 +16,11 @@ from capstream.kernel.ids import new_uuid
 from capstream.kernel.json import Json
 from capstream.lang.expression import NewId, define_inlined
 from capstream.lang.hierarchy_functions import Budget
+from capstream.lang.nodes import Call, Name
 from capstream.xdm.schema import Schema
 
+Names = tuple[str, ...]
+_UPSERTS = {"upsert_array_append": "append", "upsert_array_replace": "replace"}
 Mapped = tuple[dict[str, Json], list[Problem]]
 
 
@@ -43,6 +46,7 @@ class Program:
     source: str  #: the generated Python source; empty when the general engine does all the work
     general: Callable[[dict[str, Json]], Mapped]  #: the general engine, to which generated code hands unusual records
     typed: Callable[[], TypedProgram | None]  #: the same for decoded records, made when first asked for; None where it cannot be
+    array_ops: Mapping[Names, str]  #: destination of an upserted array -> `append` or `replace`, for updates
 
     def __call__(self, record: dict[str, Json]) -> Mapped:
         """Return the mapped record and its transform errors."""
@@ -61,19 +65,20 @@ def compile_set(
     """Return the program of a mapping set. Errors: RowError for the first row that cannot be compiled."""
     plans = plan_rows(rows, schema)
     conversions = Conversions(keep_nulls=allow_null_values)
+    array_ops = _array_ops(plans)
     engine = GeneralEngine(plans, conversions, keep_nulls=allow_null_values, strict=strict)
 
     def general(record: dict[str, Json]) -> Mapped:
         return engine.map(Surroundings(record, clock(), Budget(), new_id))
 
     if allow_null_values or strict:
-        return Program(general, "", general, _untyped)
+        return Program(general, "", general, _untyped, array_ops)
     surroundings = {"s": general, "u": new_id, "y": clock, "o": Budget}
     try:
         writer = ProgramWriter(plans, conversions, surroundings)
         written = writer.plain()
     except NoShape:
-        return Program(general, "", general, _untyped)
+        return Program(general, "", general, _untyped, array_ops)
 
     @cache
     def typed() -> TypedProgram | None:
@@ -83,11 +88,21 @@ def compile_set(
             return None
         return TypedProgram(record, define_inlined(written.source, written.names, "program"), written.source)
 
-    return Program(define_inlined(written.source, written.names, "program"), written.source, general, typed)
+    return Program(define_inlined(written.source, written.names, "program"), written.source, general, typed, array_ops)
 
 
 def _untyped() -> None:
     return None
+
+
+def _array_ops(plans: Sequence[RowPlan]) -> dict[Names, str]:
+    """Return what an update does with stored arrays, as rows of whole arrays say it. Source: data-prep.md 4.6 (ASSUMPTION)."""
+    found: dict[Names, str] = {}
+    for plan in plans:
+        names = tuple(step.text for step in plan.target.steps if isinstance(step, Name))
+        if isinstance(plan.node, Call) and plan.node.name in _UPSERTS and len(names) == len(plan.target.steps):
+            found[names] = _UPSERTS[plan.node.name]
+    return found
 
 
 def compile_mapping_set(mapping_set: dict[str, Json], schema: Schema | None) -> Program:

@@ -87,8 +87,14 @@ def _event(row: Row, plan: Plan, primary: Identity, batch_id: str, now_ms: int) 
 
 def _record(row: Row, plan: Plan, found: Found, batch_id: str, now_ms: int) -> Record:
     assert found.primary is not None  # noqa: S101 - a record without one never gets here
-    stored = (row.entity, now_ms, row.offset, row.updated_ms, batch_id, row.operation)
+    appended = _appended(plan) if row.operation is Operation.MERGE else ()
+    stored = (row.entity, now_ms, row.offset, row.updated_ms, batch_id, row.operation, appended)
     return Record(plan.source.dataset_id, found.primary, found.identities, *stored)
+
+
+def _appended(plan: Plan) -> list[tuple[str, ...]]:
+    ops = plan.program.array_ops if plan.program is not None else {}
+    return [place for place, op in ops.items() if op == "append"]
 
 
 def _feeds_graph(row: Row) -> bool:

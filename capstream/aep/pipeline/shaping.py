@@ -172,8 +172,9 @@ def _operation_problem(plan: Plan, operation: Operation) -> str:
 def _check_upsert(batch: Batch, index: int, plan: Plan) -> None:
     """An upsert is a part of a record: what is there must be valid, what is not there need not be."""
     row = batch.rows[index]
-    if row.operation is Operation.MERGE and _holds_array(row):
-        text = "an array in a merge must say append or replace: upsert arrays are not supported, send the whole record"
+    place = _unsaid_array(row, plan) if row.operation is Operation.MERGE else ""
+    if place:
+        text = f"{place}: an update must say what becomes of the stored array, with upsert_array_append or upsert_array_replace"
         batch.reject(index, Stage.MAPPER, [Violation(MAPPER_CODE, "", text, "#", "#")])
         return
     if plan.validate_part is None:
@@ -183,15 +184,17 @@ def _check_upsert(batch: Batch, index: int, plan: Plan) -> None:
         batch.reject(index, Stage.VALIDATION, [_violation(one) for one in broken])
 
 
-def _holds_array(row: Row) -> bool:
-    waiting: list[Json] = [value for name, value in row.record.items() if name != "identityMap"]
+def _unsaid_array(row: Row, plan: Plan) -> str:
+    """Return the place of an array of which the mapping does not say whether it is appended or replaces; empty without one."""
+    said = plan.program.array_ops if plan.program is not None else {}
+    waiting: list[tuple[tuple[str, ...], Json]] = [((name,), row.record[name]) for name in row.record if name != "identityMap"]
     while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            return True
+        place, value = waiting.pop()
+        if isinstance(value, list) and place not in said:
+            return ".".join(place)
         if isinstance(value, dict):
-            waiting.extend(value.values())
-    return False
+            waiting.extend(((*place, name), member) for name, member in value.items())
+    return ""
 
 
 def _without_nulls(value: Json) -> Json:

@@ -1,6 +1,6 @@
 """Fragments become one profile: pure. Source: profile.md 3.3 (what Adobe leaves open is decided there: ASSUMPTION)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,18 +60,26 @@ def merge(fragments: Iterable[Fragment], policy: MergePolicy) -> dict[str, Json]
     return merged
 
 
-def patched(stored: Mapping[str, Json], change: Mapping[str, Json]) -> dict[str, Json]:
+def patched(
+    stored: Mapping[str, Json],
+    change: Mapping[str, Json],
+    appended: Collection[tuple[str, ...]] = (),
+    place: tuple[str, ...] = (),
+) -> dict[str, Json]:
     """Return `stored` with the members of `change`: objects member by member, null removes, everything else replaces.
 
+    Arrays at the places `appended` come after the elements that are there.
     Source: streaming-ingestion.md 10 (merge), profile.md 1.
     """
     result = dict(stored)
     for name, value in change.items():
+        old, here = result.get(name), (*place, name)
         if value is None:
             result.pop(name, None)
         elif isinstance(value, dict):
-            old = result.get(name)
-            result[name] = patched(old if isinstance(old, dict) else {}, value)
+            result[name] = patched(old if isinstance(old, dict) else {}, value, appended, here)
+        elif isinstance(value, list) and isinstance(old, list) and here in appended:
+            result[name] = [*old, *value]
         else:
             result[name] = value
     return result

@@ -1,6 +1,6 @@
 """Writes fragments and events inside the pipeline's transaction. Source: profile.md 1, streaming-ingestion.md 10."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -46,6 +46,7 @@ class Record(NamedTuple):
     updated_ms: int
     batch_id: str
     operation: Operation = Operation.CREATE
+    appended: Collection[tuple[str, ...]] = ()  #: places of arrays that a merge appends to
 
 
 class Event(NamedTuple):
@@ -118,7 +119,7 @@ def _applied(old: StoredFragment | None, record: Record) -> StoredFragment | Non
     identities = [StoredIdentity(i.xid, i.nsid, i.value) for i in named if i.xid != record.primary.xid]
     if record.operation is Operation.MERGE and old is not None:
         # Upserts never update, replace or remove identities. Source: streaming-ingestion.md 10 (5).
-        merged = patched(loads(old.entity), loads(entity))
+        merged = patched(loads(old.entity), loads(entity), record.appended)
         entity, updated_ms = dumps(merged), updated_ms or old.updated_ms
         identities = list(old.identities[1:])
     primary = StoredIdentity(record.primary.xid, record.primary.nsid, record.primary.value)

@@ -83,3 +83,25 @@ def test_a_mapping_that_does_not_compile_keeps_the_records(world: World) -> None
 
     (failed,) = world.batches_of(MEMBERS, "failed")
     assert "cannot be compiled" in failed["errors"][1]["description"]
+
+
+def test_an_update_says_whether_an_array_is_appended_or_replaces(world: World) -> None:
+    map_members(world, 0, ("EXPRESSION", "upsert_array_append(pts)", "loyalty.loyaltyID"))
+    world.accept(MEMBER_FLOW, raw(1, ["a", "b"]))
+    world.accept(MEMBER_FLOW, raw(1, ["c"]), data_operation="merge")
+    world.drain()
+    assert stored(world, 1)["loyalty"]["loyaltyID"] == ["a", "b", "c"]
+
+    map_members(world, 1, ("EXPRESSION", "upsert_array_replace(pts)", "loyalty.loyaltyID"))
+    world.accept(MEMBER_FLOW, raw(1, ["d"]), data_operation="merge")
+    world.drain()
+    assert stored(world, 1)["loyalty"]["loyaltyID"] == ["d"]
+
+    map_members(world, 2, ("ATTRIBUTE", "pts", "loyalty.loyaltyID"))
+    world.accept(MEMBER_FLOW, raw(1, ["e"]), data_operation="merge")
+    world.drain()
+    assert stored(world, 1)["loyalty"]["loyaltyID"] == ["d"]
+    (failed,) = world.batches_of(MEMBERS, "failed")
+    (kept,) = Rejections(world.state).of_batch(PROD.id, failed["id"])
+    assert "upsert_array_append or upsert_array_replace" in kept.violations[0].message
+    assert world.rows(MEMBERS) == 1  # updates go to Profile only

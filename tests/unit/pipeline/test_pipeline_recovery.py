@@ -244,7 +244,11 @@ def test_merge_changes_only_what_it_names_and_delete_takes_the_fragment(world: W
     [
         (PURCHASE_FLOW, purchase(1, "e-1"), "is for profile records"),
         (MEMBER_FLOW, {"loyalty": {"points": 1}}, "required key [identityMap] not found"),
-        (MEMBER_FLOW, member(1, loyalty={"loyaltyID": ["1"]}), "upsert arrays are not supported"),
+        (
+            MEMBER_FLOW,
+            member(1, loyalty={"loyaltyID": ["1"]}),
+            "loyalty.loyaltyID: an update must say what becomes of the stored array",
+        ),
     ],
 )
 def test_an_upsert_that_cannot_be_done_is_kept_with_the_reason(world: World, flow: str, message: Json, text: str) -> None:
