@@ -1,26 +1,30 @@
-"""The loop behind file flows: order what is due, fetch, read, hand on.
+"""The loop behind file flows: order what is due, let it be fetched, read, hand on.
 
-Files lie in a spool until their rows are in the inlet log. Rows are appended in pieces under keys that follow from run, file
-and place, so a piece is never appended twice, whenever the process dies. While the pipeline is behind nothing is appended:
-rows of files wait, streamed messages do not.
+Files are fetched side by side, in threads (`fetching.py`); everything else is done here, one run after the other. They lie in
+a spool until their rows are in the inlet log. Rows are appended in pieces under keys that follow from run, file and place, so a
+piece is never appended twice, whenever the process dies. While the pipeline is behind nothing is appended: rows of files wait,
+streamed messages do not.
 """
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from capstream.aep.file_ingestion import schedule
+from capstream.aep.file_ingestion.fetching import Fetch, Fetched, Fetches, StillChanging, spooled_name
 from capstream.aep.flow_service import file_runs
 from capstream.aep.flow_service.entities import CONNECTIONS, FLOWS, SOURCE_CONNECTIONS, FlowService
 from capstream.aep.flow_service.exploring import in_clear
 from capstream.aep.flow_service.file_reading import Line, records
-from capstream.aep.flow_service.file_runs import File, FileRun, Phase, Problem
-from capstream.aep.flow_service.file_store import Entry, FileStore, Unreachable
+from capstream.aep.flow_service.file_runs import FileRun, Phase, Problem
+from capstream.aep.flow_service.file_store import FileStore, Unreachable
 from capstream.aep.flow_service.listing import Document
 from capstream.aep.flow_service.model import Route, State
 from capstream.aep.flow_service.preview import BadFile
@@ -29,7 +33,6 @@ from capstream.aep.streaming_ingestion.messages import Accepted, encode
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import dumps
-from capstream.storage.durable import synced
 from capstream.storage.ports import StorageUnavailable
 
 COPY_FAILED, READ_FAILED = "CONNECTOR-1001-500", "CONNECTOR-2001-500"
@@ -39,7 +42,7 @@ RETRY_AFTER_S = (5, 30, 120)
 _ROWS = 500  # of one append
 _MOST_PENDING = 2000  # messages that wait for the pipeline
 _PAUSE_S = 0.05
-_IDLE_S = 2.0
+_IDLE_S, _BUSY_S = 2.0, 0.2
 _SWEEP_EVERY_MS = 3_600_000
 _CORRUPT = "Row is corrupted and cannot be read, please fix and resend."
 
@@ -64,10 +67,6 @@ class Rows(Protocol):
         ...
 
 
-class _StillChanging(Exception):
-    """A file changed while it was fetched."""
-
-
 class _Stopped(Exception):
     """The process ends."""
 
@@ -83,29 +82,43 @@ class Collector:
         self._clock = clock
         self._stop = threading.Event()
         self._next_sweep_ms = 0
+        self.fetches = Fetches()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
         self._stop = stop
-        while not stop.wait(_IDLE_S):
+        while not stop.wait(_BUSY_S if self.fetches else _IDLE_S):
             try:
                 self.run_once()
             except _Stopped:
-                return
+                break
             except Exception as error:  # noqa: BLE001 - body of the loop: whatever it was, the orders are still there
                 log.error("file flows not served", action="file_ingestion_failed", exc=error)
+        self.fetches.close()
 
     def run_once(self) -> None:
         """Order the runs that are due, and do what can be done now for those under way."""
         self._order_due()
+        for key, result in self.fetches.finished():
+            self._fetched(key, result)
         for run in file_runs.unfinished(self._documents):
-            if self._is_closed(run):
-                self._forget(run)
-            elif run.phase in (Phase.WANTED, Phase.FETCHED) and run.due_ms <= self._clock():
-                self._work(run)
+            try:
+                self._serve(run)
+            except _Stopped:
+                raise
+            except Exception as error:  # noqa: BLE001 - one run must not hold up the others; its order is still there
+                log.error("file run not served", action="file_run_stalled", exc=error, flow=run.flow_id)
         if self._clock() >= self._next_sweep_ms:
             self._next_sweep_ms = self._clock() + _SWEEP_EVERY_MS
             self._service.zones.sweep(self._clock())
+
+    def _serve(self, run: FileRun) -> None:
+        if run.key in self.fetches:
+            return
+        if self._is_closed(run):
+            self._forget(run)
+        elif run.phase in (Phase.WANTED, Phase.FETCHED) and run.due_ms <= self._clock():
+            self._work(run)
 
     def _order_due(self) -> None:
         for route in self._service.flows.all():
@@ -154,9 +167,10 @@ class Collector:
                 raise BadFile(f"the dataflow is {route.state.value}")
             source = self._source(route)
             if run.phase is Phase.WANTED:
-                self._fetch(run, route, source)
-            self._hand_on(run, route, source)
-        except (Unreachable, _StillChanging, OSError) as error:
+                self._begin_fetch(run, route, source)
+            else:
+                self._hand_on(run, route, source)
+        except OSError as error:
             self._try_again(run, str(error) or type(error).__name__)
         except BadFile as error:
             self._fail(run, COPY_FAILED if run.phase is Phase.WANTED else READ_FAILED, str(error))
@@ -169,43 +183,51 @@ class Collector:
             raise BadFile(f"the source connection {route.source_connection_id} does not exist any more")
         return source
 
-    def _opened(self, route: Route, source: Document) -> AbstractContextManager[FileStore]:
+    def _begin_fetch(self, run: FileRun, route: Route, source: Document) -> None:
+        """Let the files of a run be brought into its spool, as soon as there is room."""
+        schedule.properties_of(source)
+        account = str(source.get("baseConnectionId") or route.sandbox.id)
+        if self.fetches.has_room(account):
+            fetch = Fetch(
+                run=run,
+                earlier=file_runs.of_flow(self._documents, run.sandbox_id, run.flow_id),
+                params=source.get("params") or {},
+                open_store=self._opening(route, source),
+                spool=self._spool(run),
+                go_on=self._go_on,
+            )
+            self.fetches.begin(account, fetch)
+
+    def _opening(self, route: Route, source: Document) -> Callable[[], AbstractContextManager[FileStore]]:
         base_id = source.get("baseConnectionId")
         base = self._service.of(CONNECTIONS).get(route.sandbox.id, base_id) if base_id else None
         if base is None or not base.get("auth"):
-            return self._service.zones.opened(route.sandbox.id)
-        return self._service.open_files(in_clear(self._service, base))
+            return partial(self._service.zones.opened, route.sandbox.id)
+        return partial(self._service.open_files, in_clear(self._service, base))
 
-    def _fetch(self, run: FileRun, route: Route, source: Document) -> None:
-        """Bring the files of a run into its spool; the list of them is stored when all are there."""
-        schedule.properties_of(source)
-        spool = self._spool(run)
-        spool.mkdir(parents=True, exist_ok=True)
-        with self._opened(route, source) as store:
-            try:
-                found = schedule.listed(store, source.get("params") or {})
-            except OSError as error:
-                raise BadFile(f"{(source.get('params') or {}).get('path')}: {error.strerror or error}") from error
-            earlier = file_runs.of_flow(self._documents, run.sandbox_id, run.flow_id)
-            files, run.skipped = schedule.taken(found, run, earlier)
-            for file in files:
-                self._bring(store, file, spool)
-        synced(spool)
-        run.files, run.phase, run.fetched_ms = files, Phase.FETCHED, self._clock()
-        self._save(run)
-
-    def _bring(self, store: FileStore, file: File, spool: Path) -> None:
-        # Named after what it is, not after its place: an attempt that comes later may find more files before it.
-        target = spool / _name(file)
-        part = target.with_suffix(".part")
-        if not target.exists():
-            store.fetch(Entry(file.path.rpartition("/")[2], file.path, False, file.size, file.modified_ms), part, self._go_on)
-            now = store.about(file.path)
-            if (now.size, now.modified_ms) != (file.size, file.modified_ms) or part.stat().st_size != file.size:
-                part.unlink()
-                raise _StillChanging(f"{file.path} changed while it was fetched")
-            synced(part)
-            part.replace(target)
+    def _fetched(self, key: str, result: "Future[Fetched]") -> None:
+        """Note what a fetch came to; the list of files is stored when all are there."""
+        run = file_runs.get(self._documents, key)
+        if run is None:  # the flow was deleted meanwhile
+            sandbox_id, flow_id, started = key.split("/")
+            shutil.rmtree(
+                self._spool(FileRun(sandbox_id=sandbox_id, flow_id=flow_id, started_ms=int(started))), ignore_errors=True
+            )
+            return
+        try:
+            run.files, run.skipped = result.result()
+        except _Stopped:
+            return
+        except (Unreachable, StillChanging, OSError) as error:
+            self._try_again(run, str(error) or type(error).__name__)
+        except BadFile as error:
+            self._fail(run, COPY_FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - of one run: it is told, tried again, and fails in the end
+            log.error("files not fetched", action="file_fetch_failed", exc=error, flow=run.flow_id)
+            self._try_again(run, type(error).__name__)
+        else:
+            run.phase, run.fetched_ms = Phase.FETCHED, self._clock()
+            self._save(run)
 
     def _go_on(self, _done: int) -> None:
         if self._stop.is_set():
@@ -215,7 +237,7 @@ class Collector:
         properties = schedule.properties_of(source)
         end = self._rows.end()
         for number, file in enumerate(run.files):
-            rows = records(self._spool(run) / _name(file), properties)
+            rows = records(self._spool(run) / spooled_name(file), properties)
             try:
                 for piece, messages in enumerate(self._messages(run, route, rows, number)):
                     end = self._append(messages, f"{run.key}/{number}/{piece}")
@@ -260,10 +282,6 @@ class Collector:
         with self._documents.transaction() as change:
             if change.get(file_runs.ORDERS, run.key) is not None:  # the flow may have been deleted meanwhile
                 file_runs.save(change, run)
-
-
-def _name(file: File) -> str:
-    return sha256(f"{file.path}\0{file.size}\0{file.modified_ms}".encode()).hexdigest()[:32]
 
 
 def _message(route: Route, mark: str, xaction_id: str, line: Line, now_ms: int) -> bytes:

@@ -147,9 +147,18 @@ class FileWorld(World):
 
     def collect(self) -> None:
         """Let the collector work once, and the pipeline until nothing waits; twice, so that what is closed is settled."""
-        for _ in range(2):
-            Collector(self.service, self.rows_of_log, self.folder / "spool", clock=lambda: self.now_ms).run_once()
-            self.drain()
+        collector = self.collector()
+        try:
+            for _ in range(2):
+                collector.run_once()
+                collector.fetches.wait()
+                collector.run_once()
+                self.drain()
+        finally:
+            collector.fetches.close()
+
+    def collector(self) -> Collector:
+        return Collector(self.service, self.rows_of_log, self.folder / "spool", clock=lambda: self.now_ms)
 
     def runs_of(self, flow_id: str) -> list[dict[str, Any]]:
         status, answer = self.ask("listFlowRuns", query={"property": f"flowId=={flow_id}", "orderby": "createdAt"})
