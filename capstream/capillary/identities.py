@@ -143,8 +143,14 @@ def identity_map(
     return items
 
 
+_ITEM: Final[dict[str, Json]] = {"id": "", "authenticatedState": "ambiguous", "primary": False}
+"""Copied for every identity: cheaper than building one."""
+
+
 def _item(value: str) -> dict[str, Json]:
-    return {"id": value, "authenticatedState": "ambiguous", "primary": False}
+    item = _ITEM.copy()
+    item["id"] = value
+    return item
 
 
 def _add(items: dict[str, list[Json]], key: str, value: str) -> None:

@@ -94,9 +94,10 @@ def members_of(event: NormalisedEvent) -> list[Key]:
 
 def resolve(states: States, key: Key) -> Place:
     """Return where a member's state is now; merges are followed to their end."""
-    owner, seen = "", {key}
     state = states.get(key)
-    first = key[1]
+    if state is None or state.merged_into is None:
+        return Place(key, state, "")
+    owner, first, seen = "", key[1], {key}
     while state is not None and state.merged_into is not None:
         key = (key[0], str(state.merged_into[0]))
         if key in seen:

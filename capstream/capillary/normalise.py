@@ -5,7 +5,6 @@ Source: capillary.md 1.4, 7.2. ASSUMPTION: a body that is a JSON array is a list
 """
 
 import json
-from collections.abc import Container
 from hashlib import sha256
 from typing import Final
 
@@ -78,12 +77,12 @@ def normalise(raw: bytes, received_ms: int) -> NormalisedEvent | Unreadable:
         return Unreadable("INVALID_BODY", f"the body is not JSON: {error}")
     except RecursionError:
         return _TOO_DEEP
-    if raw.count(b"{") + raw.count(b"[") > _MOST_LEVELS and _is_deep(body):
-        return _TOO_DEEP
     if type(body) is not dict:
         return Unreadable("INVALID_BODY", "the body must be one JSON object")
     notes = _Notes()
     _clean(body, notes)
+    if notes.levels > _MOST_LEVELS and _is_deep(body):
+        return _TOO_DEEP
     if notes.collided or _repeats_a_key(raw, notes.keys):
         notes.flags.append("dup_key")
     fields, envelope = _unwrap(body)
@@ -105,12 +104,15 @@ def _is_deep(body: Json) -> bool:
 
 
 class _Notes:
-    """What cleaning noticed: how many members there are, which were unknown, whether two fell together."""
+    """What cleaning noticed: how many members and at most how many levels there are, which members were unknown, whether two
+    fell together.
+    """
 
-    __slots__ = ("collided", "flags", "keys", "unknown")
+    __slots__ = ("collided", "flags", "keys", "levels", "unknown")
 
     def __init__(self) -> None:
         self.keys = 0
+        self.levels = 0
         self.unknown: list[str] = []
         self.flags: list[str] = []
         self.collided = False
@@ -118,36 +120,52 @@ class _Notes:
 
 def _clean(root: dict[str, Json], notes: _Notes) -> None:
     """Give known members their canonical names, at every depth and in place; nothing is touched when all are canonical."""
-    nodes, keys = [root], 0
-    for node in nodes:  # grows while it is walked
-        known = len(nodes)
-        found = _visit(node, nodes, MEMBERS)
-        if found < 0:
-            del nodes[known:]
-            _rename(node, notes)
-            found = _visit(node, nodes, node)
-        keys += found
-    notes.keys = keys
+    level, opaque = [root], list[Json]()
+    while level:
+        notes.levels += 2  # an object, and perhaps the list around it
+        inner: list[dict[str, Json]] = []
+        for node in level:
+            known, known_opaque = len(inner), len(opaque)
+            if not _visit(node, inner, opaque, tolerant=False):
+                del inner[known:], opaque[known_opaque:]
+                _rename(node, notes)
+                _visit(node, inner, opaque, tolerant=True)
+            notes.keys += len(node)
+        level = inner
+    while opaque:
+        notes.levels += 1
+        opaque = _inside(opaque, notes)
 
 
-def _visit(node: dict[str, Json], nodes: list[dict[str, Json]], names: Container[str]) -> int:
-    """Add the objects inside `node` to `nodes`; return how many members it has itself, or -1 when one is not in `names`."""
-    keys = len(node)
+def _visit(node: dict[str, Json], inner: list[dict[str, Json]], opaque: list[Json], *, tolerant: bool) -> bool:
+    """Add the objects inside `node` to `inner`, what keeps its names to `opaque`; False when a member has no known name."""
     for key, value in node.items():
-        if key not in names:
-            return -1
+        if key not in MEMBERS and not tolerant:
+            return False
         if isinstance(value, dict):
             if key in OPAQUE:
-                keys += _count_keys(value)
+                opaque.append(value)
             else:
-                nodes.append(value)
+                inner.append(value)
         elif isinstance(value, list):
             for item in value:
                 if isinstance(item, dict):
-                    nodes.append(item)
+                    inner.append(item)
                 elif isinstance(item, list):
-                    keys += _count_keys(item)
-    return keys
+                    opaque.append(item)
+    return True
+
+
+def _inside(parts: list[Json], notes: _Notes) -> list[Json]:
+    """Return the objects and lists one level below `parts`; their members are counted."""
+    inner: list[Json] = []
+    for part in parts:
+        if type(part) is dict:
+            notes.keys += len(part)
+        for item in part.values() if type(part) is dict else part:
+            if type(item) is dict or type(item) is list:
+                inner.append(item)
+    return inner
 
 
 def _rename(node: dict[str, Json], notes: _Notes) -> None:
@@ -163,12 +181,6 @@ def _rename(node: dict[str, Json], notes: _Notes) -> None:
         renamed[name] = value
     node.clear()
     node.update(renamed)
-
-
-def _count_keys(node: Json) -> int:
-    if type(node) is dict:
-        return len(node) + sum(map(_count_keys, node.values()))
-    return sum(map(_count_keys, node)) if type(node) is list else 0
 
 
 def _repeats_a_key(raw: bytes, keys: int) -> bool:

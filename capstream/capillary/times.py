@@ -104,17 +104,19 @@ def is_never(day: str) -> bool:
 
 def end_of_day(day: str, zone: str) -> str:
     """Return the last second of `day` in `zone` as UTC text."""
-    return _known_day(_ENDS, day, zone, time(23, 59, 59))
+    return _known_day(_ENDS, day, zone, _LAST_SECOND)
 
 
 def start_of_day(day: str, zone: str) -> str:
     """Return the first moment of `day` in `zone` as UTC text."""
-    return _known_day(_STARTS, day, zone, time(0))
+    return _known_day(_STARTS, day, zone, _MIDNIGHT)
 
 
 _ENDS: Final[dict[str, dict[str, str]]] = {}
 _STARTS: Final[dict[str, dict[str, str]]] = {}
 _DAYS_LIMIT: Final = 8192
+_MIDNIGHT: Final = time(0)
+_LAST_SECOND: Final = time(23, 59, 59)
 
 
 def _known_day(zones: dict[str, dict[str, str]], day: str, zone: str, clock: time) -> str:
@@ -165,5 +167,7 @@ def reinterpreted(millis: int, cluster_zone: str, store_zone: str) -> int:
 def looks_shifted(candidate_ms: int, created_ms: int) -> bool:
     """Say whether a bill lies ahead of its own event by what an unapplied zone offset would explain."""
     ahead = candidate_ms - created_ms
+    if ahead <= 0:
+        return False
     nearest = round(ahead / _STEP_MS) * _STEP_MS
     return 0 < nearest <= _WIDEST_SHIFT_MS and abs(ahead - nearest) <= _TOLERANCE_MS

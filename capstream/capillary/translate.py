@@ -15,7 +15,6 @@ from capstream.capillary.identities import Found, identity_map, read_identities
 from capstream.capillary.members import Place, Subject, members_of, resolve, subjects_of, victim_of
 from capstream.capillary.movements import code_of, operations_of
 from capstream.capillary.payloads.draft import draft_of, section
-from capstream.capillary.payloads.names import payload_id
 from capstream.capillary.payloads.profile import awaits_tier_list, profile_body
 from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.transaction import transaction_body
@@ -113,9 +112,8 @@ _CODES: Final = {_NO_IDENTITY: "NO_IDENTITY", _NO_LINES: "ENRICHMENT_FAILED"}
 def profile_payload(key: Key, state: MemberState, programs: Programs, config: TranslationConfig) -> Payload:
     """Return a member's whole snapshot as the profile payload."""
     org_id, customer_id = key
-    return Payload(
-        payload_id(org_id, "member", customer_id), customer_id, profile_body(org_id, customer_id, state, programs, config)
-    )
+    body = profile_body(org_id, customer_id, state, programs, config)
+    return Payload(body["_id"], customer_id, body)
 
 
 def _verdict(event: NormalisedEvent, config: TranslationConfig) -> Outcome | None:
@@ -169,7 +167,7 @@ def _bill(event: NormalisedEvent, config: TranslationConfig, answers: Answers) -
     if event.event_name not in BILLS or (config.transaction_lines == "off" and not is_imported(event)):
         return None
     transaction = event.data.get("transactionId")
-    found = answer(answers, "C7", event.org_id, _bill_id(transaction))
+    found = answer(answers, "C7", event.org_id, _bill_id(transaction)) if answers else None
     if found is not None and type(found.body) is dict:
         return found.body
     if config.transaction_lines == "required":

@@ -13,6 +13,7 @@ from capstream.kernel.json import Json
 _ABSENT: Final = frozenset({"", "-1", "-1.0", "null", "NULL", "Null"})
 _DECIMAL_ID: Final = re.compile(r"[0-9]+(?:\.0+)?", re.ASCII)
 _MAX_EXACT: Final = 2**53
+_MAX_EXACT_FLOAT: Final = 2.0**53
 _MAX_MILLI: Final = 10**15
 _MAX_WHOLE: Final = _MAX_MILLI // 1000
 _END_OF_TIME: Final = 253_402_300_800_000  #: the year 10000
@@ -68,14 +69,13 @@ def decimal_id(value: Json) -> str | None:
 
 def number(value: Json) -> int | float | None:
     """Return a JSON number, an int when it is integral. Accepts numeric text."""
-    kind = type(value)
-    if kind is int:
-        return int(value) if -_MAX_EXACT < value < _MAX_EXACT else float(value)
-    if kind is float:
-        return int(value) if value.is_integer() and -_MAX_EXACT < value < _MAX_EXACT else float(value)
     if value is None:
         return None
-    if kind is str:
+    if type(value) is int:
+        return _exact_int(value)
+    if type(value) is float:
+        return _exact_float(value)
+    if type(value) is str:
         if not value or value.isspace():
             return None
         try:
@@ -86,6 +86,20 @@ def number(value: Json) -> int | float | None:
             raise Unfit("must be a finite number")
         return plain(exact)
     raise Unfit("must be a number")
+
+
+def _exact_int(value: int) -> int | float:
+    if -_MAX_EXACT < value < _MAX_EXACT:
+        return value
+    return float(value)
+
+
+def _exact_float(value: float) -> int | float:
+    if -_MAX_EXACT_FLOAT < value < _MAX_EXACT_FLOAT:
+        cut = int(value)
+        if float(cut) == value:
+            return cut
+    return value
 
 
 def whole(value: Json) -> int | None:
@@ -108,9 +122,16 @@ def exactly(value: int | float) -> Decimal:
 
 def milli(value: Json) -> int | None:
     """Return points or money in thousandths, so that sums are exact. Units: 1/1000 point or currency unit."""
-    cut = small_whole(value)
-    if cut is not None:
-        return cut * 1000
+    if type(value) is float:
+        exact: float = value
+        if -1e11 < exact < 1e11:
+            near = int(exact * 1000.0 + (0.5 if exact > 0.0 else -0.5))
+            if near / 1000 == exact:  # of at most 15 digits, no two decimals are the same float
+                return near
+    else:
+        cut = small_whole(value)
+        if cut is not None:
+            return cut * 1000
     found = number(value)
     if found is None:
         return None
@@ -134,8 +155,9 @@ def small_whole(value: Json) -> int | None:
 
 def from_milli(thousandths: int) -> int | float:
     """Return the JSON number of an amount held in thousandths."""
-    whole_part, rest = divmod(thousandths, 1000)
-    return thousandths / 1000 if rest else whole_part
+    if thousandths % 1000:
+        return thousandths / 1000
+    return thousandths // 1000
 
 
 def points(value: Json) -> int | float | None:

@@ -6,7 +6,6 @@ Forms are small classes: once compiled, a form calls another one directly (docs/
 Source: capillary.md 7.7 ("Forms, everywhere"), xdm.md 9 (types and lengths).
 """
 
-from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
@@ -139,18 +138,26 @@ class _NamedValues(Form):
 
 def named_texts(value: Json) -> dict[str, str] | None:
     """Return key/value lists and plain maps as one object of texts; blank values are left out, the last of a key wins."""
+    read: dict[str, str] = {}
     if type(value) is dict:
-        pairs: Iterable[tuple[Json, Json]] = value.items()
+        members: dict[str, Json] = value
+        for name, stated in members.items():
+            _put_text(read, name, stated)
     elif type(value) is list:
-        pairs = [(item.get("key", item.get("name")), item.get("value")) for item in value if type(item) is dict]
+        pairs: list[Json] = value
+        for item in pairs:
+            if type(item) is dict:
+                pair: dict[str, Json] = item
+                _put_text(read, pair.get("key", pair.get("name")), pair.get("value"))
     else:
         raise Unfit("must be a list of keys and values")
-    read: dict[str, str] = {}
-    for name, item in pairs:
-        key = values.text(name)
-        if key is not None and type(item) not in (dict, list) and (found := values.text(item)) is not None:
-            read[key.strip()] = found
     return read or None
+
+
+def _put_text(read: dict[str, str], name: Json, value: Json) -> None:
+    key = values.text(name)
+    if key is not None and type(value) is not dict and type(value) is not list and (found := values.text(value)) is not None:
+        read[key.strip()] = found
 
 
 amount: Final[Form] = _Amount()

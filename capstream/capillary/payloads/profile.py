@@ -259,7 +259,10 @@ def _programs(
 ) -> None:
     org_id, selected = names
     listed: list[Json] = []
-    for program_id in sorted(ledger.accounts, key=lambda name: (len(name), name)):
+    named = list(ledger.accounts)
+    if len(named) > 1:
+        named.sort(key=lambda name: (len(name), name))
+    for program_id in named:
         if not program_id:
             continue
         account, program = ledger.accounts[program_id], programs.get(org_id, program_id)

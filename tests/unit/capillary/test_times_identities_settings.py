@@ -13,6 +13,7 @@ from capstream.capillary.results import Translated
 from capstream.capillary.state import load
 from capstream.capillary.times import rfc3339
 from capstream.capillary.translate import TranslationConfig, members_of
+from capstream.capillary.values import milli
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import dumps
 
@@ -231,3 +232,21 @@ def test_programmes_take_the_newest_statement_whatever_the_order() -> None:
         assert program is not None
         assert (program.name, program.is_default, program.tiers) == ("New", True, {1: "Blue"})
         assert programs.default("o") == "1"
+
+
+@pytest.mark.parametrize(
+    ("value", "thousandths"),
+    [
+        (148.5, 148_500),
+        (0.269, 269),
+        (-333.333, -333_333),
+        (1.0005, 1_000),  # half to even, of the decimal as it was written
+        (2.0015, 2_002),
+        (99_999_999_999.999, 99_999_999_999_999),
+        (123_456_789_012.5, 123_456_789_012_500),
+        ("12.345", 12_345),
+        (148, 148_000),
+    ],
+)
+def test_amounts_are_exact_in_thousandths(value: object, thousandths: int) -> None:
+    assert milli(value) == thousandths
