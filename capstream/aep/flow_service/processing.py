@@ -13,7 +13,7 @@ import pyarrow as pa
 from capstream.aep.call import Sandbox
 from capstream.aep.catalog.batches import Source
 from capstream.aep.catalog.lake import lake_table, stored_schema
-from capstream.aep.catalog.model import Datasets, identity_enabled, profile_enabled, validation_disabled
+from capstream.aep.catalog.model import Datasets, identity_enabled, profile_enabled, upsert_enabled, validation_disabled
 from capstream.aep.data_prep import batch_conversions
 from capstream.aep.data_prep.batch_conversions import BatchConversion
 from capstream.aep.data_prep.compiler import Program, compile_mapping_set
@@ -55,6 +55,7 @@ class Plan:
     validate_part: Validator | None  #: the same for upserts, which hold a part of a record
     tabulate: ToTable
     profile: bool  #: fed to Profile
+    upsert: bool  #: rows of files change what Profile has of a person instead of replacing it
     identity: bool  #: fed to the identity graph
     descriptors: tuple[dict[str, Json], ...]
 
@@ -191,6 +192,7 @@ class Plans:
             validate_part=None if validation_disabled(dataset) else validate_part,
             tabulate=tabulate,
             profile=profile,
+            upsert=upsert_enabled(dataset),
             identity=profile or identity_enabled(dataset),
             descriptors=tuple(self._schemas.descriptors(source.sandbox_id, schema_id)),
         )

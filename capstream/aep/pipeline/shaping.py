@@ -179,7 +179,7 @@ def _check_upsert(batch: Batch, index: int, plan: Plan) -> None:
         return
     if plan.validate_part is None:
         return
-    broken = plan.validate_part(_without_nulls(row.record))
+    broken = plan.validate_part(without_nulls(row.record))
     if broken:
         batch.reject(index, Stage.VALIDATION, [_violation(one) for one in broken])
 
@@ -197,7 +197,8 @@ def _unsaid_array(row: Row, plan: Plan) -> str:
     return ""
 
 
-def _without_nulls(value: Json) -> Json:
+def without_nulls(value: Json) -> Json:
+    """Return a value whose objects have no members that are null."""
     if isinstance(value, dict):
-        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
     return value

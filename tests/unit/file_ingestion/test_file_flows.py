@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,8 +22,8 @@ from capstream.aep.file_ingestion.fetching import LANES, PER_ACCOUNT, Fetch, Fet
 from capstream.aep.flow_service import file_runs, sftp
 from capstream.aep.flow_service.file_runs import FileRun
 from capstream.aep.flow_service.file_store import Entry, Unreachable
-from capstream.aep.profile.model import FRAGMENTS
-from capstream.kernel.json import dumps
+from capstream.aep.profile.model import FRAGMENTS, StoredFragment
+from capstream.kernel.json import Json, dumps, loads
 
 
 def parquet(count: int) -> bytes:
@@ -30,6 +31,13 @@ def parquet(count: int) -> bytes:
     rows = [{"_id": f"P-{n}", "loyalty": {"points": n, "tier": None}} for n in range(count)]
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     return buffer.getvalue()
+
+
+UPSERTS = [
+    (["enabled:true", "isUpsert:true"], {"points": 20, "tier": "gold"}),
+    (["isUpsert:true", "enabled:true"], {"points": 20, "tier": "gold"}),
+    (["enabled:true"], {"points": 20}),
+]
 
 
 def test_a_run_brings_the_rows_of_a_file_into_dataset_and_profiles(world: FileWorld) -> None:
@@ -56,6 +64,22 @@ def test_a_run_brings_the_rows_of_a_file_into_dataset_and_profiles(world: FileWo
     world.collect()
     assert len(world.runs_of(flow)) == 1  # frequency once
     assert list((world.folder / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize(("tags", "loyalty"), UPSERTS, ids=["upsert", "in any order", "without"])
+def test_rows_of_files_change_a_profile_or_replace_it(world: FileWorld, tags: list[str], loyalty: dict[str, Json]) -> None:
+    world.save_dataset(MEMBERS, unifiedProfile=tags)
+    world.change_dataset(MEMBERS, {"basePath": f"lake://{PROD.name}/{MEMBERS}"})
+    world.put("1.csv", b"memberId,points,tier\nM-1,10,gold\n")
+    world.put("2.csv", b"memberId,points,tier\nM-1,20,\n")
+    for name in ("1.csv", "2.csv"):
+        flow = world.flow(f"/{name}")
+        world.collect()
+        assert world.runs_of(flow)[0]["state"] == "success"
+    ((_, body),) = world.state.scan(FRAGMENTS)
+    entity = loads(msgspec.msgpack.decode(body, type=StoredFragment).entity)
+    assert {name: value for name, value in entity["loyalty"].items() if value is not None} == loyalty
+    assert world.rows(MEMBERS) == 2  # the lake has every row
 
 
 def test_a_pattern_takes_packed_files_in_the_order_of_their_time(world: FileWorld) -> None:
