@@ -42,6 +42,8 @@ from capstream.serving import AsgiApp
 from capstream.storage.delta import DeltaLake
 from capstream.storage.sqlite import SqliteDocuments
 
+_LAST_WORDS_S = 5.0  # a conversion may be reading the lake; it goes on after the next start
+
 
 @dataclass(slots=True)
 class PlatformSide:
@@ -173,7 +175,7 @@ def _collect(parts: Parts, flow: FlowService, stop: threading.Event, loop: async
     service = replace(flow, documents=documents, runs=Runs(SqliteDocuments(layout.state, readonly=True)), shelves={})
     rows = LogRows(parts.stores.inlet, replace(parts.stores, state=state).cursor, loop)
     Collector(service, rows, layout.spool, clock=parts.clock).run(stop)
-    conversions.join()
+    conversions.join(_LAST_WORDS_S)
 
 
 def _convert(parts: Parts, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:

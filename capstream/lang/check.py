@@ -3,7 +3,7 @@
 Source: data-prep.md 1.6 V1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import islice
 
@@ -14,6 +14,19 @@ from capstream.lang.nodes import Call, Lambda, ListOf, Literal, MapOf, Method, N
 from capstream.lang.operators import BOOLEAN
 from capstream.lang.parser import parse
 from capstream.lang.signatures import Type
+
+_ELSEWHERE = {
+    "tostring": "concat", "concatws": "join", "length": "size_of", "len": "size_of", "count": "size_of",
+    "nvl": "coalesce", "ifnull": "coalesce", "isnull": "is_empty", "replace": "replacestr", "indexof": "instr",
+    "substring": "substr", "mid": "substr", "touppercase": "upper", "tolowercase": "lower", "today": "now",
+    "sysdate": "now", "getdate": "now", "currentdate": "now", "currenttimestamp": "now", "todate": "date",
+    "parsedate": "date", "totimestamp": "date", "dateformat": "format", "formatdate": "format", "int": "to_integer",
+    "toint": "to_integer", "tonumber": "to_decimal", "todouble": "to_decimal", "float": "to_float", "case": "decode",
+    "switch": "decode", "regexpextract": "extract_regex", "regexextract": "extract_regex",
+    "regexpmatches": "matches_regex", "regexmatch": "matches_regex", "array": "to_array", "object": "to_object",
+    "map": "to_map",
+}  # fmt: skip
+"""What functions of SQL, spreadsheets and JavaScript are called here; names without `_`, in lower case."""
 
 MOST = 20
 """How many findings are told at most."""
@@ -46,8 +59,7 @@ def _findings(root: Node) -> Iterator[Diagnostic]:
 def _call(node: Call) -> Iterator[Diagnostic]:
     function = FUNCTIONS.get(node.name)
     if function is None:
-        near = get_close_matches(node.name, FUNCTIONS, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
+        hint = _meant(node.name, FUNCTIONS, _ELSEWHERE)
         yield Diagnostic(Code.UNKNOWN_FUNCTION, f"Unknown function {node.name}", node.span, hint)
         return
     count, most = len(node.args), function.most
@@ -69,8 +81,7 @@ def _call(node: Call) -> Iterator[Diagnostic]:
 def _method(node: Method) -> Iterator[Diagnostic]:
     arity = ARITIES.get(node.name)
     if arity is None:
-        near = get_close_matches(node.name, ARITIES, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
+        hint = _meant(node.name, ARITIES, {})
         yield Diagnostic(Code.UNKNOWN_METHOD, f"Unknown method {node.name}", node.span, hint)
     elif not arity.least <= len(node.args) <= arity.most:
         takes = _range(arity.least, arity.most)
@@ -78,6 +89,14 @@ def _method(node: Method) -> Iterator[Diagnostic]:
     for arg in node.args:
         if isinstance(arg, Lambda):
             yield Diagnostic(Code.ARGUMENTS, f"{node.name} does not take a function", arg.span)
+
+
+def _meant(name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> str:
+    """Return the hint at the name somebody probably meant: the same in other letters, another language's, the nearest."""
+    lower = {each.lower(): each for each in known}
+    found = lower.get(name.lower()) or elsewhere.get(name.lower().replace("_", ""))
+    near = [] if found else get_close_matches(name.lower(), lower, n=1)
+    return f"did you mean {found or lower[near[0]]}?" if found or near else ""
 
 
 def _range(least: int, most: int | None) -> str:

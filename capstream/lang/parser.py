@@ -58,7 +58,8 @@ def parse(source: str) -> Node:
     parser = _Parser(scanner)
     node = parser.expression()
     if not scanner.done():
-        raise scanner.error(f"Unexpected {scanner.found()}")
+        hint = "compare with ==; an expression assigns nothing" if scanner.looking_at("=") else ""
+        raise scanner.error(f"Unexpected {scanner.found()}", hint=hint)
     if height(node) > MAX_DEPTH:
         raise scanner.error(_TOO_DEEP, code=Code.TOO_DEEP, at=0, hint="split it into several fields")
     return node
@@ -247,6 +248,8 @@ class _Parser:
             return Literal(_CONSTANTS[written], self.span(start))
         if written in RESERVED:
             hint = f"write ${{{name}}} to read a field of that name"
+            if name == "if" and scanner.looking_at("("):
+                hint = "write iif(condition, value, other value)"
             raise scanner.error(f"'{name}' is a reserved word", code=Code.RESERVED, at=start, hint=hint)
         if scanner.looking_at("("):
             return Call(name, self.arguments(), self.span(start))

@@ -2,9 +2,11 @@
 
 import pytest
 
+from capstream.lang import check
 from capstream.lang.check import diagnose
 from capstream.lang.diagnostics import Code
 from capstream.lang.expression import CheckError, compile_expression
+from capstream.lang.functions import FUNCTIONS
 from capstream.lang.hierarchy_functions import Budget
 from capstream.lang.nodes import Call, Index, Literal, Name, Path, Star
 from capstream.lang.parser import ParseError, parse
@@ -62,6 +64,13 @@ REFUSED = [
     ("1\n + * 2", "Expected a value, found '*' at 2:4"),
     ("to_intger(x)", "Unknown function to_intger; did you mean to_integer? at 1:1"),
     ("a.b.triim()", "Unknown method triim; did you mean trim? at 1:1"),
+    ("UPPER(x)", "Unknown function UPPER; did you mean upper? at 1:1"),
+    ("filterarray(x, y -> y)", "Unknown function filterarray; did you mean filterArray? at 1:1"),
+    ("nvl(x, 1)", "Unknown function nvl; did you mean coalesce? at 1:1"),
+    ("date_format(x, 'y')", "Unknown function date_format; did you mean format? at 1:1"),
+    ("x.tolowercase()", "Unknown method tolowercase; did you mean toLowerCase? at 1:1"),
+    ("x = 1", "Unexpected '='; compare with ==; an expression assigns nothing at 1:3"),
+    ("if(x, 1, 2)", "'if' is a reserved word; write iif(condition, value, other value) at 1:1"),
     ("lower()", "lower takes 1 argument, not 0 at 1:1"),
     ("'abc", "String is not closed on its line at 1:1"),
     ("if + 1", "'if' is a reserved word; write ${if} to read a field of that name at 1:1"),
@@ -133,6 +142,11 @@ def test_hostile_text_is_refused(source: str, code: Code) -> None:
     with pytest.raises(ParseError) as caught:
         parse(source)
     assert caught.value.diagnostic.code is code
+
+
+def test_every_name_of_another_language_leads_to_a_function() -> None:
+    assert set(check._ELSEWHERE.values()) <= set(FUNCTIONS)
+    assert not set(check._ELSEWHERE) & {name.replace("_", "") for name in FUNCTIONS}
 
 
 def test_the_deepest_expression_allowed_compiles_and_runs() -> None:
