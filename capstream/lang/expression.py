@@ -88,18 +88,23 @@ def _inline(tree: ast.AST, values: Mapping[str, Json]) -> None:
     """Put constants where names stand for them."""
 
     def inlined(node: Json) -> Json:
-        if node.__class__ is ast.Name and node.id in values:
-            return ast.copy_location(ast.Constant(values[node.id]), node)
-        if isinstance(node, ast.AST):
+        if node.__class__ is ast.Name:
+            return ast.copy_location(ast.Constant(values[node.id]), node) if node.id in values else node
+        if isinstance(node, _HOLDERS):
             waiting.append(node)
         return node
 
     waiting = [tree]
     while waiting:
         node = waiting.pop()
-        for field in node._fields:
-            below = getattr(node, field)
-            setattr(node, field, [inlined(one) for one in below] if below.__class__ is list else inlined(below))
+        for field, below in vars(node).items():
+            if below.__class__ is list:
+                below[:] = map(inlined, below)
+            elif isinstance(below, ast.expr):
+                setattr(node, field, inlined(below))
+
+
+_HOLDERS = (ast.expr, ast.stmt, ast.excepthandler)
 
 
 def _defined(source: str, what: str | ast.Module, names: Mapping[str, Json], function: str) -> Callable[..., Json]:

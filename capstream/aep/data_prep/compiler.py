@@ -14,7 +14,8 @@ from capstream.aep.data_prep.shape import NoShape
 from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.ids import new_uuid
 from capstream.kernel.json import Json
-from capstream.lang.expression import NewId, define_inlined
+from capstream.lang.emit import is_long
+from capstream.lang.expression import NewId, define, define_inlined
 from capstream.lang.hierarchy_functions import Budget
 from capstream.lang.nodes import Call, Name
 from capstream.xdm.schema import Schema
@@ -80,15 +81,18 @@ def compile_set(
     except NoShape:
         return Program(general, "", general, _untyped, array_ops)
 
+    # Long expressions take long enough to compile as it is.
+    made = define if any(plan.node is not None and is_long(plan.node) for plan in plans) else define_inlined
+
     @cache
     def typed() -> TypedProgram | None:
         try:
             record, written = writer.typed()
         except NoShape:
             return None
-        return TypedProgram(record, define_inlined(written.source, written.names, "program"), written.source)
+        return TypedProgram(record, made(written.source, written.names, "program"), written.source)
 
-    return Program(define_inlined(written.source, written.names, "program"), written.source, general, typed, array_ops)
+    return Program(made(written.source, written.names, "program"), written.source, general, typed, array_ops)
 
 
 def _untyped() -> None:

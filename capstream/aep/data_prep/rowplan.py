@@ -11,6 +11,9 @@ from capstream.lang.nodes import Name, Node, Path, Star, Step, record_paths
 from capstream.lang.paths import PathError, parse_path, path_text
 from capstream.xdm.schema import Field, Schema
 
+_MOST_STEPS = 64
+"""Steps of a destination: how deep a result may be nested by its rows. Source: data-prep.md 2.9 (ASSUMPTION)."""
+
 
 class RowError(ValueError):
     """The row cannot be compiled: its path or expression is not valid."""
@@ -75,6 +78,8 @@ def target_of(destination: str, schema: Schema | None) -> Target:
     current: Field | None = None if schema is None else schema.root
     unknown = near = ""
     parsed = [_without_prefix(step) for step in parse_path(destination)]
+    if len(parsed) > _MOST_STEPS:
+        raise PathError(f"path has {len(parsed)} steps, the limit is {_MOST_STEPS}")
     for at, step in enumerate(parsed):
         if current is not None and current.kind == "array" and isinstance(step, Name):
             steps.append(Star())

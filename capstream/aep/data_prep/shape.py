@@ -12,6 +12,9 @@ from capstream.lang.nodes import Computed, Index, Name, Path, Star, Step
 from capstream.lang.paths import is_plain
 from capstream.xdm.schema import Field
 
+_MOST_STEPS = 40
+"""Steps of a path: each is a block of its own, and Python nests no more than 100."""
+
 
 class NoShape(Exception):
     """The mapping set needs the general engine for every record."""
@@ -68,10 +71,19 @@ def shape_of(plans: Sequence[RowPlan]) -> Branch:
     """Return the tree of destinations. Errors: NoShape."""
     root = Branch()
     for plan in plans:
+        if any(len(steps) > _MOST_STEPS for steps in _paths(plan)):
+            raise NoShape("deep paths")
         _attach(root, plan)
     _check(root)
     _loops(root, plans)
     return root
+
+
+def _paths(plan: RowPlan) -> Iterator[tuple[Step, ...]]:
+    yield plan.target.steps
+    yield plan.path or ()
+    for path in plan.reads:
+        yield path.steps
 
 
 def _attach(root: Branch, plan: RowPlan) -> None:

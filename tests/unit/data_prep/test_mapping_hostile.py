@@ -72,6 +72,7 @@ def test_names_that_cannot_be_attributes_are_read_from_whole_records() -> None:
         ("A", "a", "x..y", "destination is no path"),
         ("A", "a", "[*]", "destination is no path"),
         ("A", "a", "xdm:", "destination is no path"),
+        ("A", "a", "x" + ".y" * 64, "65 steps, the limit is 64"),
         ("E", "1 +", "x", "Expected a value"),
         ("E", "(" * 4000, "x", "Nested deeper"),
         ("E", "", "x", "needs a source"),
@@ -131,10 +132,27 @@ def test_hundreds_of_rows_compile() -> None:
     assert compiled({"a5": {"b": {"c": 1}}}) == ({"x": {"y5": {"z": 1}}}, [])
 
 
-def test_deep_destinations_compile() -> None:
-    path = ".".join("abcdefghij" * 3)
-    compiled = program([("A", path, path)])
+@pytest.mark.parametrize("depth", [30, 40, 41, 64])
+def test_deep_destinations_compile(depth: int) -> None:
+    names = [f"n{at}" for at in range(depth)]
+    compiled = program(
+        [("A", ".".join(names), ".".join(names)), *(("S", "x", ".".join([*names[:at], "y"])) for at in range(depth))]
+    )
     record: Any = 7
-    for name in reversed(path.split(".")):
-        record = {name: record}
+    for name in reversed(names):
+        record = {name: record, "y": "x"}
     assert compiled(record) == (record, [])
+
+
+@pytest.mark.parametrize("steps", [39, 41, 600])
+@pytest.mark.parametrize(
+    ("kind", "source", "destination"),
+    [("A", "a{}", "x"), ("E", "size_of(a{})", "x"), ("E", "concat(a{}, a{}.b)", "x"), ("A", "a{}[*].s", "x[*].s")],
+)
+@pytest.mark.parametrize("step", [".b", "[0]"])
+def test_paths_of_many_steps_compile(kind: str, source: str, destination: str, step: str, steps: int) -> None:
+    listed = [(kind, source.replace("{}", step * steps), destination), ("A", "ok", "ok")]
+    compiled = program(listed)
+    compiled.typed()
+    output, _ = compiled({"a": {"b": 1}, "ok": 1})
+    assert output["ok"] == 1
