@@ -3,11 +3,13 @@
 The gateway writes, the courier reads; both hold the decoded records until `version()` of the store moves.
 """
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -23,6 +25,9 @@ MASK = "xxxx"
 _COLLECTION = "sources"
 _PAST = "past_translations"  # `source/until when`, the settings that held until then
 _HEX_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+_KEY_LENGTH = 64
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
 Preset = Literal["capillary-raw", "adobe-ready"]
 """What the bodies are: Capillary's events, or payloads that only have to be forwarded. Source: capillary.md 1.8."""
@@ -94,24 +99,81 @@ _decode = msgspec.json.Decoder(Source).decode
 
 
 def _checked(key: str, body: Json) -> Source:
-    if not key or not set(key) <= set(_HEX_KEY):
-        raise InputError("source key", "only letters, digits, dot, underscore and hyphen may occur", "choose another key")
+    if not key or len(key) > _KEY_LENGTH or not set(key) <= set(_HEX_KEY):
+        reason = f"it is no text of up to {_KEY_LENGTH} letters, digits, dots, underscores and hyphens"
+        raise InputError("source key", reason, "choose another key")
     try:
         source = msgspec.convert({**body, "key": key}, Source)
     except (msgspec.ValidationError, TypeError) as error:
         raise InputError(f"source {key}", str(error), "see the reference of PUT /relay/sources/{key}") from error
-    if len(source.auth.secrets) > 2:
-        raise InputError("auth.secrets", "at most two secrets are live at once", "leave out the oldest")
-    if source.body_bytes < 0:
-        raise InputError("bodyBytes", "it is negative", "send a number of bytes, or 0 for the relay's limit")
-    if source.auth.digests:
-        raise InputError("auth.digests", "it is computed by the relay", "send auth.secrets")
+    _check_auth(source.auth)
+    _check_numbers(source)
+    _check_addresses(source)
     translation_of(source)
     try:
         Guard(Vault(_ANY_KEY), form=source.auth.form, header=source.auth.header, digests=(), allow=source.auth.allow)
     except ValueError as error:
         raise InputError("auth.allow", str(error), "use addresses or networks such as 192.0.2.0/24") from error
     return source
+
+
+def _check_auth(auth: WebhookAuth) -> None:
+    if len(auth.secrets) > 2:
+        raise InputError("auth.secrets", "at most two secrets are live at once", "leave out the oldest")
+    for secret in auth.secrets:
+        if secret != MASK:
+            _check_secret("auth.secrets", auth.form, secret)
+    if auth.form == "header" and not _HEADER.fullmatch(auth.header):
+        raise InputError("auth.header", f"{auth.header[:40]!r} is no name of a header", "use one such as X-Api-Key")
+    if auth.digests:
+        raise InputError("auth.digests", "it is computed by the relay", "send auth.secrets")
+
+
+def _check_secret(path: str, form: Form, secret: str) -> None:
+    """Refuse a secret that no header can carry, and the empty one, which every request would have. Errors: InputError."""
+    user, found, password = secret.partition(":")
+    if form == "basic" and not (user and found and password):
+        raise InputError(path, "a basic secret is `user:password`", "send both")
+    if not secret.strip() or secret != secret.strip() or not secret.isprintable() or (form != "basic" and not secret.isascii()):
+        reason = "a secret is empty, or has blanks at an end or characters that no header can carry"
+        raise InputError(path, reason, "use 32 random characters or more, ASCII without blanks")
+
+
+def _check_numbers(source: Source) -> None:
+    limits, api = source.limits, source.capillary_api
+    known = [
+        ("bodyBytes", source.body_bytes, 0, 1 << 30),
+        ("limits.records", limits.records, 1, 10_000),
+        ("limits.bytes", limits.bytes, 1_000, 1_000_000),  # the inlet answers 413 above 1 MB
+        ("limits.lanes", limits.lanes, 1, 64),
+    ]
+    if api is not None:
+        known += [
+            ("capillaryApi.perMinute", api.per_minute, 1, 1_000_000),
+            ("capillaryApi.concurrency", api.concurrency, 1, 1000),
+        ]
+    for path, value, least, most in known:
+        if not least <= value <= most:
+            raise InputError(path, f"{value} is out of bounds", f"send a number from {least} to {most}")
+
+
+def _check_addresses(source: Source) -> None:
+    api = source.capillary_api
+    for path, url in (
+        ("inletUrl", source.inlet_url),
+        ("ims.url", source.ims.url),
+        ("capillaryApi.host", api.host if api else ""),
+    ):
+        if url and not _is_address(url):
+            raise InputError(path, f"{url[:60]!r} is no address", "use one such as https://example.com")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        return False
 
 
 _SALT = ("vault", "salt")  # collection and key of the salt of digests, sealed, once the key was changed
@@ -184,12 +246,11 @@ class Sources:
     def rotate(self, key: str, secret: str = "") -> tuple[Source, str]:
         """Make `secret`, or one made up here, a live secret beside the newest one; return the source and the secret.
 
-        Errors: InputError when there is no such source, or a basic secret is no `user:password`.
+        Errors: InputError when there is no such source, or the secret is none.
         """
         held = self._held(key)
         made = secret or _new_secret(held.auth.form)
-        if held.auth.form == "basic" and ":" not in made:
-            raise InputError("secret", "a basic secret is `user:password`", "send both")
+        _check_secret("secret", held.auth.form, made)
         digest = self._vault.digest(expected_value(held.auth.form, made)).hex()
         return self._with_digests(held, (digest, *held.auth.digests[:1])), made
 

@@ -51,7 +51,10 @@ class Guard:
         value = headers.get(self.header, b"")
         if self._has_scheme:
             scheme, _, rest = value.partition(b" ")
-            value = scheme.lower() + b" " + rest.strip()
+            rest = rest.strip()
+            value = scheme.lower() + b" " + rest if rest else b""
+        if not value:
+            return False  # whatever is stored: nothing proves nothing
         proven = (self._proven != b"" and compare_digest(value, self._proven)) or self._proves(value)
         return proven and (not self._allow or self._allows(peer))
 

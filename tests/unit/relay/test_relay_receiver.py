@@ -181,7 +181,7 @@ FORMS = [
 def test_each_form_of_authentication(
     journal: SqliteLog, sources: Sources, clock: Any, make_event: Any, form: str, secret: str, headers: dict[bytes, bytes]
 ) -> None:
-    body = {"form": form, "header": "X-Webhook-Key", "secrets": [secret, "older"]}
+    body = {"form": form, "header": "X-Webhook-Key", "secrets": [secret, "older:pass"]}
     sources.put("other", {"orgId": "o", "auth": body, "ims": {"url": "https://ims.test", "clientId": "c", "clientSecret": "s"}})
     receiver = Receiver(journal, sources, clock=clock, gate=GATE)
     ((status, _, _),) = send(receiver, post(make_event(), headers, "/webhooks/capillary/other"))

@@ -9,6 +9,7 @@ import pytest
 from capstream.kernel.errors import InputError
 from capstream.relay.sources import Sources, masked
 from capstream.relay.vault import Vault
+from capstream.relay.webhook_auth import Form, Guard
 from capstream.storage.key_file import read_keys
 from capstream.storage.sqlite import SqliteDocuments
 
@@ -80,6 +81,22 @@ def test_another_process_sees_a_change(tmp_path: Path) -> None:
         ("a", {"auth": {"digests": ["00"], "secrets": ["x"]}}, "auth.digests"),
         ("a", {"ims": {"url": "https://ims.test", "clientId": "c"}}, "ims.clientSecret"),
         ("a", {"unknown": 1}, "source a"),
+        ("x" * 65, {}, "source key"),
+        ("a", {"auth": {"secrets": [""]}}, "auth.secrets"),
+        ("a", {"auth": {"secrets": ["x", " "]}}, "auth.secrets"),
+        ("a", {"auth": {"secrets": ["x\r\ny"]}}, "auth.secrets"),
+        ("a", {"auth": {"form": "basic", "secrets": ["no colon"]}}, "auth.secrets"),
+        ("a", {"auth": {"form": "basic", "secrets": ["user:"]}}, "auth.secrets"),
+        ("a", {"auth": {"form": "header", "header": "", "secrets": ["x"]}}, "auth.header"),
+        ("a", {"auth": {"form": "header", "header": "X: 1", "secrets": ["x"]}}, "auth.header"),
+        ("a", {"limits": {"records": 0}}, "limits.records"),
+        ("a", {"limits": {"bytes": 2_000_000}}, "limits.bytes"),
+        ("a", {"limits": {"lanes": -1}}, "limits.lanes"),
+        ("a", {"bodyBytes": -1}, "bodyBytes"),
+        ("a", {"inletUrl": "collection/1"}, "inletUrl"),
+        ("a", {"inletUrl": "https://host:port/x"}, "inletUrl"),
+        ("a", {"capillaryApi": {**BODY["capillaryApi"], "host": "eu.api.test"}}, "capillaryApi.host"),
+        ("a", {"capillaryApi": {**BODY["capillaryApi"], "concurrency": 0}}, "capillaryApi.concurrency"),
         ("a", {"translation": {"pii": {"nmaes": True}}}, "pii.nmaes"),
     ],
 )
@@ -110,3 +127,18 @@ def test_key_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Vault(key).open(Vault(key).seal("secret")) == "secret"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("form", ["bearer", "basic", "header"])
+def test_nothing_proves_nothing_whatever_is_stored(vault: Vault, form: Form) -> None:
+    guard = Guard(vault, form=form, header="X-Key", digests=[vault.digest(value) for value in (b"", b"bearer ", b"basic ")])
+    for value in (b"", b"Bearer ", b"Bearer", b"Basic ", b" "):
+        assert not guard.admits({b"authorization": value}, "")
+    assert not guard.admits({b"x-key": b""}, "")
+    assert not guard.admits({}, "")
+
+
+def test_a_rotated_secret_has_to_be_one(sources: Sources) -> None:
+    for secret in (" ", "x y\n", "ü"):
+        with pytest.raises(InputError, match="no header can carry"):
+            sources.rotate("nw", secret)
