@@ -13,6 +13,7 @@ import httpx
 import uvloop
 
 from bench import load, rig
+from capstream.cli.rehearsal import waiting
 from capstream.kernel.json import dumps, loads
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmarks.md"
@@ -48,7 +49,7 @@ def accepted_and_delivered(seconds: float) -> list[Row]:
         _register(running, stub)
         started = time.perf_counter()
         result = _hooks(running, seconds)
-        while client.relay("GET", "/relay/status")["journal"]["pending"]:
+        while waiting(client.relay("GET", "/relay/status")):
             time.sleep(0.02)
         whole = time.perf_counter() - started
         books = client.relay("GET", "/relay/status")["sources"]["bench"]

@@ -12,13 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import httptools
 import httpx
 import msgspec
+import uvloop
 from cryptography.fernet import Fernet
 
 from capstream.kernel.clock import system_clock
+from capstream.process import tune_collector
 from capstream.relay.back_pressure import Gate
 from capstream.relay.courier import Courier, World
 from capstream.relay.journal import Entry, encode
@@ -108,12 +111,17 @@ def body(number: int) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode()
 
 
+_processes = multiprocessing.get_context("fork")
+
+
 class _Stub(asyncio.Protocol):
-    """Answers every batch with a 207 of as many successes, and every token request with a token."""
+    """Answers every batch with a 207 of as many successes, or 503 while it is down, and every token request with a token."""
+
+    def __init__(self, down: Path | None) -> None:
+        self._down = down
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._parser = httptools.HttpRequestParser(self)
         self._body: list[bytes] = []
 
@@ -127,6 +135,9 @@ class _Stub(asyncio.Protocol):
         body, self._body = b"".join(self._body), []
         if body.startswith(b"grant_type"):
             answer = b'{"access_token":"token","expires_in":86399}'
+        elif self._down is not None and self._down.exists():
+            self._transport.write(b"HTTP/1.1 503 Down\r\ncontent-length: 2\r\n\r\n{}")
+            return
         else:
             count = len(_messages(body).messages)
             answer = b'{"inletId":"i","responses":[%s]}' % b",".join([b'{"xactionId":"u-0"}'] * count)
@@ -140,19 +151,19 @@ class _Messages(msgspec.Struct):
 _messages = msgspec.json.Decoder(_Messages).decode
 
 
-def _serve(listener: socket.socket) -> None:
+def _serve(listener: socket.socket, down: Path | None) -> None:
     async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(_Stub, sock=listener)
+        server = await asyncio.get_running_loop().create_server(lambda: _Stub(down), sock=listener)
         await server.serve_forever()
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 @contextmanager
-def stub() -> Iterator[str]:
-    """Run an endpoint that takes everything; yield its URL."""
+def stub(down: Path | None = None) -> Iterator[str]:
+    """Run an endpoint that takes everything, but while the file `down` exists; yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        process = multiprocessing.get_context("fork").Process(target=_serve, args=(listener,), daemon=True)
+        process = _processes.Process(target=_serve, args=(listener, down), daemon=True)
         process.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -214,8 +225,9 @@ async def _deliver(folder: Path, url: str) -> dict[str, float]:
 def measure() -> dict[str, float]:
     """Return webhooks a second through `Receiver.handle` and its commits, and events a second through the courier."""
     with tempfile.TemporaryDirectory() as name, stub() as url:
-        received = asyncio.run(_receive(Path(name) / "receiver"))
-        return {"receiver_webhooks_per_s": received} | asyncio.run(_deliver(Path(name) / "courier", url))
+        tune_collector()
+        received = uvloop.run(_receive(Path(name) / "receiver"))
+        return {"receiver_webhooks_per_s": received} | uvloop.run(_deliver(Path(name) / "courier", url))
 
 
 if __name__ == "__main__":

@@ -28,10 +28,15 @@ def main() -> int:
     from capstream import app  # noqa: PLC0415 - after the settings are known to be right
 
     _note_pid(settings, role)
-    gc.freeze()  # what is loaded by now lives as long as the process
-    gc.set_threshold(50_000, 20, 50)  # records come and go by thousands: the default would scan them again and again
+    tune_collector()
     _runner()(_until_terminated(app.ROLES[role], config.Live(settings)))
     return 0
+
+
+def tune_collector() -> None:
+    """Set the garbage collector for work on batches."""
+    gc.freeze()  # what is loaded by now lives as long as the process
+    gc.set_threshold(50_000, 20, 50)  # records come and go by thousands: the default would scan them again and again
 
 
 _UNUSED = frozenset({"pandas", "numpy"})

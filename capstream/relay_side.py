@@ -38,6 +38,7 @@ from capstream.storage.sqlite_index import SqliteIndex
 
 _CLERK_EVERY_S = 0.5
 _LOOK_EVERY_MS = 5000
+_COURIER_KB = 6000  # states are kept in memory beside: pages would keep them twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def courier(live: Live, layout: Layout, client: httpx.AsyncClient) -> Courier:
     settings = live.now
     sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
     world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"))
-    journal, documents = SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier)
+    journal, documents = SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier, cache_kb=_COURIER_KB)
     made = Courier(journal, documents, sources, world=world, settings=_pace(settings))
     live.listen(lambda fresh: made.adapt(_pace(fresh)))
     return made

@@ -44,11 +44,11 @@ class CourierSettings:
 
     portion: int = 2000  #: journal entries translated and posted together
     portions: int = 16  #: in a batch, while a backlog waits
-    members: int = 8000  #: a batch that touched as many takes no further portion
+    members: int = 6000  #: a batch that touched as many takes no further portion
     batch_ms: int = 2000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     patience_s: float = 2.0  #: how long a portion waits for a slow dataflow before it goes on without it
-    member_bytes: int = 96 * 1024 * 1024  #: of member states kept in memory
+    member_bytes: int = 32 * 1024 * 1024  #: of member states kept in memory
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
 
 
@@ -100,6 +100,7 @@ class Courier:
         self._lanes = Lanes(outlets, lane_world)
         self._draft: Draft | None = None
         self._flight: _Flight | None = None
+        self._flown: Draft | None = None  #: posted whole, about to be settled
         self._news = asyncio.Event()  #: a posting ended, a dataflow got into trouble, or the courier has to stop
 
     def adapt(self, settings: CourierSettings) -> None:
@@ -143,6 +144,7 @@ class Courier:
             flown = self._flight
             if flown is not None and not await self._land(flown, stop):
                 return True
+            self._flown = flown.draft if flown is not None and flown.is_last else None
             has_work = not draft.is_empty()
             self._flight = self._start(draft, is_last) if has_work and not stop.is_set() else None
             if flown is not None and flown.is_last:
@@ -222,6 +224,7 @@ class Courier:
         count_lags(draft.settlement, draft.lags, self._world.clock())
         self._lanes.settle(draft.settlement)
         self._feed.settled(draft)
+        self._flown = None
         self._shrink()
         self._world.checkpoint("settled")
 
@@ -230,12 +233,13 @@ class Courier:
         self._shrink()
 
     def _shrink(self) -> None:
-        flying = [self._flight.draft] if self._flight is not None else []
-        self._feed.shrink([*flying, *([self._draft] if self._draft is not None else [])])
+        """Let go of member states, but of none that a batch changed which is not settled yet."""
+        drafts = (self._flown, self._flight.draft if self._flight is not None else None, self._draft)
+        self._feed.shrink([draft for draft in drafts if draft is not None])
 
     async def _start_over(self) -> None:
         """Forget everything that is not settled."""
-        flight, self._flight, self._draft = self._flight, None, None
+        flight, self._flight, self._flown, self._draft = self._flight, None, None, None
         postings = [sent.posting for sent in flight.sent] if flight is not None else []
         for posting in postings:
             posting.cancel()

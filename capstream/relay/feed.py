@@ -22,7 +22,7 @@ from capstream.storage.ports import Log
 
 _FULL_SHARE = 4
 _NOTE = int(Flag.COMMAND | Flag.TALLY)  # an int: enumerations are slow to combine
-_PAGE = 256  # entries read at once
+_PAGE = 512  # entries read at once
 _SLICE = 64  # entries decoded, translated and encoded before the next are decoded: their objects fit the processor's cache
 
 
@@ -62,7 +62,8 @@ class Feed:
         start = self._position
         end = start + portion
         page, size = (portion, portion) if self._enrichment.serves_any() else (_PAGE, _SLICE)
-        while self._position < end:
+        members = self._translation.members
+        while self._position < end and not (self._position > start and members.is_full()):
             entries = self._journal.read(self._position, min(page, end - self._position))
             if not entries:
                 break
@@ -73,8 +74,8 @@ class Feed:
                     await self._translate(draft, self._translation.readable(draft, arrivals))
         taken = self._position - start
         draft.entries += taken
-        draft.is_full = taken * _FULL_SHARE >= portion
-        draft.is_complete = taken >= portion
+        draft.is_full = taken * _FULL_SHARE >= portion or members.is_full()
+        draft.is_complete = taken >= portion and not members.is_full()
 
     def close(self, draft: Draft, lanes: Lanes) -> None:
         """End a batch: every member it touched gets one snapshot."""

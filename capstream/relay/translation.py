@@ -30,6 +30,7 @@ from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 
 _YIELD_EVERY = 64
+_COUNTED: dict[Kind, str] = {"event": "payloads.event", "profile": "payloads.profile"}
 _SIZE_LIMIT: dict[Kind, int] = {"event": 10 * 1024, "profile": 100 * 1024}
 """Above these Profile drops a record without a word. Source: guardrails.md 4, 10."""
 
@@ -45,6 +46,7 @@ class Translation:
         self._sources = sources
         self._clock = clock
         self.members = Members(ledger, member_bytes)
+        self._now_ms = clock()  #: when the slice in hand was begun
         self.start_over()
 
     def start_over(self) -> None:
@@ -57,6 +59,7 @@ class Translation:
 
     def readable(self, draft: Draft, arrivals: Iterable[Arrival]) -> list[Ready]:
         """Return the events to translate; what is none is settled. Their members are in memory."""
+        self._now_ms = self._clock()
         ready: list[Ready] = []
         for arrival in arrivals:
             source = self._sources.table.get(arrival.source_key)
@@ -193,13 +196,13 @@ class Translation:
 
     def _fits(self, settlement: Settlement, source_key: str, kind: Kind, record: Record) -> bool:
         """Count a payload; one that is too large becomes a dead letter."""
-        counter = settlement.count(source_key, self._clock())
-        counter[f"payloads.{kind}"] += 1
+        counter = settlement.count(source_key, self._now_ms)
+        counter[_COUNTED[kind]] += 1
         if len(record.body) <= _SIZE_LIMIT[kind]:
             return True
         reason = f"the record has {len(record.body)} bytes; above {_SIZE_LIMIT[kind]} Profile drops it"
         letter = of_payload(
-            record, Rejected(0, reason, code=DeadClass.OVERSIZED_RECORD), source_key=source_key, kind=kind, now_ms=self._clock()
+            record, Rejected(0, reason, code=DeadClass.OVERSIZED_RECORD), source_key=source_key, kind=kind, now_ms=self._now_ms
         )
         settlement.dead[letter.id] = letter
         counter[f"oversized.{kind}"] += 1
@@ -210,8 +213,10 @@ class Translation:
 
         Of a dataflow that is behind only the members are noted: their snapshots are made when it has come so far.
         """
+        self._now_ms = self._clock()
         states, programs = self.members.states, self.programs
         for source_key, touched in draft.touched.items():
+            self.members.load([key for key in touched if key not in states])  # who awaited a tier list need not be at hand
             lane = lanes.of(source_key, "profile")
             config = self._sources.translations[source_key]
             if is_behind := lane.is_behind():
@@ -233,6 +238,7 @@ class Translation:
     ) -> tuple[list[Record], dict[str, str]]:
         """Return the snapshots of members as they are now, the newest cause last, and which members share an order."""
         self._sources.refresh()
+        self._now_ms = self._clock()
         config = self._sources.translations.get(source_key)
         newest = self._newest(due)
         found: list[Record] = []
@@ -271,7 +277,7 @@ class Translation:
         key = parked_key(source_key, "profile", payload_id)
         if key in parked:
             settlement.unparked.add(key)
-            settlement.count(source_key, self._clock())["coalesced.profile"] += 1
+            settlement.count(source_key, self._now_ms)["coalesced.profile"] += 1
 
     def _note_awaiting(self, draft: Draft, source_key: str, key: Key, waits: bool) -> None:
         name = f"{source_key}/{member_name(key)}"

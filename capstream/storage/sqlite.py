@@ -23,9 +23,14 @@ _COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the e
 _CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
 _TOGETHER = (256, 32, 4, 1)  # rows that one statement stores
 
+_WRITER_KB, _READER_KB = 16_000, 2_000
 
-def _connect(path: Path, *, readonly: bool, shrinks: bool = False) -> sqlite3.Connection:
-    """Return a connection; a file that is made with `shrinks` can be made smaller while it is used."""
+
+def _connect(path: Path, *, readonly: bool, shrinks: bool = False, cache_kb: int = 0) -> sqlite3.Connection:
+    """Return a connection; a file that is made with `shrinks` can be made smaller while it is used.
+
+    `cache_kb`: pages kept in memory; by default more for the writer, who comes back to them, than for readers, who pass by.
+    """
     if not readonly:
         path.parent.mkdir(parents=True, exist_ok=True)
     mode = "ro" if readonly else "rwc"
@@ -37,7 +42,7 @@ def _connect(path: Path, *, readonly: bool, shrinks: bool = False) -> sqlite3.Co
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-    db.execute("PRAGMA cache_size=-16000")
+    db.execute(f"PRAGMA cache_size=-{cache_kb or (_READER_KB if readonly else _WRITER_KB)}")
     return db
 
 
@@ -328,9 +333,9 @@ class SqliteTransaction:
 class SqliteDocuments(SqliteTransaction):
     """Documents in one SQLite file, a table per collection. Implements `storage.ports.Documents`."""
 
-    def __init__(self, path: Path, *, readonly: bool = False, erases: bool = False) -> None:
-        """`erases`: what is deleted is overwritten on disk too."""
-        super().__init__(_connect(path, readonly=readonly), set(), writing=False)
+    def __init__(self, path: Path, *, readonly: bool = False, erases: bool = False, cache_kb: int = 0) -> None:
+        """`erases`: what is deleted is overwritten on disk too; `cache_kb`: pages kept in memory, where not the usual number."""
+        super().__init__(_connect(path, readonly=readonly, cache_kb=cache_kb), set(), writing=False)
         if erases:
             self._db.execute("PRAGMA secure_delete=ON")
         self._readonly = readonly
