@@ -30,10 +30,14 @@ def list_(
     if json:
         typer.echo(pretty(found))
         return
-    names = ("sourceKey", "eventName", "what", "path", "expected", "found", "count", "firstSeen", "lastSeen", "firstOffset")
-    table = Table(*names)
+    table = Table()
+    for name in ("source", "event", "what", "where", "count", "last seen"):
+        table.add_column(name, overflow="fold")
     for notice in found:
-        table.add_row(*(Text(str(notice.get(name, ""))) for name in names))
+        types = f" ({notice['expected']} → {notice['found']})" if "expected" in notice else ""
+        where = f"{notice.get('path', '')}{types}"
+        cells = (notice["sourceKey"], notice["eventName"], notice["what"], where, str(notice["count"]), notice["lastSeen"][:19])
+        table.add_row(*map(Text, cells))
     Console().print(table)
 
 
