@@ -44,6 +44,7 @@ _MOST_PENDING = 2000  # messages that wait for the pipeline
 _PAUSE_S = 0.05
 _IDLE_S, _BUSY_S = 2.0, 0.2
 _SWEEP_EVERY_MS = 3_600_000
+_CHANGE_COLUMN = "_change_request_type"
 _CORRUPT = "Row is corrupted and cannot be read, please fix and resend."
 
 
@@ -237,7 +238,7 @@ class Collector:
         properties = schedule.properties_of(source)
         end = self._rows.end()
         for number, file in enumerate(run.files):
-            rows = records(self._spool(run) / spooled_name(file), properties)
+            rows = _without_changes(records(self._spool(run) / spooled_name(file), properties), run.flow_id)
             try:
                 for piece, messages in enumerate(self._messages(run, route, rows, number)):
                     end = self._append(messages, f"{run.key}/{number}/{piece}")
@@ -282,6 +283,21 @@ class Collector:
         with self._documents.transaction() as change:
             if change.get(file_runs.ORDERS, run.key) is not None:  # the flow may have been deleted meanwhile
                 file_runs.save(change, run)
+
+
+def _without_changes(rows: Iterator[Line], flow_id: str) -> Iterator[Line]:
+    """Yield rows without the column that asks for upserts and deletes: no schema has it. Source: batch-ingestion.md B7."""
+    dropped = 0
+    for line in rows:
+        if line.record is not None and _CHANGE_COLUMN in line.record:
+            del line.record[_CHANGE_COLUMN]
+            dropped += 1
+        yield line
+    if dropped:
+        facts = {"flow": flow_id, "rows": dropped}
+        log.warning(
+            f"{_CHANGE_COLUMN} left out: the schema has no change data capture", action="change_requests_ignored", **facts
+        )
 
 
 def _message(route: Route, mark: str, xaction_id: str, line: Line, now_ms: int) -> bytes:

@@ -68,7 +68,7 @@ class _Service:
             raise refused(call, BAD_METRIC, f"{name} is not a metric. The documentation lists those there are.")
         question = Question(
             metric=found,
-            filters=_filters(call, asked.get("filters")),
+            filters=_filters(call, asked.get("filters"), found),
             granularity=granularity,
             aggregator=_function(call, asked, "aggregator") or "sum",
             downsample=_function(call, asked, "downsample"),
@@ -149,7 +149,7 @@ def _range(call: Call, body: dict[str, Json]) -> tuple[int, int]:
     return start_ms, end_ms
 
 
-def _filters(call: Call, asked: Json) -> list[Filter]:
+def _filters(call: Call, asked: Json, of: Metric) -> list[Filter]:
     if asked is None:
         return []
     if not isinstance(asked, list) or not all(isinstance(each, dict) for each in asked):
@@ -159,9 +159,13 @@ def _filters(call: Call, asked: Json) -> list[Filter]:
         label = _LABELS.get(str(each.get("name", "")).lower())
         if label is None:
             raise refused(call, BAD_METRIC, f"filter {each.get('name')} is none of dataSetId, inletId, namespaceCode.")
-        values = frozenset(part.strip() for part in str(each.get("value") or "").split("|") if part.strip())
+        if of.labels is not None and label not in of.labels:
+            has = ", ".join(of.labels) or "none"
+            raise refused(call, BAD_METRIC, f"filter {each.get('name')} does not fit the metric; its filters: {has}.")
+        value = each.get("value")
+        values = frozenset(part.strip() for part in value.split("|") if part.strip()) if isinstance(value, str) else frozenset()
         if not values:
-            raise refused(call, BAD_METRIC, f"filter {each.get('name')} has no value: name ids, joined by a vertical bar.")
+            raise refused(call, BAD_METRIC, f"filter {each.get('name')} has no value: a text of ids, joined by a vertical bar.")
         found.append(Filter(label=label, values=values, group=each.get("groupBy") in (True, "true", "True")))
     return found
 

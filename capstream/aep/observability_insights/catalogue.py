@@ -16,6 +16,14 @@ class Metric:
     kind: Kind = "count"  #: `level` and `total` say how much there is, `rate` how much came in a minute
     by_namespace: bool = False  #: the counter is kept for each identity namespace, as `{counter}/{namespace}`
 
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels it can be filtered by; None for a metric without numbers, which takes every filter."""
+        if not self.counter:
+            return None
+        of_subject = {"dataset/": ("dataSetId",), "inlet/": ("inletId",)}.get(self.subject, ())
+        return (*of_subject, "namespaceCode") if self.by_namespace else of_subject
+
 
 ROWS, BYTES = "rows", "bytes"
 BATCHES_GOOD, BATCHES_BAD = "batches.success", "batches.failed"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from capstream.kernel.json import Json
 
-_DURATION = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_DURATION = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", re.ASCII)
 
 
 class BadInterval(Exception):
@@ -15,7 +15,8 @@ class BadInterval(Exception):
 def instant(name: str, value: Json) -> int:
     """Return an ISO 8601 instant in epoch milliseconds; without a zone it is UTC. Errors: BadInterval."""
     if not isinstance(value, str) or not value:
-        raise BadInterval(f"{name} is missing: send an ISO 8601 date and time, for example 2024-07-18T00:00:00Z.")
+        wrong = "is missing" if value is None or value == "" else "is not a text"
+        raise BadInterval(f"{name} {wrong}: send an ISO 8601 date and time, for example 2024-07-18T00:00:00Z.")
     try:
         moment = datetime.fromisoformat(value)
     except ValueError as error:

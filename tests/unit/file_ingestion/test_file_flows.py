@@ -82,6 +82,16 @@ def test_rows_of_files_change_a_profile_or_replace_it(world: FileWorld, tags: li
     assert world.rows(MEMBERS) == 2  # the lake has every row
 
 
+def test_a_column_that_asks_for_changes_is_left_out_with_a_warning(world: FileWorld, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"_id": "1", "loyalty": {"tier": "gold"}, "_change_request_type": kind} for kind in ("u", "d")]
+    world.put("1.json", b"\n".join(dumps(row) for row in rows))
+    flow = world.flow("/1.json", data={"format": "json"}, transformations=[])
+    world.collect()
+    (run,) = world.runs_of(flow)
+    assert (run["state"], world.counts(run)) == ("success", (2, 2, 0, 0))
+    assert "_change_request_type left out: the schema has no change data capture" in caplog.messages
+
+
 def test_a_pattern_takes_packed_files_in_the_order_of_their_time(world: FileWorld) -> None:
     for number in range(3):
         world.put(f"in/part-{number}.csv.gz", gzip.compress(csv(2, points=str(number))))

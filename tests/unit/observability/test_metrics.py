@@ -164,6 +164,10 @@ REFUSED = [
     ({"metrics": [{"name": ROWS, "aggregator": "median"}]}, "INSGHT-1001-400", "aggregator median"),
     ({"metrics": [{"name": ROWS, "filters": [{"name": "colour", "value": "x"}]}]}, "INSGHT-1001-400", "filter colour"),
     ({"metrics": [{"name": ROWS, "filters": [{"name": "dataSetId"}]}]}, "INSGHT-1001-400", "has no value"),
+    ({"metrics": [{"name": ROWS, "filters": [{"name": "dataSetId", "value": {"a": 1}}]}]}, "INSGHT-1001-400", "has no value"),
+    ({"metrics": [{"name": ROWS, "filters": [{"name": "inletId", "value": "a"}]}]}, "INSGHT-1001-400", "its filters: dataSetId"),
+    ({"metrics": [{"name": ROWS, "filters": [{"name": "ns", "value": "a"}]}]}, "INSGHT-1001-400", "its filters: dataSetId"),
+    ({"start": 5}, "INSGHT-1000-400", "start is not a text"),
 ]
 
 
