@@ -192,6 +192,8 @@ def _metrics(readings: list[Callable[[], list[Metric]]]) -> AsgiApp:
 
 async def worker(live: Live, stop: asyncio.Event) -> None:
     """Run the pipeline behind the inlets."""
+    import pyarrow as pa  # noqa: PLC0415 - with the role
+
     from capstream.aep.catalog.lake import BATCH_ID, DATE  # noqa: PLC0415 - with the role
     from capstream.aep.pipeline.loop import Pipeline, Stores  # noqa: PLC0415 - with the role
     from capstream.aep.pipeline.loop import Settings as Pace  # noqa: PLC0415
@@ -199,6 +201,7 @@ async def worker(live: Live, stop: asyncio.Event) -> None:
     from capstream.storage.delta import DeltaLake  # noqa: PLC0415
 
     sys.setswitchinterval(_SWITCH_S)
+    pa.set_memory_pool(pa.system_memory_pool())  # the others keep what they free: 40 MB after a compaction
     settings = live.now
     layout = Layout(settings.data)
     control = SqliteDocuments(layout.control, readonly=True)

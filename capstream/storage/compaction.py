@@ -17,7 +17,7 @@ from capstream.kernel.json import Json, dumps
 from capstream.storage.data_files import in_one, mask, name_of_file, statistics
 from capstream.storage.durable import synced
 
-_ROWS = 16_384  # of a row group; so many are in memory
+_ROWS = 8_192  # of a row group; so many are in memory
 
 
 def merge(folder: Path, paths: Sequence[str], columns: pa.Schema, *, skip_by: Sequence[str], now_ms: int) -> AddAction:
@@ -25,16 +25,17 @@ def merge(folder: Path, paths: Sequence[str], columns: pa.Schema, *, skip_by: Se
 
     Shape: `columns` are the table's. The file is on disk when this returns, and means nothing before the log names it.
     """
-    sources = [pq.ParquetFile(folder / path, pre_buffer=False) for path in paths]
-    wanted = pa.schema(_narrowed(pa.struct(list(columns)), [pa.struct(list(source.schema_arrow)) for source in sources]))
+    files = [folder / path for path in paths]
+    wanted = pa.schema(_narrowed(pa.struct(list(columns)), [pa.struct(list(pq.read_schema(file))) for file in files]))
     name = name_of_file()
     known: list[pa.Table] = []
+    count = 0
     with pq.ParquetWriter(folder / name, wanted, store_schema=False) as writer:
-        for rows in _in_groups(_rows(source, wanted) for source in sources):
+        for rows in _in_groups(_rows(file, wanted) for file in files):
             writer.write_table(rows)
+            count += rows.num_rows
             known.append(rows.select([column for column in skip_by if column in wanted.names]))
     synced(folder / name)
-    count = sum(source.metadata.num_rows for source in sources)
     told = dumps(statistics(pa.concat_tables(known), skip_by, count)).decode()
     return AddAction(name, (folder / name).stat().st_size, {}, now_ms, data_change=False, stats=told)
 
@@ -74,11 +75,12 @@ def commit(log: Path, version: int, replaced: dict[str, int], added: AddAction) 
         unnamed.unlink(missing_ok=True)
 
 
-def _rows(source: pq.ParquetFile, wanted: pa.Schema) -> Iterator[pa.Table]:
-    for group in range(source.num_row_groups):
-        rows = source.read_row_group(group, use_threads=False)
-        given = {name: in_one(column) for name, column in zip(rows.schema.names, rows.columns, strict=True)}
-        yield pa.Table.from_arrays(_members(given, rows.num_rows, wanted), schema=wanted)
+def _rows(file: Path, wanted: pa.Schema) -> Iterator[pa.Table]:
+    with pq.ParquetFile(file, pre_buffer=False) as source:
+        for group in range(source.num_row_groups):
+            rows = source.read_row_group(group, use_threads=False)
+            given = {name: in_one(column) for name, column in zip(rows.schema.names, rows.columns, strict=True)}
+            yield pa.Table.from_arrays(_members(given, rows.num_rows, wanted), schema=wanted)
 
 
 def _in_groups(files: Iterator[Iterator[pa.Table]]) -> Iterator[pa.Table]:
