@@ -70,7 +70,8 @@ class _Derived:
 
 @dataclass(slots=True)
 class _Sandbox:
-    version: int = -1
+    version: int = -1  # of the store, when all of this was last found current
+    read_at: int = -1  # version of the store that `stored` holds: `warm` knows no derived entities and sets this alone
     stored: dict[str, _Stored] = field(default_factory=dict)  # by key in the store
     derived: Mapping[str, Document] = field(default_factory=dict)
     orders: dict[str, list[tuple[SortKey, _Stored | _Derived]]] = field(default_factory=dict)  # by path, ascending
@@ -89,7 +90,7 @@ class Shelf:
         found = self._sandboxes.setdefault(sandbox_id, _Sandbox())
         version = self._documents.version()
         if found.version != version:
-            self._refresh(found, sandbox_id, derived())
+            self._refresh(found, sandbox_id, derived(), version)
             found.version = version
         return Entities(found)
 
@@ -98,23 +99,33 @@ class Shelf:
 
         The first list then reads only what changed since.
         """
+        version = self._documents.version()  # before the reading: what is committed during it is read again
         for sandbox_id in {key.partition("/")[0] for key, _ in self._documents.scan(self._collection)}:
             found = self._sandboxes.setdefault(sandbox_id, _Sandbox())
-            self._refresh(found, sandbox_id, {})
+            self._refresh(found, sandbox_id, {}, version)
             for _ in Entities(found).ordered(path, descending=True, after=None):
                 break
 
-    def _refresh(self, found: _Sandbox, sandbox_id: str, derived: Mapping[str, Document]) -> None:
-        before, after = found.stored, {}
+    def _refresh(self, found: _Sandbox, sandbox_id: str, derived: Mapping[str, Document], version: int) -> None:
         changed = derived != found.derived
+        if found.read_at != version:
+            changed |= self._read(found, sandbox_id)
+            found.read_at = version
+        if changed:
+            found.derived = derived
+            found.orders.clear()
+
+    def _read(self, found: _Sandbox, sandbox_id: str) -> bool:
+        """Read the sandbox's entities of the store anew, and return whether any differs from what was known."""
+        before, after = found.stored, {}
+        changed = False
         for key, body in self._documents.scan(self._collection, prefix=f"{sandbox_id}/"):
             known = before.get(key)
             if known is None or known.body != body:
                 known, changed = _Stored(body), True
             after[key] = known
-        if changed or len(after) != len(before):
-            found.stored, found.derived = after, derived
-            found.orders.clear()
+        found.stored = after
+        return changed or len(after) != len(before)
 
 
 class Entities:

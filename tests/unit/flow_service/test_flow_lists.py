@@ -272,3 +272,13 @@ def test_what_was_read_at_the_start_is_brought_up_to_date(plane: FlowPlane) -> N
     listed = {each["id"]: each["name"] for each in plane.flow("GET", "/flows?orderby=name").json()["items"]}
     assert (listed.pop(first), listed.pop(second)) == ("renamed", "second")
     assert list(listed.values()) == ["Profile flow of Capillary Profiles"]
+
+
+def test_what_was_deleted_after_the_reading_at_the_start_is_not_listed(plane: FlowPlane) -> None:
+    plane.whole_flow(name="first")
+    _, second = plane.whole_flow(name="second")
+    shelf = plane.service.shelf(FLOWS)
+    shelf.warm("createdAt")
+    assert plane.flow("DELETE", f"/flows/{second}").status_code == 204
+    shelf.warm("createdAt")
+    assert [each["name"] for each in plane.flow("GET", "/flows").json()["items"]] == ["first"]
