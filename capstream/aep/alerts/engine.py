@@ -162,7 +162,7 @@ class Engine:
         oldest = self._pending()
         over = (now_ms - _SETTLED_MS) // HOUR_MS - 1
         last = over if oldest is None else min(over, oldest.received_ms // HOUR_MS - 1)
-        judged = int(self._stores.findings.get(model.CURSORS, _HOUR) or b"%d" % (over - 1))
+        judged = int(self._stores.findings.get(model.CURSORS, _HOUR) or b"%d" % (last - 1))
         for hour in range(max(judged, last - _MOST_HOURS) + 1, last + 1):
             with self._stores.findings.transaction() as change:
                 found = intake.of_hour(self._stores.state, self._datasets, hour, self._thresholds)

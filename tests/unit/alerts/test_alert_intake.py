@@ -87,6 +87,16 @@ def test_an_hour_is_not_over_while_a_record_of_it_waits(alerts: AlertWorld, rule
 
 
 @BOTH
+def test_an_hour_that_waited_before_the_first_start_is_judged(alerts: AlertWorld, rules: IntakeRules) -> None:
+    alerts.accept(MEMBER_FLOW, member(1))
+    for _ in range(3):
+        alerts.now_ms += 2 * HOUR_MS
+        alerts.engine.evaluate()
+    later(alerts, 1)
+    assert len(alerts.history(ruleId=rules.success.id)) == 1
+
+
+@BOTH
 def test_hours_without_worker_are_judged_afterwards(alerts: AlertWorld, rules: IntakeRules) -> None:
     alerts.settle()
     for number in range(3):
