@@ -120,7 +120,7 @@ def _put(schedule: Schedule, day: str, points: int, bill: str | None, promotion:
     while before > 0:
         before -= 1
         lot = held[before]
-        if lot.day != day:
+        if lot.day != day or (lot.bill or "") < (bill or ""):
             break
         if lot.bill == bill and lot.promotion == promotion:
             lot.points += points

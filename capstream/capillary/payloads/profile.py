@@ -170,16 +170,23 @@ def _schedule(loyalty: dict[str, Json], account: Account, config: TranslationCon
 def _entries(schedule: Schedule, balance: int | None) -> tuple[list[tuple[str, int]], bool]:
     """Return one entry per day, ascending, and whether some were cut: what exceeds the balance leaves the earliest days."""
     by_day: dict[str, int] = {}
+    total = 0
     for lot in schedule.lots:
-        by_day[lot.day] = by_day.get(lot.day, 0) + lot.points
-    excess = 0 if balance is None else max(0, sum(by_day.values()) - max(balance, 0))
+        day: str = lot.day
+        held: int = lot.points
+        total += held
+        before = by_day.get(day)
+        by_day[day] = held if before is None else before + held
+    excess = 0 if balance is None else max(0, total - max(balance, 0))
     cut = excess > 0
     entries: list[tuple[str, int]] = []
     for day, held in by_day.items():
-        gone = min(held, excess)
-        excess -= gone
-        if held > gone and not times.is_never(day):
-            entries.append((day, held - gone))
+        if excess > 0 or held < 0:
+            gone = min(held, excess)
+            excess -= gone
+            held -= gone
+        if held > 0 and not times.is_never(day):
+            entries.append((day, held))
     return entries, cut
 
 
