@@ -203,9 +203,11 @@ def _text(value: Json) -> str:
 
 
 def _ordered(found: list[tuple[str, dict[str, Json]]], order: str) -> list[tuple[str, dict[str, Json]]]:
-    """Return the objects sorted by `name,desc:created`; objects without the member come last."""
+    """Return the objects sorted by `name,desc:created`; objects without the member come last. Errors: Refused."""
     for part in reversed(wanted_members(order)):
         direction, colon, name = part.partition(":")
+        if colon and direction.lower() not in {"asc", "desc"}:
+            raise Refused(f"orderBy: {direction} in {part} is no direction: write asc:{name} or desc:{name}.")
         member, descending = (name, direction.lower() == "desc") if colon else (part, False)
         have = [item for item in found if item[1].get(member) is not None]
         lack = [item for item in found if item[1].get(member) is None]

@@ -86,6 +86,8 @@ def writable(body: Json) -> Dataset:
         right = isinstance(value, _WRITABLE[name]) and not (isinstance(value, bool) and _WRITABLE[name] is int)
         if not right:
             raise Refused(f"{name} must be of type {_JSON_NAMES[_WRITABLE[name]]}.")
+    if not str(kept.get("name", "-")).strip():
+        raise Refused("name must not be empty: send a name, or leave the member out.")
     if "tags" in kept:
         kept["tags"] = clean_tags(kept["tags"])
     for name, value in kept.get("extensions", {}).items():

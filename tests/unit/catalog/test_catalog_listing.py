@@ -84,6 +84,7 @@ def test_order_and_pages(text: str, wanted: str) -> None:
         "start=x",
         "createdAfter=yesterday",
         "tags=acp",
+        "orderBy=down:name",
         "property=name~(",
     ],
 )

@@ -85,6 +85,7 @@ class TestCreate:
             ({"schemaRef": {"id": "https://ns.adobe.com/demo/schemas/none"}}, "not a schema"),
             ({"schemaRef": "x"}, "schemaRef"),
             ({"schemaRef": {"id": PROFILE_SCHEMA}, "name": 5}, "name must be"),
+            ({"schemaRef": {"id": PROFILE_SCHEMA}, "name": " "}, "name must not be empty"),
             ({"schemaRef": {"id": PROFILE_SCHEMA}, "tags": []}, "tags must be"),
             ({"schemaRef": {"id": PROFILE_SCHEMA}, "tags": {"a": [{}]}}, "tags.a"),
             ({"schemaRef": {"id": PROFILE_SCHEMA}, "tags": {"adobe/pqs/table": ["A b"]}}, "lower-case"),
@@ -168,6 +169,8 @@ class TestPatch:
         "body",
         [
             [{"op": "add", "path": "/version", "value": "9"}],
+            {"name": ""},
+            [{"op": "replace", "path": "/name", "value": ""}],
             [{"op": "add", "path": "/name"}],
             [{"op": "remove", "path": "/tags/none"}],
             [{"op": "explode", "path": "/name", "value": 1}],
