@@ -7,6 +7,7 @@ from typing import Any
 from capstream.aep.call import Answer, Call
 from capstream.kernel.json import Json, JsonError
 
+_SANDBOX = "Sandbox"
 _UNION = "union"
 _PROFILE_TAG = "unifiedProfile"
 
@@ -117,20 +118,23 @@ def action_of(act: Act, call: Call) -> str:
     return act.action if stated is None else "Enable For Profile" if stated else "Disable For Profile"
 
 
-def asset_id(call: Call, answer: Answer | None) -> str:
-    """Return the id of the asset: what the path names, else what the answer says was made."""
+def asset_id(act: Act, call: Call, answer: Answer | None) -> str:
+    """Return the id of the asset: what the path names, else what the answer says was made. A sandbox is known by its name."""
     if call.params:
         return list(call.params.values())[-1]  # a path names the container of a schema before the schema
     body = answer.body if answer is not None else None
     if isinstance(body, list) and body and isinstance(body[0], str):
         return body[0].rpartition("/")[2]
     if isinstance(body, dict):
-        return next((str(body[name]) for name in ("id", "$id", "name") if body.get(name)), "")
+        members = ("name",) if act.asset == _SANDBOX else ("id", "$id")
+        return next((str(body[name]) for name in members if body.get(name)), "")
     return ""
 
 
-def asset_name(call: Call, answer: Answer | None) -> str:
+def asset_name(act: Act, call: Call, answer: Answer | None) -> str:
     """Return the name that the request or the answer gives the asset, empty when neither does."""
+    if act.asset == _SANDBOX:
+        return asset_id(act, call, answer)
     for body in (_body(call), answer.body if answer is not None else None):
         for found in _names(body):
             return found

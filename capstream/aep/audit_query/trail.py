@@ -13,7 +13,7 @@ from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.ports import Documents, StorageUnavailable
 
 _EVENTS = "audit_events"  #: {sandbox}/{milliseconds}-{hex} -> the event as it is shown
-_NAMES = "audit_names"  #: {asset type}/{asset id} -> its name, for changes that do not say it
+_NAMES = "audit_names"  #: {sandbox}/{asset type}/{asset id} -> its name, for changes that do not say it
 _ORGANISATION = "organisation"
 _DAY_MS = 86_400_000
 _KEPT_DAYS = 365
@@ -30,7 +30,7 @@ def stamp(at_ms: int) -> str:
 
 
 class Trail:
-    """Writes audit events, and reads them newest first."""
+    """Writes audit events, and reads them newest first. They outlive what they tell of, an emptied or deleted sandbox too."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
@@ -82,15 +82,15 @@ class Trail:
             log.error("audit event not written", action="audit_event_lost", exc=error, **facts)
 
     def _write(self, act: Act, call: Call, answer: Answer | None, status: str, code: str) -> None:
-        asset_id = acts.asset_id(call, answer)
-        name, known_as = acts.asset_name(call, answer), f"{act.asset}/{asset_id}"
+        asset_id = acts.asset_id(act, call, answer)
+        scope = call.sandbox.id if call.operation.sandboxed else _ORGANISATION
+        name, known_as = acts.asset_name(act, call, answer), f"{scope}/{act.asset}/{asset_id}"
         with self._documents.transaction() as change:
             if not name:
                 name = (change.get(_NAMES, known_as) or b"").decode()
             elif status == "Success" and asset_id:
                 change.put(_NAMES, [(known_as, name.encode())])
             event = _event(act, call, (asset_id, name), status, code)
-            scope = call.sandbox.id if call.operation.sandboxed else _ORGANISATION
             change.put(_EVENTS, [(f"{scope}/{call.now_ms:013d}-{new_hex32()}", dumps(event))])
         if call.now_ms >= self._next_sweep_ms:
             self._next_sweep_ms = call.now_ms + _SWEEP_EVERY_MS
