@@ -48,9 +48,7 @@ class CourierSettings:
     batch_ms: int = 2000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     patience_s: float = 2.0  #: how long a portion waits for a slow dataflow before it goes on without it
-    member_bytes: int = (
-        64 * 1024 * 1024
-    )  #: of member states kept in memory; with less a batch ends sooner and sends more snapshots
+    member_bytes: int = 64 * 1024 * 1024  #: of member states in memory; with less, batches end sooner: more snapshots
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
 
 
