@@ -24,7 +24,7 @@ from capstream.kernel.clock import Clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.ids import new_hex32
 from capstream.kernel.json import Json, JsonError, dumps, loads
-from capstream.relay.webhook_api import Unanswerable, WebhookApi
+from capstream.relay.webhook_api import Unanswerable, WebhookApi, whole_number
 
 _MINUTE_MS = 60_000
 _TOKEN_HEADERS = ("x-cap-api-oauth-token", "cap-api-access-token")
@@ -226,13 +226,13 @@ class Facade:
 
     def _transactions(self, request: Request) -> tuple[Json, int]:
         member, as_of_ms = self._member(request.path_params["customer_id"])
-        limit = min(_number(request, "limit", 20), 1000)
-        return self._answers.transactions(member, limit=limit, offset=_number(request, "offset", 0)), as_of_ms
+        limit = min(whole_number(request, "limit", 20), 1000)
+        return self._answers.transactions(member, limit=limit, offset=whole_number(request, "offset", 0)), as_of_ms
 
     def _expiry_updates(self, request: Request) -> tuple[Json, int]:
         member, as_of_ms = self._member(request.path_params["customer_id"])
-        limit = min(_number(request, "limit", 10), 10)
-        return self._answers.expiry_updates(member, limit=limit, offset=_number(request, "offset", 0)), as_of_ms
+        limit = min(whole_number(request, "limit", 10), 10)
+        return self._answers.expiry_updates(member, limit=limit, offset=whole_number(request, "offset", 0)), as_of_ms
 
     async def _state(self, _: Request) -> Response:
         state = self._control.state() if self._control is not None else {}
@@ -265,15 +265,6 @@ class Facade:
 
 def _embeds(request: Request) -> frozenset[str]:
     return frozenset(request.query_params.get("embed", "").split(","))
-
-
-def _number(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not text.isdecimal():
-        raise Unanswerable(400, 400, f"{name} is no number")
-    return int(text)
 
 
 def _errors(code: int, message: str) -> Json:

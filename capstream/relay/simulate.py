@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from zoneinfo import ZoneInfo
-
-import uvicorn
 
 from capstream.capillary.programme.config import Programme
 from capstream.capillary.programme.engine import Engine
@@ -24,13 +21,12 @@ from capstream.kernel.json import Json, dumps, pretty
 from capstream.relay.deliveries import Deliveries
 from capstream.relay.exports import Exports
 from capstream.relay.facade import Control, Facade, FacadeOptions, Run
+from capstream.relay.facade_server import HOST, served
 from capstream.relay.faults import Faults, Feed
 from capstream.relay.sender import Acceptance, Attempt, Counts, Listeners, Sender, SenderOptions
 from capstream.relay.webhook_api import WebhookApi
 
 _DAY_MS = 86_400_000
-_HOST = "127.0.0.1"
-_START_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +127,8 @@ class Simulation:
         self.api_url = ""
 
     async def __aenter__(self) -> "Simulation":
-        self._server = _serve(self._facade, self._options.facade_port)
-        self.api_url = f"http://{_HOST}:{await self._server.__aenter__()}"
+        self._server = served(self._facade, self._options.facade_port)
+        self.api_url = f"http://{HOST}:{await self._server.__aenter__()}"
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -369,37 +365,3 @@ def _lines_of(path: Path) -> Iterator[str]:
         raise InputError(str(path), f"cannot be read: {error.strerror}", "give the path of a CSV file") from error
     with file:
         yield from file
-
-
-@asynccontextmanager
-async def _serve(facade: Facade, port: int) -> AsyncIterator[int]:
-    """Serve the façade on the loopback address while the context lasts; the value is the port."""
-    # asyncio switches Nagle's algorithm off only where the protocol is named; with it each answer takes 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((_HOST, port))
-    except OSError as error:
-        listener.close()
-        raise InputError("façade port", f"{port} is not free: {error.strerror}", "choose another one, or 0 for any") from error
-    config = uvicorn.Config(facade.app(), log_level="warning", access_log=False, lifespan="off", http="httptools")
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        async with asyncio.timeout(_START_S):
-            while not server.started:
-                await asyncio.sleep(0.005)
-        yield int(listener.getsockname()[1])
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
-
-
-class _Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not typed here
-    """uvicorn without its signal handlers: signals belong to the command that runs this."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield

@@ -108,16 +108,16 @@ class WebhookApi:
             found.sort(key=lambda log: log.took_ms, reverse=not order.endswith(":asc"))
         elif order.startswith("eventType"):
             found.sort(key=lambda log: log.kind, reverse=not order.endswith(":asc"))
-        size = max(1, min(_whole(request, "size", _PAGE), _LARGEST_PAGE))
-        start = _whole(request, "page", 0) * size
+        size = max(1, min(whole_number(request, "size", _PAGE), _LARGEST_PAGE))
+        start = whole_number(request, "page", 0) * size
         body, now_ms = self._data([self._shown(log) for log in found[start : start + size]])
         return {**body, "pagination": {"page": start // size, "size": size, "total": len(found)}}, now_ms
 
     def _metrics(self, request: Request) -> tuple[Json, int]:
         self._check_group(request)
         now_ms = self.clock()
-        end_ms = _whole(request, "endDate", now_ms)
-        start_ms = _whole(request, "startDate", end_ms - _KEPT_MS)
+        end_ms = whole_number(request, "endDate", now_ms)
+        start_ms = whole_number(request, "startDate", end_ms - _KEPT_MS)
         if start_ms > end_ms:
             raise Unanswerable(400, 400, "startDate is after endDate")
         counts = self.deliveries.metrics(start_ms, end_ms, now_ms)
@@ -146,7 +146,8 @@ class WebhookApi:
         return {"data": data, "errors": None, "warnings": None}, self.clock()
 
 
-def _whole(request: Request, name: str, default: int) -> int:
+def whole_number(request: Request, name: str, default: int) -> int:
+    """Return a query parameter that is a whole number of at least 0. Errors: Unanswerable 400."""
     text = request.query_params.get(name)
     if text is None:
         return default

@@ -138,6 +138,14 @@ def test_the_list_is_what_the_specification_says(whole: Platform, specification:
     assert [error.message for error in Draft202012Validator(schema).iter_errors(found)] == []
 
 
+def test_a_body_that_is_no_json_is_told_as_a_failure(whole: Platform) -> None:
+    answer = whole.call("POST", f"{CATALOG}/dataSets", content=b"{", headers={"content-type": "application/json"})
+    (event,) = _events(whole, "status==failure", "assetType==Dataset")
+
+    assert answer.status_code == 400
+    assert (event["action"], event["failureCode"]) == ("Create", "400")
+
+
 def test_a_call_without_the_permission_is_told_too(whole: Platform) -> None:
     made = whole.call("POST", "/capstream/api/accounts", json={"name": "weak"}).json()
     secret = {"client_id": made["clientId"], "client_secret": made["clientSecret"], "grant_type": "client_credentials"}

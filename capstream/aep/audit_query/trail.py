@@ -8,8 +8,9 @@ from capstream.aep.audit_query import acts
 from capstream.aep.audit_query.acts import Act
 from capstream.aep.call import Answer, ApiError, Call, Handler
 from capstream.kernel import log
+from capstream.kernel.errors import InputError
 from capstream.kernel.ids import new_hex32, new_uuid
-from capstream.kernel.json import Json, dumps, loads
+from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.storage.ports import Documents, StorageUnavailable
 
 _EVENTS = "audit_events"  #: {sandbox}/{milliseconds}-{hex} -> the event as it is shown
@@ -63,6 +64,9 @@ class Trail:
                 answer = handler(call)
             except ApiError as refusal:
                 self._note(act, call, None, "Failure", acts.failure_code(refusal.answer))
+                raise
+            except Exception as error:  # the gateway answers 400 for what the caller sent, else 500
+                self._note(act, call, None, "Failure", "400" if isinstance(error, (InputError, JsonError)) else "500")
                 raise
             if answer.status >= 400:
                 self._note(act, call, None, "Failure", acts.failure_code(answer))
