@@ -18,6 +18,7 @@ from capstream.relay.records import Arrival, Due, Held, Record
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 from capstream.relay.translation import Ready, Translation
+from capstream.relay.unpacking import why_packed
 from capstream.storage.ports import Log
 
 _FULL_SHARE = 4
@@ -122,7 +123,7 @@ class Feed:
             count(entry.source_key, entry.received_ms)["journalled"] += 1
             arrival = Arrival(offset, entry.source_key, entry.received_ms, entry.body)
             if entry.flags:
-                _refuse(draft, arrival, entry.flags)
+                _refuse(draft, arrival, entry)
             else:
                 arrivals.append(arrival)
         return arrivals
@@ -194,8 +195,10 @@ def _is_wanted(item: Ready, wanted: Wanted) -> bool:
     )
 
 
-def _refuse(draft: Draft, arrival: Arrival, flags: int) -> None:
-    if flags & Flag.TOO_LARGE:
+def _refuse(draft: Draft, arrival: Arrival, entry: Entry) -> None:
+    if entry.flags & Flag.TOO_LARGE:
         draft.dead(arrival, DeadClass.TOO_LARGE, "the body exceeded the receiver's limit; only its beginning was kept")
+    elif entry.flags & Flag.PACKED:
+        draft.dead(arrival, DeadClass.INVALID_BODY, why_packed(entry.headers))
     else:
         draft.dead(arrival, DeadClass.CONFLICTING_DUPLICATE, "an earlier event has the same id and other data")

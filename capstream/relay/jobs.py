@@ -40,7 +40,7 @@ class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     def covers(self, entry: Entry) -> bool:
         """Return whether the entry itself is meant; its event is looked at later."""
         return (
-            not entry.flags & (Flag.COMMAND | Flag.TALLY | Flag.TOO_LARGE | Flag.ERASED)
+            not entry.flags & (Flag.COMMAND | Flag.TALLY | Flag.TOO_LARGE | Flag.ERASED | Flag.PACKED)
             and self.source_key in (None, entry.source_key)
             and (self.since_ms is None or entry.received_ms >= self.since_ms)
             and (self.until_ms is None or entry.received_ms < self.until_ms)

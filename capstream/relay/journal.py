@@ -27,6 +27,7 @@ class Flag(IntFlag):
     COMMAND = 4  #: the body is a command for the courier
     TALLY = 8  #: the body counts webhooks that were not kept
     ERASED = 16  #: the body was taken out for a privacy request
+    PACKED = 32  #: the body has a Content-Encoding that could not be undone
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -4,7 +4,6 @@ A 4xx answer loses a webhook for ever and a 5xx blocks the sender's queue, so wh
 answered 200; what it is worth is decided behind the journal. Source: capillary.md 1.5, 1.6.
 """
 
-import zlib
 from dataclasses import dataclass
 
 from capstream.capillary.normalise import peek, split
@@ -14,6 +13,7 @@ from capstream.relay.back_pressure import Gate
 from capstream.relay.intake import Intake, Pending
 from capstream.relay.journal import NO_KEY, Flag, hidden_headers, kept_headers
 from capstream.relay.sources import Sources
+from capstream.relay.unpacking import unpacked
 from capstream.serving import Respond, ThinRequest
 from capstream.storage.ports import Log
 
@@ -73,14 +73,17 @@ class Receiver:
         if not self._gate.is_open(now, source_key):
             respond(429, _BUSY, _RETRY_AFTER)
             return
-        body = request.body
+        body, flags = request.body, 0
         if b"content-encoding" in headers:
-            body = self._plain(headers[b"content-encoding"], body)
+            plain = unpacked(headers[b"content-encoding"], body, self._limit)
+            body, flags = (body, Flag.PACKED) if plain is None else (plain, 0)
         hidden = self._hidden.get(guard.header) or self._hide(guard.header)
-        pending = Pending(respond, NO_KEY, source_key, now, 0, kept_headers(headers, hidden), body)
+        pending = Pending(respond, NO_KEY, source_key, now, flags, kept_headers(headers, hidden), body)
         limit = guard.body_bytes or self._limit
         if len(body) > limit or len(body) > self._limit:
             self._keep_beginning(pending, min(limit, self._limit))
+        elif flags:
+            self._add(pending)
         elif body[:1] == b"{":
             self._take(pending)
         else:
@@ -113,17 +116,6 @@ class Receiver:
 
         pending.respond, pending.flags, pending.body = answer, Flag.TOO_LARGE, pending.body[:_KEPT_OF_TOO_LARGE]
         self._add(pending)
-
-    def _plain(self, encoding: bytes, body: bytes) -> bytes:
-        """Return the unpacked body, at most one byte over the limit; a body that is not what it claims stays as it is."""
-        if encoding.strip().lower() not in (b"gzip", b"x-gzip"):
-            return body
-        unpacker = zlib.decompressobj(31)
-        try:
-            plain = unpacker.decompress(body, self._limit + 1)
-        except zlib.error:
-            return body
-        return plain if unpacker.eof or len(plain) > self._limit else body
 
     def _hide(self, auth_header: bytes) -> frozenset[bytes]:
         hidden = self._hidden[auth_header] = hidden_headers(auth_header)

@@ -31,9 +31,9 @@ class Rig:
         self.waits: list[float] = []
         self.on_wait: Callable[[float], None] = lambda _: None
 
-    def receive(self, *bodies: bytes, flags: int = 0, source: str = "nw") -> None:
+    def receive(self, *bodies: bytes, flags: int = 0, source: str = "nw", headers: bytes = b"") -> None:
         now = self.clock()
-        self.journal.append([encode(Entry(source, now, flags, b"", body)) for body in bodies])
+        self.journal.append([encode(Entry(source, now, flags, headers, body)) for body in bodies])
 
     def drain(self, *, checkpoint: Callable[[str], None] = lambda _: None, **settings: Any) -> None:
         """Let a new courier work until nothing is left to do."""

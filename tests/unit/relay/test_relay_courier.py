@@ -87,6 +87,21 @@ def test_content_that_is_no_event_is_a_dead_letter_and_stops_nothing(
     assert rig.status()["balanced"]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "fault"), [(b"br", "it is not supported"), (b"GZIP", "the body is not what it says"), (b"\xff", "not supported")]
+)
+def test_the_dead_letter_of_a_packed_body_names_its_encoding(rig: Rig, encoding: bytes, fault: str) -> None:
+    rig.receive(b"\x1b\x00", flags=Flag.PACKED, headers=b"x-trace: 1\ncontent-encoding: " + encoding)
+    rig.drain()
+    (letter,) = rig.letters()
+    assert (letter.class_, letter.payload) == ("INVALID_BODY", b"\x1b\x00")
+    name = encoding.decode("ascii", "replace")
+    assert letter.reason.startswith(f"Content-Encoding is {name!r}: ")
+    assert fault in letter.reason
+    assert letter.reason.endswith("; send it plain, or packed with gzip or deflate")
+    assert rig.status()["balanced"]
+
+
 def test_an_unmapped_event_is_skipped(rig: Rig, make_event: Any) -> None:
     rig.receive(make_event(1, name="cardUpdated"))
     rig.drain()

@@ -79,6 +79,7 @@ def test_every_answer_of_the_contract(
         ("PUT", HOOK, BEARER, make_event(2), 200, "accepted"),
         ("POST", HOOK, BEARER, make_event(1), 200, "duplicate"),
         ("POST", HOOK, BEARER | {"content-encoding": "gzip"}, gzip.compress(make_event(3)), 200, "accepted"),
+        ("POST", HOOK, BEARER | {"content-encoding": "br"}, b"\x1b\x1f\x00\xf8", 200, "accepted"),
         ("POST", HOOK, BEARER, b"not json", 200, "accepted"),
         ("POST", HOOK, BEARER, b"", 200, "accepted"),
         ("POST", HOOK, BEARER, b"[1, 2]", 200, "accepted"),

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -136,15 +137,54 @@ def test_array_is_an_entry_for_each_element(receiver: Receiver, journal: SqliteL
     assert body["status"] == "duplicate"
 
 
-def test_gzip_body_is_unpacked(receiver: Receiver, journal: SqliteLog, make_event: Any) -> None:
-    send(receiver, post(gzip.compress(make_event()), {**AUTH, b"content-encoding": b"gzip"}))
-    assert entries(journal)[0].body == make_event()
+def bare_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
 
 
-def test_body_that_only_claims_to_be_gzip_is_kept(receiver: Receiver, journal: SqliteLog, make_event: Any) -> None:
-    ((status, _, _),) = send(receiver, post(make_event(), {**AUTH, b"content-encoding": b"gzip"}))
-    assert status == 200
-    assert entries(journal)[0].body == make_event()
+PACKED: list[tuple[bytes, Callable[[bytes], bytes]]] = [
+    (b"gzip", gzip.compress),
+    (b" X-GZIP ", gzip.compress),
+    (b"gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
+    (b"deflate", zlib.compress),
+    (b"deflate", bare_deflate),
+    (b"identity", bytes),
+    (b"", bytes),
+    (b"gzip", bytes),  # plain bodies that only claim to be packed
+    (b"br", bytes),
+    (b"deflate", lambda body: b"\xef\xbb\xbf " + body),
+]
+
+
+@pytest.mark.parametrize(("encoding", "pack"), PACKED)
+def test_packed_body_is_journalled_plain(
+    receiver: Receiver, journal: SqliteLog, make_event: Any, encoding: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    ((_, answer, _),) = send(receiver, post(pack(make_event()), {**AUTH, b"content-encoding": encoding}))
+    assert answer == {"status": "accepted", "eventId": "event-1", "journalOffset": 1}
+    (entry,) = entries(journal)
+    assert (entry.flags, entry.body.lstrip(b"\xef\xbb\xbf ")) == (Flag.WEBHOOK, make_event())
+
+
+UNDOABLE = [
+    (b"br", b"\x1b\x1f\x00\xf8"),
+    (b"zstd", b"\x28\xb5\x2f\xfd"),
+    (b"gzip, br", gzip.compress(b"{}")),
+    (b"gzip", gzip.compress(b"{}" * 99)[:-9]),
+    (b"gzip", gzip.compress(b"{}") + b"more"),
+    (b"gzip", gzip.compress(b"") * 1000),
+    (b"deflate", b"\xff\xff"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "body"), UNDOABLE)
+def test_a_body_that_cannot_be_unpacked_is_kept_as_it_came(
+    receiver: Receiver, journal: SqliteLog, encoding: bytes, body: bytes
+) -> None:
+    ((status, answer, _),) = send(receiver, post(body, {**AUTH, b"content-encoding": encoding}))
+    assert (status, answer["status"], answer["eventId"]) == (200, "accepted", None)
+    (entry,) = entries(journal)
+    assert (entry.flags, entry.headers, entry.body) == (Flag.PACKED, b"content-encoding: " + encoding, body)
 
 
 @pytest.mark.parametrize("packed", [True, False])
