@@ -51,8 +51,9 @@ def prepare(settings: Settings) -> Credentials:
     """
     layout = Layout(settings.data)
     upgrades.bring_up_to_date(layout)
-    for documents in (layout.state, layout.courier, layout.sources, layout.alerts, layout.relay_admin, layout.drift):
+    for documents in (layout.state, layout.sources, layout.alerts, layout.relay_admin, layout.drift):
         SqliteDocuments(documents).close()
+    SqliteDocuments(layout.courier, shrinks=True).close()
     for log_file in (layout.inlet, layout.journal):
         SqliteLog(log_file).close()
     SqliteIndex(layout.event_index, FACETS).close()
@@ -268,7 +269,7 @@ async def courier(live: Live, stop: asyncio.Event) -> None:
     from capstream import relay_side  # noqa: PLC0415 - with the role
 
     async with httpx.AsyncClient(timeout=httpx.Timeout(60, connect=10)) as client:
-        await relay_side.courier(live, Layout(live.now.data), client).run(stop)
+        await relay_side.courier(live, Layout(live.now.data), client, stop)
 
 
 async def clerk(live: Live, stop: asyncio.Event) -> None:

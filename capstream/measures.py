@@ -31,7 +31,6 @@ def of_relay(status: Json) -> list[Metric]:
         Metric("capstream_relay_waiting", "gauge", "Payloads and events that wait.", waiting),
         Metric("capstream_relay_journal_pending", "gauge", "Journal entries not settled.", [({}, status["journal"]["pending"])]),
         *_operating(status),
-        Metric("capstream_relay_journal_bytes", "gauge", "Size of the journal on disk.", [({}, status["journal"]["bytes"])]),
     ]
 
 
@@ -56,7 +55,8 @@ def _operating(status: Json) -> list[Metric]:
         ("token_expires_seconds", "Time until a client's token expires.", _by_client(status, "expiresInS")),
         ("token_failing_seconds", "How long a client has got no token.", _by_client(status, "failingS")),
         ("disk_free_bytes", "Free space on the data folder's disk.", _one(status["disk"]["freeBytes"])),
-        ("journal_free_bytes", "Space in the journal that is used again.", _one(status["disk"]["reusableBytes"])),
+        ("store_bytes", "Size of a file of the relay on disk.", _by_store(status, "bytes")),
+        ("store_free_bytes", "Space in a file of the relay that is used again.", _by_store(status, "freeBytes")),
         ("alerts", "Alerts that are raised, by name.", alerts),
         ("event_lag_seconds", "From createdAt to delivery, an upper bound.", lags),
     ]
@@ -74,6 +74,10 @@ def _by_flow(values: dict[str, float]) -> list[tuple[dict[str, str], float]]:
 
 def _by_client(status: Json, name: str) -> list[tuple[dict[str, str], float]]:
     return [({"client": client}, token[name]) for client, token in status["tokens"].items()]
+
+
+def _by_store(status: Json, name: str) -> list[tuple[dict[str, str], float]]:
+    return [({"store": store}, sizes[name]) for store, sizes in status["disk"]["stores"].items()]
 
 
 def of_platform(status: Json) -> list[Metric]:

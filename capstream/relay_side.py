@@ -32,12 +32,15 @@ from capstream.relay.status import status_of
 from capstream.relay.vault import Vault
 from capstream.relay.watch import AlertLog, Thresholds, Watch
 from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
+from capstream.storage import trimming
 from capstream.storage.key_file import read_keys
+from capstream.storage.ports import Shrinking
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
 _CLERK_EVERY_S = 0.5
 _LOOK_EVERY_MS = 5000
+_PAGES_AT_ONCE = 256
 _COURIER_KB = 6000  # states are kept in memory beside: pages would keep them twice
 
 
@@ -131,7 +134,9 @@ def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocume
         )
 
     free = lambda: shutil.disk_usage(layout.data).free  # noqa: E731 - one expression
-    return Watch(journal=journal, courier=courier, clock=live.now.clock(), free_bytes=free, thresholds=thresholds)
+    index = SqliteIndex(layout.event_index, FACETS, readonly=True)
+    stores: dict[str, Shrinking] = {"journal": journal, "courier": courier, "events": index}
+    return Watch(journal=journal, courier=courier, clock=live.now.clock(), free_bytes=free, thresholds=thresholds, stores=stores)
 
 
 def _browser(layout: Layout) -> EventBrowser:
@@ -157,6 +162,7 @@ async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
         if await asyncio.to_thread(follow, journal, index, drift):
             continue
         index.forget(clock() - int(live.now.relay.journal_days * 86_400_000))
+        index.give_back(min(trimming.spare_pages(index), _PAGES_AT_ONCE))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _CLERK_EVERY_S)
     index.close()
@@ -170,13 +176,19 @@ def _verifier(layout: Layout) -> Callable[[str, str], bool]:
     return lambda client_id, secret: hmac.compare_digest(f"{client_id}:{secret}".encode(), wanted)
 
 
-def courier(live: Live, layout: Layout, client: httpx.AsyncClient) -> Courier:
-    """Return the delivery loop on the stores of a data folder."""
+async def courier(live: Live, layout: Layout, client: httpx.AsyncClient, stop: asyncio.Event) -> None:
+    """Deliver what the journal holds until `stop` is set, and keep `courier.db` small meanwhile."""
+    documents = SqliteDocuments(layout.courier, shrinks=True, cache_kb=_COURIER_KB)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(trimming.keep_small(documents, stop, name="courier.db"))
+        await _courier(live, layout, client, documents).run(stop)
+
+
+def _courier(live: Live, layout: Layout, client: httpx.AsyncClient, documents: SqliteDocuments) -> Courier:
     settings = live.now
     sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
     world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"))
-    journal, documents = SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier, cache_kb=_COURIER_KB)
-    made = Courier(journal, documents, sources, world=world, settings=_pace(settings))
+    made = Courier(SqliteLog(layout.journal, readonly=True), documents, sources, world=world, settings=_pace(settings))
     live.listen(lambda fresh: made.adapt(_pace(fresh)))
     return made
 

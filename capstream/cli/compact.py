@@ -17,8 +17,8 @@ def compact(
     data: Annotated[Path | None, typer.Option(help="The stopped server's data folder. Default: .capstream")] = None,
     json: AsJson = False,
 ) -> None:
-    """Make the relay's files as small as what they hold. A running server gives the journal's space back by itself, but keeps
-    a reserve; the other files keep their size and use it again. A journal of capstream 0.1 has to be compacted once for that.
+    """Make the relay's files as small as what they hold. A running server gives space back by itself, but keeps a reserve;
+    files that an older capstream made have to be compacted once for that.
 
     Stop the server first. Needs as much free disk as the largest file takes afterwards. Interrupted, it changes nothing.
     """
@@ -27,7 +27,7 @@ def compact(
     with locked(folder):
         for path in (layout.journal, layout.courier, layout.event_index):
             if path.exists():
-                sizes[path.name] = compacted(path)
+                sizes[path.name] = compacted(path, shrinks=True)
     if json:
         found = {name: {"bytesBefore": before, "bytesAfter": after} for name, (before, after) in sizes.items()}
         typer.echo(dumps(found).decode())

@@ -45,7 +45,7 @@ def erase(
         found = _erased(layout, org, member, settings.clock()())
         if compact:
             for path in (layout.journal, layout.courier, layout.event_index):
-                compacted(path)
+                compacted(path, shrinks=True)
         digest = Vault(*read_keys(key_file(settings, layout))).digest(f"{org}/{member}".encode()).hex()[:12]
         office = SqliteDocuments(layout.relay_admin)
         facts = {name: value for name, value in asdict(found).items() if name != "linked"}
@@ -64,7 +64,7 @@ def erase(
 
 def _erased(layout: Layout, org: str, member: str, now_ms: int) -> Erased:
     journal, index = SqliteLog(layout.journal), SqliteIndex(layout.event_index, FACETS)
-    courier = SqliteDocuments(layout.courier, erases=True)
+    courier = SqliteDocuments(layout.courier)
     try:
         return Erasure(journal, courier, index, org_id=org, customer_id=member).run(now_ms)
     finally:

@@ -46,9 +46,11 @@ def _print(found: Json) -> None:
         "parked, held": f"{waiting['parked']} payloads, {waiting['held']} events",
         "in outboxes": f"{waiting['outbox']} payloads of dataflows that are behind",
         "dead letters": f"{waiting['deadLetters']}",
-        "journal": f"{journal['bytes']} bytes, {found['disk']['reusableBytes']} of them free",
         "disk": f"{found['disk']['freeBytes']} bytes free",
         "books": "balanced" if found["balanced"] else "not balanced: events are on their way, or report it",
+    }
+    facts |= {
+        f"{name}.db": f"{size['bytes']} bytes, {size['freeBytes']} of them free" for name, size in found["disk"]["stores"].items()
     }
     facts |= {f"token of {client}": _token(token) for client, token in found["tokens"].items()}
     facts |= {

@@ -18,7 +18,7 @@ from capstream.relay.journal import Entry, Flag, decode, encode, erased
 from capstream.relay.ledger import erase_member, read_cursor, read_held, read_outbox, read_parked, read_states
 from capstream.relay.outbox import unpack
 from capstream.relay.records import Parked
-from capstream.storage.ports import Documents, Index, Log
+from capstream.storage.ports import Documents, Index, Log, Shreddable
 
 _PAGE = 1000
 _AT_ONCE = 200  # entries rewritten in one commit
@@ -41,7 +41,7 @@ class Erased:
 class Erasure:
     """Erases one member of one organisation."""
 
-    def __init__(self, journal: Log, courier: Documents, index: Index, *, org_id: str, customer_id: str) -> None:
+    def __init__(self, journal: Log, courier: Shreddable, index: Index, *, org_id: str, customer_id: str) -> None:
         self._journal = journal
         self._courier = courier
         self._index = index
@@ -103,7 +103,7 @@ class Erasure:
         parked = [key for key, each in _pages(self._courier) if each.record.member == self._customer_id]
         held = [key for key, each in read_held(self._courier) if each.offset in offsets]
         found.dead_letters, found.parked, found.held = len(letters) + len(given_up), len(parked), len(held)
-        with self._courier.transaction() as transaction:
+        with self._courier.transaction(overwriting=True) as transaction:
             dead_letters.drop(transaction, [letter.id for letter in letters])
             dead_letters.forget_discarded(transaction, given_up)
             found.states = erase_member(transaction, self._org_id, self._customer_id, parked=parked, held=held, now_ms=now_ms)

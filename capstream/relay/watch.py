@@ -1,7 +1,7 @@
 """How the relay is doing now: lag, disk, tokens, and the alerts that follow. No personal data."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
@@ -9,7 +9,7 @@ from capstream.kernel.json import Json
 from capstream.relay.journal import decode
 from capstream.relay.ledger import read_cursor, read_health, read_lanes, read_oldest_parked, read_tokens, read_waiting
 from capstream.relay.redaction import without_values
-from capstream.storage.ports import Documents, Log
+from capstream.storage.ports import Documents, Log, Shrinking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,9 @@ class Watch:
     clock: Clock
     free_bytes: Callable[[], int]
     thresholds: Callable[[], Thresholds]
+    stores: Mapping[str, Shrinking] = field(
+        default_factory=dict
+    )  #: by name; the disk is as full as it is without what is free in them
     sources: Callable[[], Iterable[str]] = tuple  #: whose dataflows are shown even when nothing ever happened to them
 
     def state(self) -> Json:
@@ -54,11 +57,16 @@ class Watch:
             "behind": {key: pending + flow["waiting"] for key, flow in flows.items()},
             "delivery": flows,
             "tokens": tokens,
-            "disk": {"freeBytes": self.free_bytes(), "reusableBytes": self.journal.free_bytes()},
+            "disk": self._disk(),
         }
         alerts = alerts_of(found, read_waiting(self.courier)["deadLetters"], self.thresholds())
         shown = [{"name": each.name, "about": each.about, "reason": each.reason, "cure": each.cure} for each in alerts]
         return {**found, "alerts": shown, "health": "alert" if alerts else "ok"}
+
+    def _disk(self) -> Json:
+        sizes = {name: {"bytes": store.size_bytes(), "freeBytes": store.free_bytes()} for name, store in self.stores.items()}
+        reusable = sum(size["freeBytes"] for size in sizes.values())
+        return {"freeBytes": self.free_bytes(), "reusableBytes": reusable, "stores": sizes}
 
     def _pending_s(self, now: int) -> float:
         """Return the age of the oldest webhook that is not settled, 0 when none waits."""
@@ -130,7 +138,8 @@ def alerts_of(state: Json, dead_letters: int, limits: Thresholds) -> list[Alert]
     if dead_letters > limits.dead_letters:
         found.append(Alert("dead_letters", "", f"{dead_letters} dead letters", "`capstream dead-letters list`"))
     if state["disk"]["freeBytes"] + state["disk"]["reusableBytes"] < limits.free_bytes:
-        reason = f"{state['disk']['freeBytes']} bytes of disk are free"
+        disk = state["disk"]
+        reason = f"{disk['freeBytes']} bytes of disk are free, and {disk['reusableBytes']} in the relay's files"
         found.append(Alert("disk", "", reason, "free space, or shorten relay.journal_days"))
     return found
 

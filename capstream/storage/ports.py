@@ -22,7 +22,26 @@ Item = tuple[str, bytes]
 """(key, body) of Documents; keys sort by code point."""
 
 
-class Log(Protocol):
+class Shrinking(Protocol):
+    """A store whose file can be made smaller while it is used."""
+
+    def size_bytes(self) -> int:
+        """Return the space the store occupies on disk."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Return how much of that space is free: what went is used again, until it is given back."""
+        ...
+
+    def give_back(self, pages: int) -> int:
+        """Give up to `pages` free pages back to the disk, in one commit; return the bytes, 0 when there is nothing to give.
+
+        A file of an older capstream gives nothing back until `capstream compact` has rewritten it. Errors: StorageUnavailable.
+        """
+        ...
+
+
+class Log(Shrinking, Protocol):
     """An append-only sequence of records, addressed by offset."""
 
     def append(self, records: Sequence[bytes], *, keys: Sequence[bytes] = ()) -> int:
@@ -47,21 +66,6 @@ class Log(Protocol):
 
     def end(self) -> int:
         """Return the offset of the newest record, 0 while there is none."""
-        ...
-
-    def size_bytes(self) -> int:
-        """Return the space the store occupies on disk."""
-        ...
-
-    def free_bytes(self) -> int:
-        """Return how much of that space is free for new records: what `trim` left is used again, until it is given back."""
-        ...
-
-    def give_back(self, pages: int) -> int:
-        """Give up to `pages` free pages back to the disk, in one commit; return the bytes, 0 when there is nothing to give.
-
-        A log of an older capstream gives nothing back until `capstream compact` has rewritten it. Errors: StorageUnavailable.
-        """
         ...
 
     def redact(self, offsets: Collection[int], change: Callable[[bytes], bytes]) -> int:
@@ -139,6 +143,14 @@ class Documents(Reading, Protocol):
         ...
 
 
+class Shreddable(Documents, Shrinking, Protocol):
+    """Documents whose deletions can be made to leave nothing on disk."""
+
+    def transaction(self, *, overwriting: bool = False) -> AbstractContextManager[Transaction]:
+        """As that of Documents. `overwriting`: what is deleted or replaced is overwritten on disk."""
+        ...
+
+
 class Erasable(Documents, Protocol):
     """Documents that can be gone through as a whole."""
 
@@ -168,7 +180,7 @@ class Search:
     newest_first: bool = True
 
 
-class Index(Protocol):
+class Index(Shrinking, Protocol):
     """Rows of a few text facets, addressed by the offset of the record they describe. It can always be made again."""
 
     def add(self, rows: Sequence[Row], through: int) -> None:

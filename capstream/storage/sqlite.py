@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 
 from capstream.storage.checkpoints import CHECKPOINT_BYTES, Checkpoints
+from capstream.storage.pages import Pages
 from capstream.storage.ports import Entry, Item, Needed, StorageUnavailable
 from capstream.storage.seen_keys import WAITING_KEYS, SeenKeys
 
-_INCREMENTAL = 2  # PRAGMA auto_vacuum
 _LENGTHS = struct.Struct("<I")
 _COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the ends of tables, half-filled pages
 _CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
@@ -94,6 +94,7 @@ class SqliteLog:
                 """
             )
             self._db.execute("PRAGMA wal_autocheckpoint=0")
+        self._pages = Pages(self._db)
         self._checkpoints = Checkpoints(self._db, lambda: _connect(path, readonly=False), every_bytes=checkpoint_bytes)
         self._last = self.end()
         self._keys = SeenKeys(self._db, readonly=readonly, waiting=waiting_keys)
@@ -143,23 +144,16 @@ class SqliteLog:
         return int(last)
 
     def size_bytes(self) -> int:
-        return self._pragma("page_count") * self._pragma("page_size")
+        return self._pages.size_bytes()
 
     def free_bytes(self) -> int:
-        return self._pragma("freelist_count") * self._pragma("page_size")
+        return self._pages.free_bytes()
 
     def give_back(self, pages: int) -> int:
-        with translated():
-            before = self._pragma("freelist_count")
-            if not before or self._pragma("auto_vacuum") != _INCREMENTAL:
-                return 0
-            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # execute() would stop after the first page
-            given = (before - self._pragma("freelist_count")) * self._pragma("page_size")
-        self._checkpoints.written(2 * given + _COMMIT_BYTES)  # pages from the file's end took the place of free ones
+        given = self._pages.give_back(pages)
+        if given:
+            self._checkpoints.written(2 * given + _COMMIT_BYTES)  # pages from the file's end took the place of free ones
         return given
-
-    def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def trim(self, through: int, needed: Needed = _none_needed, *, after: int = 0, segments: int = 1000) -> tuple[int, int]:
         with translated():
@@ -333,21 +327,22 @@ class SqliteTransaction:
 class SqliteDocuments(SqliteTransaction):
     """Documents in one SQLite file, a table per collection. Implements `storage.ports.Documents`."""
 
-    def __init__(self, path: Path, *, readonly: bool = False, erases: bool = False, cache_kb: int = 0) -> None:
-        """`erases`: what is deleted is overwritten on disk too; `cache_kb`: pages kept in memory, where not the usual number."""
-        super().__init__(_connect(path, readonly=readonly, cache_kb=cache_kb), set(), writing=False)
-        if erases:
-            self._db.execute("PRAGMA secure_delete=ON")
+    def __init__(self, path: Path, *, readonly: bool = False, shrinks: bool = False, cache_kb: int = 0) -> None:
+        """`shrinks`: a new file can be made smaller while it is used; `cache_kb`: pages kept in memory, where not as usual."""
+        super().__init__(_connect(path, readonly=readonly, shrinks=shrinks, cache_kb=cache_kb), set(), writing=False)
+        self._pages = Pages(self._db)
         self._readonly = readonly
         self._commits = 0
 
     @contextmanager
-    def transaction(self) -> Generator[SqliteTransaction]:
-        """Open a transaction; durable when the block ends, undone when it raises."""
+    def transaction(self, *, overwriting: bool = False) -> Generator[SqliteTransaction]:
+        """Open a transaction; durable when the block ends, undone when it raises. `overwriting`: deleted bytes go on disk too."""
         if self._readonly:
             raise StorageUnavailable("opened read-only")
         tables = set(self._tables)
         with translated():
+            if overwriting:
+                self._db.execute("PRAGMA secure_delete=ON")
             self._db.execute("BEGIN IMMEDIATE")
         try:
             with translated():
@@ -357,6 +352,9 @@ class SqliteDocuments(SqliteTransaction):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        finally:
+            if overwriting:
+                self._db.execute("PRAGMA secure_delete=OFF")
         self._tables |= tables
         self._commits += 1
 
@@ -369,22 +367,29 @@ class SqliteDocuments(SqliteTransaction):
         (others,) = self._db.execute("PRAGMA data_version").fetchone()
         return int(others) * 1_000_000_007 + self._commits
 
+    def size_bytes(self) -> int:
+        return self._pages.size_bytes()
+
+    def free_bytes(self) -> int:
+        return self._pages.free_bytes()
+
+    def give_back(self, pages: int) -> int:
+        return self._pages.give_back(pages)
+
     def close(self) -> None:
         self._db.close()
 
 
-def compact(path: Path) -> tuple[int, int]:
+def compact(path: Path, *, shrinks: bool = False) -> tuple[int, int]:
     """Give the free pages of a file that nobody has open back to the disk; return its bytes before and after, its WAL included.
 
-    A log gets the form that can shrink while it is used, if it is of an older capstream. Needs as much free disk as the result
+    `shrinks`: an older file gets the form that can be made smaller while it is used. Needs as much free disk as the result
     takes; interrupted, the file is as it was. Errors: StorageUnavailable.
     """
     before = bytes_of(path)
     with translated():
-        db = _connect(path, readonly=False)
+        db = _connect(path, readonly=False, shrinks=shrinks)
         try:
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'segments'").fetchone():
-                db.execute("PRAGMA auto_vacuum=INCREMENTAL")
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from capstream.storage.pages import Pages
 from capstream.storage.ports import Row, Search, StorageUnavailable
 from capstream.storage.sqlite import translated
 
@@ -23,11 +24,13 @@ class SqliteIndex:
         mode = "ro" if readonly else "rwc"
         self._db = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA busy_timeout=10000")
+        self._pages = Pages(self._db)
         if not readonly:
             self._prepare()
 
     def _prepare(self) -> None:
         columns = "".join(f", {name} TEXT" for name in self._facets)
+        self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # no effect on a file that has tables
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(f"CREATE TABLE IF NOT EXISTS rows (offset INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL{columns})")
@@ -89,6 +92,15 @@ class SqliteIndex:
             return 0
         with translated():
             return self._db.execute(query, (before_ms, first + limit, limit)).rowcount
+
+    def size_bytes(self) -> int:
+        return self._pages.size_bytes()
+
+    def free_bytes(self) -> int:
+        return self._pages.free_bytes()
+
+    def give_back(self, pages: int) -> int:
+        return self._pages.give_back(pages)
 
     def close(self) -> None:
         self._db.close()

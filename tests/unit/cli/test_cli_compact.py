@@ -1,14 +1,20 @@
 """`capstream compact`: smaller files with the same content, never under a running server."""
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from capstream.cli.main import app
 from capstream.layout import Layout
-from capstream.storage.sqlite import SqliteLog, bytes_of, compact
+from capstream.relay.event_index import FACETS
+from capstream.storage import trimming
+from capstream.storage.ports import Shrinking
+from capstream.storage.sqlite import SqliteDocuments, SqliteLog, bytes_of, compact
+from capstream.storage.sqlite_index import SqliteIndex
 from capstream.supervisor import locked
 
 
@@ -56,7 +62,7 @@ def test_an_old_journal_shrinks_in_use_once_it_was_compacted_and_its_wal_counts(
     for ending in ("", "-wal"):
         (tmp_path / f"copy.db{ending}").write_bytes((tmp_path / f"journal.db{ending}").read_bytes())
     journal.close()
-    assert compact(copied)[0] == before
+    assert compact(copied, shrinks=True)[0] == before
     journal = SqliteLog(copied)
     journal.trim(49)
     size, free = journal.size_bytes(), journal.free_bytes()
@@ -65,3 +71,46 @@ def test_an_old_journal_shrinks_in_use_once_it_was_compacted_and_its_wal_counts(
     assert journal.free_bytes() == free - 2 * 4096
     assert [offset for offset, _ in journal.read(0, 10)] == [50]
     journal.close()
+
+
+def _emptied(documents: SqliteDocuments) -> None:
+    for change in ("put", "delete"):
+        with documents.transaction() as transaction:
+            keys = [f"{number:05d}" for number in range(30_000)]
+            transaction.put("x", [(key, bytes(4000)) for key in keys]) if change == "put" else transaction.delete("x", keys)
+
+
+@pytest.mark.parametrize(("all_of_them", "left"), [(False, 64 * 1024 * 1024), (True, 0)])
+def test_documents_are_made_smaller_while_they_are_used(tmp_path: Path, all_of_them: bool, left: int) -> None:
+    documents = SqliteDocuments(tmp_path / "courier.db", shrinks=True)
+    reader = SqliteDocuments(tmp_path / "courier.db", readonly=True)
+    _emptied(documents)
+    before = documents.size_bytes()
+    assert reader.free_bytes() == documents.free_bytes() > 100_000_000
+    asyncio.run(trimming.give_back(documents, asyncio.Event(), all_of_them=all_of_them))
+    assert left <= documents.free_bytes() < left + 8192
+    assert documents.size_bytes() < before - 50_000_000
+    documents.close()
+    reader.close()
+
+
+def test_an_old_store_shrinks_in_use_once_it_was_compacted(tmp_path: Path) -> None:
+    path = Layout(tmp_path).courier
+    documents = SqliteDocuments(path)
+    _emptied(documents)
+    assert documents.give_back(10) == 0
+    documents.close()
+    assert CliRunner().invoke(app, ["compact", "--data", str(tmp_path)]).exit_code == 0
+    documents = SqliteDocuments(path)
+    _emptied(documents)
+    assert documents.give_back(10) == 10 * 4096
+    documents.close()
+
+
+def test_the_index_can_shrink_from_the_start(tmp_path: Path) -> None:
+    index: Shrinking = SqliteIndex(tmp_path / "events.db", FACETS)
+    db = sqlite3.connect(tmp_path / "events.db")
+    assert db.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    assert index.give_back(10) == 0
+    assert index.size_bytes() > index.free_bytes()
+    db.close()

@@ -30,7 +30,7 @@ def labels(tmp_path: Path, sources: Sources, clock: Any, make_event: Any) -> Ite
     rig.receive(make_event(1), make_event(2), b"not json")
     rig.drain()
     limits = {"free_bytes": lambda: 10**12, "thresholds": Thresholds, "sources": lambda: ["nw"]}
-    watch = Watch(journal=rig.journal, courier=rig.documents, clock=clock, **limits)
+    watch = Watch(journal=rig.journal, courier=rig.documents, clock=clock, stores={"journal": rig.journal}, **limits)
     seen = {"source_key": "nw", "first_ms": 1, "first_offset": 1, "last_ms": 1}
     notice = Notice(**seen, event_name="pointsIssued", what="unknown_field", path="/data/x", count=1)
     text = exposition(of_relay(with_drift(rig.status() | watch.state(), [notice], {}))).decode()

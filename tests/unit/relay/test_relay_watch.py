@@ -32,6 +32,7 @@ def watch(rig: Rig) -> Any:
             clock=rig.clock,
             free_bytes=lambda: free,
             thresholds=lambda: Thresholds(**limits),
+            stores={"journal": rig.journal, "courier": rig.documents},
             sources=lambda: ["nw"],
         ).state()
 
@@ -80,6 +81,18 @@ def test_dead_letters_and_disk(rig: Rig, watch: Any) -> None:
     assert names(watch()) == [("dead_letters", "")]
     assert names(watch(dead_letters=2)) == []
     assert names(watch(free=10, dead_letters=2)) == [("disk", "")]
+
+
+def test_space_that_is_free_in_the_files_is_no_lack_of_disk(rig: Rig, watch: Any) -> None:
+    with rig.documents.transaction() as transaction:
+        transaction.put("x", [(f"{number}", bytes(4000)) for number in range(100)])
+    with rig.documents.transaction() as transaction:
+        transaction.delete("x", [f"{number}" for number in range(100)])
+    free = rig.documents.free_bytes()
+    assert free > 300_000
+    assert watch()["disk"]["stores"]["courier"] == {"bytes": rig.documents.size_bytes(), "freeBytes": free}
+    assert names(watch(free=10, free_bytes=300_000)) == []
+    assert names(watch(free=10, free_bytes=free + rig.journal.free_bytes() + 11)) == [("disk", "")]
 
 
 def test_trouble_of_a_dataflow_and_of_the_token(rig: Rig, watch: Any, make_event: Any) -> None:
