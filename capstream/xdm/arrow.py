@@ -4,7 +4,8 @@ The full schemas have many hundreds of leaves of which a record fills some dozen
 occur in the batch at all (one set union in C), gathers only those, and gives the rest as null arrays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, chain
 from operator import itemgetter
 from typing import Any
@@ -20,11 +21,15 @@ ToTable = Callable[[Sequence[dict[str, Json]]], pa.Table]
 Build = Callable[[list[Any]], pa.Array]
 """Turns the values of one column, None where a record has none, into an array of the same length."""
 
-Blank = Callable[[int], pa.Array]
-"""Returns a column of so many nulls."""
 
-_Reader = tuple[tuple[str, ...], Build, Blank]
-"""(members to take the value from, builder, what stands there when no record has one) of one column."""
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    """How the columns of one object are built."""
+
+    columns: Sequence[tuple[tuple[str, ...], Build]]  #: members to take the value from, and the builder, in order
+    places: Mapping[str, int]  #: member -> position of its column
+    blanks: Callable[[int], list[pa.Array]]  #: columns of so many nulls, for what occurs in no record
+
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 _SCALARS: dict[str, pa.DataType] = {
@@ -76,21 +81,30 @@ def arrow_type(field: Field) -> pa.DataType:
     return _SCALARS[field.kind]
 
 
-def _readers(field: Field) -> list[_Reader]:
-    return [(column.members, _builder(column.field), _blank(arrow_type(column.field))) for column in columns(field)]
+def _readers(field: Field) -> _Readers:
+    found = columns(field)
+    places = {member: place for place, column in enumerate(found) for member in column.members}
+    built = [(column.members, _builder(column.field)) for column in found]
+    return _Readers(built, places, _blanks([arrow_type(column.field) for column in found]))
 
 
-def _blank(type_: pa.DataType) -> Blank:
-    """The longest so far is kept: most columns are empty in most batches, and making them anew costs half of a small table."""
-    kept = pa.nulls(0, type_)
+def _blanks(types: Sequence[pa.DataType]) -> Callable[[int], list[pa.Array]]:
+    """Most columns are empty in most batches, and making them anew costs half of a small table: the longest are kept, and
+    those of the last size, for parts of a batch are as long as each other."""
+    kept = last = [pa.nulls(0, type_) for type_ in types]
+    longest = length = 0
 
-    def blank(size: int) -> pa.Array:
-        nonlocal kept
-        if len(kept) < size:
-            kept = pa.nulls(size, type_)
-        return kept if len(kept) == size else kept.slice(0, size)
+    def blanks(size: int) -> list[pa.Array]:
+        nonlocal kept, last, longest, length
+        if size > longest:
+            kept = [pa.nulls(size, type_) for type_ in types]
+            longest = size
+        if size != length:
+            last = kept if size == longest else [array.slice(0, size) for array in kept]
+            length = size
+        return last.copy()
 
-    return blank
+    return blanks
 
 
 def _builder(field: Field) -> Build:
@@ -108,13 +122,14 @@ def _builder(field: Field) -> Build:
     return _texts if kind == "string" else _numbers(_SCALARS[kind])
 
 
-def _members(readers: Sequence[_Reader], rows: list[dict[str, Json]]) -> list[pa.Array]:
+def _members(readers: _Readers, rows: list[dict[str, Json]]) -> list[pa.Array]:
     """Return one array per column; the only loop over records and members."""
-    present = set().union(*rows)
-    size = len(rows)
-    return [
-        build(_values(rows, members)) if not present.isdisjoint(members) else blank(size) for members, build, blank in readers
-    ]
+    arrays = readers.blanks(len(rows))
+    places = readers.places
+    for place in {places[name] for name in set().union(*rows) if name in places}:
+        members, build = readers.columns[place]
+        arrays[place] = build(_values(rows, members))
+    return arrays
 
 
 def _values(rows: list[dict[str, Json]], members: tuple[str, ...]) -> list[Any]:

@@ -1,7 +1,9 @@
 """The identities of a record: those of its identityMap and of the fields with an identity descriptor. Source: xdm.md 6."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from capstream.aep.identity_service import rules
 from capstream.aep.identity_service.namespaces import Namespace, NamespaceTable
@@ -9,6 +11,7 @@ from capstream.aep.identity_service.rules import Identity
 from capstream.kernel.json import Json
 
 _CACHE_LIMIT = 50_000
+_NOTHING: Mapping[str, Json] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,7 @@ class IdentityField:
     primary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, gc=False):
     """The usable identities of one record. `problem` says why Profile cannot place it, `refusal` why neither can."""
 
     identities: tuple[Identity, ...]
@@ -37,15 +39,15 @@ class Resolver:
     def __init__(self, org_id: str, namespaces: NamespaceTable) -> None:
         self.org_id = org_id
         self.namespaces = namespaces
-        self._known: dict[tuple[str, str], Identity | str] = {}
+        self.known: dict[tuple[str, str], Identity | str] = {}  #: what `identity` found of late
 
     def identity(self, code: str, value: str) -> Identity | str:
         """Return the identity, or why the value cannot be one (`ECID` alone condemns its whole record)."""
-        found = self._known.get((code, value))
+        found = self.known.get((code, value))
         if found is None:
-            if len(self._known) >= _CACHE_LIMIT:
-                self._known.clear()
-            found = self._known[code, value] = self._resolve(code, value)
+            if len(self.known) >= _CACHE_LIMIT:
+                self.known.clear()
+            found = self.known[code, value] = self._resolve(code, value)
         return found
 
     def _resolve(self, code: str, value: str) -> Identity | str:
@@ -87,39 +89,53 @@ def identities_of(record: dict[str, Json], fields: Sequence[IdentityField], reso
     primaries: list[Identity | str] = []
     described = False
     unusable: list[str] = []
-    for code, items in (record.get("identityMap") or {}).items():
+    known = resolver.known
+    for code, items in (record.get("identityMap") or _NOTHING).items():
         for item in items:
             value = item.get("id")
-            identity = resolver.identity(code, value) if isinstance(value, str) else "the identity has no id"
-            if identity == "ECID":
-                return _bad_ecid(code)
+            if isinstance(value, str):
+                identity = known.get((code, value)) or resolver.identity(code, value)
+            else:
+                identity = "the identity has no id"
             if item.get("primary"):
                 primaries.append(identity)
             if isinstance(identity, Identity):
                 found[identity.xid] = identity
+            elif identity == "ECID":
+                return _bad_ecid(code)
             else:
                 unusable.append(code)
     for field in fields:
         if field.primary and not described:
             described, primaries = True, []
-        for value in values_at(record, field.path):
+        for value in _scalars(record, field.path):
             identity = resolver.identity(field.namespace, str(value))
-            if identity == "ECID":
-                return _bad_ecid(field.namespace)
             if field.primary:
                 primaries.append(identity)
             if isinstance(identity, Identity):
                 found[identity.xid] = identity
+            elif identity == "ECID":
+                return _bad_ecid(field.namespace)
             else:
                 unusable.append(field.namespace)
     if len(found) > rules.RECORD_LIMIT:
         return Found((), None, refusal=f"the record has {len(found)} identities, the limit is {rules.RECORD_LIMIT}")
     primary, problem = _primary(primaries)
-    return Found(tuple(found.values()), primary, problem, unusable=tuple(unusable))
+    return Found(tuple(found.values()), primary, problem, "", tuple(unusable))
 
 
 def _bad_ecid(code: str) -> Found:
     return Found((), None, refusal="UPLIB-101003-400 Invalid ECID", unusable=(code,))
+
+
+def _scalars(record: dict[str, Json], path: Sequence[str]) -> Iterable[Json]:
+    """Return what `values_at` yields; most paths lead through objects to one scalar, and that is a short way."""
+    value: Json = record
+    for at, name in enumerate(path):
+        if value.__class__ is not dict:
+            return values_at(value, path[at:])
+        value = value.get(name)
+    return () if value is None else values_at(value, ()) if isinstance(value, list | dict) else (value,)
 
 
 def values_at(record: Json, path: Sequence[str]) -> Iterator[Json]:

@@ -11,7 +11,7 @@ from capstream.aep.pipeline.batch import Batch, Row
 from capstream.aep.pipeline.reading import reader
 from capstream.aep.profile.store import Operation
 from capstream.kernel.json import Json, JsonError, dumps, loads
-from capstream.xdm.instants import micros
+from capstream.xdm.instants import millis
 from capstream.xdm.validate import Violation as Broken
 
 CORRUPT = "INGEST-1401-400"
@@ -123,12 +123,12 @@ def stamp(batch: Batch) -> None:
         try:
             row.entity = dumps(record)
             if plan.is_event:
-                row.time_ms = micros(record["timestamp"]) // 1000
+                row.time_ms = millis(record["timestamp"])
                 row.event_id = str(record.get("_id") or "")
                 continue
             audit = record.get("extSourceSystemAudit")
             if audit and "lastUpdatedDate" in audit:
-                row.updated_ms = micros(audit["lastUpdatedDate"]) // 1000
+                row.updated_ms = millis(audit["lastUpdatedDate"])
         except (ValueError, TypeError, KeyError) as error:
             # Only where validation is switched off for the dataset.
             broken = Violation("DCVS-1105-400", "format", f"the record's time cannot be read: {error}", "#/timestamp", "#")
