@@ -19,6 +19,7 @@ class Commands(LazyGroup):
         "platform": "capstream.cli.serve:platform",
         "demo": "capstream.cli.demo:demo",
         "simulate": "capstream.cli.simulate:simulate",
+        "simulator": "capstream.cli.simulator:simulator",
         "status": "capstream.cli.status:status",
         "reload": "capstream.cli.status:reload",
         "compact": "capstream.cli.compact:compact",

@@ -24,11 +24,13 @@ from capstream.kernel.clock import Clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.ids import new_hex32
 from capstream.kernel.json import Json, JsonError, dumps, loads
-from capstream.relay.webhook_api import Unanswerable, WebhookApi, whole_number
+from capstream.relay.webhook_api import Answer as WebhookAnswer
+from capstream.relay.webhook_api import WebhookApi, whole_number
+from capstream.relay.webhook_settings import Unanswerable
 
 _MINUTE_MS = 60_000
 _TOKEN_HEADERS = ("x-cap-api-oauth-token", "cap-api-access-token")
-_NOT_BUILT = "the simulated Capillary keeps one webhook, that of the run: it is registered with its start, not through this API"
+_LARGEST_BODY = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +97,9 @@ class Facade:
             self._call("C9", f"{customers}/singlePointsExpiryUpdates", self._expiry_updates),
         ]
         if self._webhooks is not None:
-            routes += [self._call(path.split("/")[2], path, answer) for path, answer in self._webhooks.calls().items()]
+            routes += [self._webhook_call(*call, answer) for call, answer in self._webhooks.calls().items()]
         routes += [
-            Route("/v3/webHooks{rest:path}", _not_built, methods=["GET", "POST", "PUT", "DELETE"]),
+            Route("/v3/webHooks{rest:path}", _not_built, methods=["GET"]),
             Route("/v3/events{rest:path}", _not_built, methods=["GET"]),
         ]
         if self._control is not None:
@@ -110,16 +112,28 @@ class Facade:
 
     def _call(self, name: str, path: str, answer: Callable[[Request], tuple[Json, int]]) -> Route:
         async def endpoint(request: Request) -> Response:
-            self.calls[name] = self.calls.get(name, 0) + 1
-            await self._wait()
-            try:
-                self._admit(request)
-                body, as_of_ms = answer(request)
-            except Unanswerable as refused:
-                return self._answer(refused.status, _errors(refused.code, str(refused)), self._engine.now_ms)
-            return self._answer(200, body, as_of_ms)
+            return await self._answered(name, request, answer)
 
         return Route(path, endpoint, methods=["GET"])
+
+    def _webhook_call(self, method: str, path: str, answer: WebhookAnswer) -> Route:
+        """Return a route whose body is read before its turn comes."""
+
+        async def endpoint(request: Request) -> Response:
+            raw = await _body(request) if method in ("POST", "PUT") else b""
+            return await self._answered(path.split("/")[2], request, lambda asked: answer(asked, _parsed(raw)))
+
+        return Route(path, endpoint, methods=[method])
+
+    async def _answered(self, name: str, request: Request, answer: Callable[[Request], tuple[Json, int]]) -> Response:
+        self.calls[name] = self.calls.get(name, 0) + 1
+        await self._wait()
+        try:
+            self._admit(request)
+            body, as_of_ms = answer(request)
+        except Unanswerable as refused:
+            return self._answer(refused.status, _errors(refused.code, str(refused)), self._engine.now_ms)
+        return self._answer(200, body, as_of_ms)
 
     def _answer(self, status: int, body: Json, as_of_ms: int) -> Response:
         headers = {"X-Capstream-Time": str(as_of_ms), "X-Cap-Requestid": new_hex32()}
@@ -276,8 +290,28 @@ def _same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode(), wanted.encode())
 
 
-async def _not_built(_: Request) -> Response:
-    return Response(dumps(_errors(501, _NOT_BUILT)), 501, media_type="application/json")
+async def _body(request: Request) -> bytes | None:
+    """Return the body, None when it is too long to be one of a webhook."""
+    body = b""
+    async for part in request.stream():
+        if len(body) + len(part) > _LARGEST_BODY:
+            return None
+        body += part
+    return body
+
+
+def _parsed(raw: bytes | None) -> Json:
+    if raw is None:
+        raise Unanswerable(413, 413, f"the body exceeds {_LARGEST_BODY} bytes")
+    try:
+        return loads(raw) if raw else None
+    except JsonError as error:
+        raise Unanswerable(400, 400, f"the body is not JSON: {error}") from error
+
+
+async def _not_built(request: Request) -> Response:
+    message = f"{request.method} {request.url.path} is not built in the simulated Capillary"
+    return Response(dumps(_errors(501, message)), 501, media_type="application/json")
 
 
 def _unknown(_: Request, error: Exception) -> Response | Awaitable[Response]:

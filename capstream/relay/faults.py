@@ -76,6 +76,10 @@ class Feed:
         """Take no further step: what has happened is still handed out, held postings at once."""
         self._is_open = False
 
+    async def take(self) -> Posting | None:
+        """Return the next posting, None when there are no more."""
+        return self.next()
+
     def next(self) -> Posting | None:
         """Return the next posting, None when there are no more."""
         while not self._ready:

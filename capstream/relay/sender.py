@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 from types import MappingProxyType
+from typing import Protocol
 
 from capstream.capillary.programme.events import SimEvent
 from capstream.kernel.clock import Clock
 from capstream.kernel.errors import InputError
-from capstream.relay.faults import Feed, Posting
+from capstream.relay.faults import Posting
 from capstream.relay.webhook_client import Connection, Target
 
 _GIVE_UP_S = {"modern": 7 * 86_400.0, "legacy": 86_400.0}
@@ -71,7 +72,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenderOptions:
-    """One webhook registration and how ENS behaves."""
+    """One webhook registration and how ENS behaves. Without an address nothing is posted, at the same pace."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
@@ -88,13 +89,14 @@ class SenderOptions:
 
 @dataclass(slots=True)
 class Counts:
-    """What the sender did. `accepted`, `failed` and `undelivered` (given up at the stop) count events by their first posting."""
+    """What the sender did. `accepted`, `failed`, `unwanted`, `undelivered` (given up at the stop) count events, no copies."""
 
     events: int = 0
     requests: int = 0
     accepted: int = 0
     failed: int = 0
     undelivered: int = 0
+    unwanted: int = 0  #: not among the webhook's event names, or it is not active
     duplicates_sent: int = 0
     duplicates_answered: int = 0
     acks_lost: int = 0
@@ -134,21 +136,57 @@ class Listeners:
     lost: Callable[[Posting], None] = lambda _posting: None  #: refused for good, or no time is left
 
 
+class Postings(Protocol):
+    """What a sender posts."""
+
+    async def take(self) -> Posting | None:
+        """Return the next posting, None when there are no more."""
+
+    def close(self) -> None:
+        """Hand out what there is, and nothing new."""
+
+
+def _everything(_: Posting) -> bool:
+    return True
+
+
+def _unchanged(posting: Posting) -> bytes:
+    return posting.raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """Where a webhook goes now, and what of it. Without a target nothing is posted."""
+
+    target: Target | None
+    connections: int
+    wants: Callable[[Posting], bool] = _everything
+    body: Callable[[Posting], bytes] = _unchanged
+
+
 class Sender:
     """Posts what a feed gives, each connection one posting at a time, the same one again until it is settled."""
 
-    def __init__(self, feed: Feed, options: SenderOptions, clock: Clock, listeners: Listeners | None = None) -> None:
+    def __init__(self, feed: Postings, options: SenderOptions, clock: Clock, listeners: Listeners | None = None) -> None:
         self.counts = Counts()
         self._feed = feed
         self._options = options
         self._clock = clock
         self._listeners = listeners or Listeners()
-        self._target = Target.of(options.url, options.method, options.headers)
+        target = Target.of(options.url, options.method, options.headers) if options.url else None
+        self._subscription = Subscription(target=target, connections=options.connections)
         self._chance = Random(f"{options.seed}:sender")  # noqa: S311 - faults must repeat themselves
         self._pacer = _Pacer(options.rate)
         self._going = asyncio.Event()
         self._going.set()
         self._stop_by: float | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._workers: dict[int, asyncio.Task[None]] = {}
+
+    def follow(self, subscription: Subscription) -> None:
+        """Post as it says from now on, what is being repeated too."""
+        self._subscription = subscription
+        self._staff()
 
     def pause(self) -> None:
         """Begin no further posting."""
@@ -161,12 +199,22 @@ class Sender:
 
     async def run(self, stop: asyncio.Event) -> Counts:
         """Return the counts when the feed is empty and everything is settled; `stop` ends the feed at its next step."""
-        async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(self._watch(stop))
-            workers = [tasks.create_task(self._work()) for _ in range(self._options.connections)]
-            await asyncio.wait(workers)
+        async with asyncio.TaskGroup() as self._tasks:
+            watch = self._tasks.create_task(self._watch(stop))
+            self._staff()
+            while self._workers:
+                await asyncio.wait(self._workers.values(), return_when=asyncio.FIRST_COMPLETED)
             watch.cancel()
+        self._tasks = None
         return self.counts
+
+    def _staff(self) -> None:
+        """Begin the connections that are missing; those that are too many end by themselves."""
+        if self._tasks is None:
+            return
+        for index in range(self._subscription.connections):
+            if index not in self._workers:
+                self._workers[index] = self._tasks.create_task(self._work(index))
 
     async def _watch(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -174,23 +222,24 @@ class Sender:
         self._stop_by = asyncio.get_running_loop().time() + self._options.drain_s
         self._going.set()
 
-    async def _work(self) -> None:
+    async def _work(self, index: int) -> None:
         loop = asyncio.get_running_loop()
-        connection = Connection(self._target)
+        line = _Line()
         try:
-            while True:
+            while index < self._subscription.connections:
                 if not self._going.is_set():
                     await self._going.wait()
-                posting = self._feed.next()
+                posting = await self._feed.take()
                 if posting is None:
                     return
                 if self._stop_by is None:
                     await self._wait(self._pacer.delay(posting.virtual_ms, loop.time()))
                     await self._going.wait()
-                await self._settle(connection, posting)
+                await self._settle(line, posting)
                 await asyncio.sleep(0)  # a target that answers at once must not keep the loop from everything else
         finally:
-            connection.close()
+            line.close()
+            del self._workers[index]
 
     async def _wait(self, delay_s: float) -> None:
         """Wait, but not beyond a stop."""
@@ -199,17 +248,23 @@ class Sender:
         while self._stop_by is None and (left := until - loop.time()) > 0:
             await asyncio.sleep(min(left, _LOOK_UP_S))
 
-    async def _settle(self, connection: Connection, posting: Posting) -> None:
+    async def _settle(self, line: "_Line", posting: Posting) -> None:
         """Post until there is a success, a refusal for good, or no time left."""
         loop = asyncio.get_running_loop()
         counts = self.counts
-        counts.duplicates_sent += posting.is_duplicate
-        counts.spoilt_sent += posting.is_spoilt
-        request = self._target.request(posting.raw, posting.headers)
         begun, attempt = loop.time(), 0
         while True:
+            subscription = self._subscription
+            if subscription.target is None or not subscription.wants(posting):
+                counts.unwanted += posting.is_first and not posting.is_accepted
+                self._listeners.lost(posting)
+                return
             attempt += 1
-            status = await self._attempt(connection, posting, request, attempt)
+            if attempt == 1:
+                counts.duplicates_sent += posting.is_duplicate
+                counts.spoilt_sent += posting.is_spoilt
+            line.point_to(subscription, posting)
+            status = await self._attempt(line, posting, attempt)
             if 200 <= status < 300:
                 if attempt == 1 and self._chance.random() < self._options.ack_loss:
                     counts.acks_lost += 1
@@ -227,11 +282,11 @@ class Sender:
             counts.retries += 1
             await self._rest(wait_s)
 
-    async def _attempt(self, connection: Connection, posting: Posting, request: bytes, number: int) -> int:
+    async def _attempt(self, line: "_Line", posting: Posting, number: int) -> int:
         counts, sent_ms = self.counts, self._clock()
         counts.requests += 1
         try:
-            status, body = await connection.post(request, self._options.timeout_s)
+            status, body = await line.post(self._options.timeout_s)
         except TimeoutError:
             status, body = 0, b""
             counts.timeouts += 1
@@ -275,6 +330,39 @@ class Sender:
                 until = min(until, self._stop_by)
                 left = max(0.0, min(left, self._stop_by - loop.time()))
             await asyncio.sleep(min(left, _LOOK_UP_S))
+
+
+class _Line:
+    """One of a webhook's connections, and the request that goes over it; both are made anew when the webhook changes."""
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+        self._target: Target | None = None
+        self._made_for: tuple[Subscription, Posting] | None = None
+        self._request = b""
+
+    def point_to(self, subscription: Subscription, posting: Posting) -> None:
+        """Prepare a request. The subscription has a target."""
+        if self._made_for is not None and self._made_for[0] is subscription and self._made_for[1] is posting:
+            return
+        if subscription.target is not None and subscription.target is not self._target:
+            self.close()
+            self._target = subscription.target
+            self._connection = Connection(self._target)
+        if self._target is not None:
+            self._request = self._target.request(subscription.body(posting), posting.headers)
+        self._made_for = (subscription, posting)
+
+    async def post(self, timeout_s: float) -> tuple[int, bytes]:
+        """Return (status, body) of the request. Errors: OSError, TimeoutError."""
+        if self._connection is None:
+            raise OSError("there is nowhere to post to")
+        return await self._connection.post(self._request, timeout_s)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
 
 
 class _Pacer:

@@ -25,13 +25,17 @@ from capstream.relay.facade_server import HOST, served
 from capstream.relay.faults import Faults, Feed
 from capstream.relay.sender import Acceptance, Attempt, Counts, Listeners, Sender, SenderOptions
 from capstream.relay.webhook_api import WebhookApi
+from capstream.relay.webhooks import Webhooks
 
 _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationOptions:
-    """One run. Without `transactions` the bills are made up: `days` of them, ending now unless `start_ms` is given."""
+    """One run. Without `transactions` the bills are made up: `days` of them, ending now unless `start_ms` is given.
+
+    Without an address in `sender` the run has no webhook of its own: events go to those that are registered through its API.
+    """
 
     sender: SenderOptions
     faults: Faults = field(default_factory=Faults)
@@ -47,6 +51,7 @@ class SimulationOptions:
     start_ms: int | None = None
     enrichment: bool = True
     seconds: float | None = None  #: of wall clock, after which the stream ends
+    is_paused: bool = False  #: until `POST /_sim/start`
     seed: int = 1
     out: Path | None = None
     exports: Path | None = None  #: folder for the CSV exports Capillary would have made of the run
@@ -106,23 +111,20 @@ class Simulation:
         self._exports = Exports(self.engine, options.exports) if options.exports else None
         self._steps = self.engine.run(self._bills())  # refuses a bad file before anything is started
         self._feed = Feed(self._steps, options.faults, seed=options.seed, on_event=self._note)
-        deliveries = Deliveries(lambda: self._feed.events)
+        sender, deliveries = options.sender, Deliveries(lambda: self._feed.events)
         told = (deliveries.attempted, self._files.attempt) if options.out else (deliveries.attempted,)
         listeners = Listeners(accepted=options.on_accepted, attempted=told, lost=deliveries.lost)
-        self._sender = Sender(self._feed, options.sender, clock, listeners)
+        self._sender = Sender(self._feed, sender, clock, listeners)
         self._started = 0.0
-        commands = {"pause": self._sender.pause, "resume": self._sender.resume, "stop": self._stop.set}
-        control = Control(state=self._state, commands=commands)
-        sender = options.sender
-        webhooks = WebhookApi(
-            deliveries=deliveries,
-            clock=clock,
-            url=sender.url,
-            method=sender.method,
-            connections=sender.connections,
-            header_names=tuple(sender.headers),
-        )
-        self._facade = Facade(self.engine, options.facade, clock, Run(control=control, webhooks=webhooks))
+        self._webhooks = Webhooks(clock=clock, options=sender)
+        if sender.url:
+            self._webhooks.own(self._sender, deliveries)
+        if options.is_paused:
+            self._sender.pause()
+        going = {"start": self._sender.resume, "resume": self._sender.resume, "pause": self._sender.pause}
+        control = Control(state=self._state, commands={**going, "stop": self._stop.set})
+        api = WebhookApi(webhooks=self._webhooks, clock=clock, zone=ZoneInfo(options.programme.org.zone))
+        self._facade = Facade(self.engine, options.facade, clock, Run(control=control, webhooks=api))
         self._server: AbstractAsyncContextManager[int] | None = None
         self.api_url = ""
 
@@ -132,6 +134,7 @@ class Simulation:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._webhooks.close()
         self._files.close()
         if self._exports is not None:
             self._exports.close()
@@ -149,6 +152,7 @@ class Simulation:
         async with asyncio.TaskGroup() as tasks:
             helpers = [tasks.create_task(self._relay_stop(stop)), tasks.create_task(self._report(progress))]
             counts = await self._sender.run(self._stop)
+            await self._webhooks.drain()
             for helper in helpers:
                 helper.cancel()
         summary = self._summary(counts)
@@ -162,6 +166,7 @@ class Simulation:
         self._files.event(event)
         if self._exports is not None:
             self._exports.event(event)
+        self._webhooks.offer(event)
 
     async def _relay_stop(self, stop: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
@@ -343,6 +348,7 @@ def _counts(counts: Counts, events: int) -> Json:
         "accepted": counts.accepted,
         "failed": counts.failed,
         "undelivered": counts.undelivered,
+        "unwanted": counts.unwanted,
         "duplicatesSent": counts.duplicates_sent,
         "duplicatesAnswered": counts.duplicates_answered,
         "acksLost": counts.acks_lost,

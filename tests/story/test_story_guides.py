@@ -57,6 +57,15 @@ def test_the_guide_to_connecting_capillary(server: Server, guide: Run, work: Pat
     assert server.drained()["balanced"]
 
 
+def test_the_guide_to_a_simulated_capillary(server: Server, guide: Run, work: Path) -> None:
+    counts = json.loads(guide("simulate-capillary"))["data"]
+    assert counts["deliveredEvents"] == counts["totalEvents"] > 20
+    books = server.drained()["sources"]["capillary"]
+    assert books["received"] - books["duplicates"] == counts["deliveredEvents"]
+    assert set(books["events"]) <= {"customerAdded", "transactionAdded", "pointsIssued", "pointsRedeemed", "tierUpgraded"}
+    assert (books["deadLettered"], json.loads((work / "registered.json").read_text())["errors"]) == (0, None)
+
+
 def test_the_guide_to_failures(server: Server, guide: Run) -> None:
     printed = guide("find-and-replay-failures")
     assert printed.count('"status":"accepted"') == 4

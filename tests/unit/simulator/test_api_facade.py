@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64encode
 from decimal import Decimal
 from hashlib import md5
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -16,9 +17,10 @@ from capstream.capillary.retail import Bill, BillLine
 from capstream.kernel.json import Json
 from capstream.relay.deliveries import Deliveries
 from capstream.relay.facade import Control, Facade, FacadeOptions, Run
-from capstream.relay.faults import Posting
-from capstream.relay.sender import Attempt
+from capstream.relay.faults import NO_FAULTS, Feed, Posting
+from capstream.relay.sender import Attempt, Sender, SenderOptions
 from capstream.relay.webhook_api import WebhookApi
+from capstream.relay.webhooks import Webhooks
 
 URL = "https://relay.example.com/webhooks/capillary/nw"
 START_MS = 1_704_880_800_000  # 2024-01-10 10:00 in London
@@ -49,10 +51,11 @@ class Api:
         control = Control(state=lambda: {"events": 7}, commands={"pause": lambda: self.commands.append("pause")})
         self.deliveries = Deliveries(lambda: self.handed_out)
         self.handed_out = 0
-        webhooks = WebhookApi(
-            deliveries=self.deliveries, clock=lambda: self.wall_ms, url=URL, method="POST", connections=10, header_names=("X",)
-        )
-        run = Run(control=control, webhooks=webhooks)
+        sent = SenderOptions(url=URL, headers={"X": "secret"})
+        webhooks = Webhooks(clock=lambda: self.wall_ms, options=sent)
+        webhooks.own(Sender(Feed(iter(()), NO_FAULTS, seed=1), sent, lambda: self.wall_ms), self.deliveries)
+        api = WebhookApi(webhooks=webhooks, clock=lambda: self.wall_ms, zone=ZoneInfo("Europe/London"))
+        run = Run(control=control, webhooks=api)
         self.facade = Facade(self.engine, options or FacadeOptions(), lambda: self.wall_ms, run)
         self.token = ""
 
@@ -219,7 +222,8 @@ def test_faults_happen_as_often_as_asked() -> None:
 
 
 def test_what_is_not_built_says_so(api: Api) -> None:
-    assert api.call("/v3/webHooks", "POST").status_code == 501
+    assert api.call("/v3/webHooks/eventMetaData/pointsIssued").status_code == 501
+    assert api.call("/v3/webHooks", "DELETE").status_code == 405
     assert api.call("/v3/events/other").status_code == 501
     assert api.call("/_sim/clock", "POST").status_code == 501
     assert api.call("/nothing").status_code == 404
