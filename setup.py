@@ -20,7 +20,7 @@ PLAIN = {
     "capstream/capillary/translation_config.py",
     "capstream/capillary/retail.py",  # the simulator's
 }
-RELAY = ("batching", "draft", "feed", "members", "settlement", "settling", "translation", "verdicts")
+RELAY = ("arrival", "batching", "draft", "feed", "members", "settlement", "settling", "translation", "verdicts")
 
 
 def compiled_modules() -> list[str]:

@@ -221,7 +221,9 @@ class Courier:
             return
 
     def _settle(self, draft: Draft) -> None:
-        count_lags(draft.settlement, draft.lags, self._world.clock())
+        now = self._world.clock()
+        for source_key, events in draft.lags.items():
+            count_lags(draft.settlement, source_key, events, now)
         self._lanes.settle(draft.settlement)
         self._feed.settled(draft)
         self._flown = None

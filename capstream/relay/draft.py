@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from capstream.capillary.events import NormalisedEvent
+from capstream.relay.arrival import Arrival
 from capstream.relay.dead_letters import DeadLetter, letter_id
 from capstream.relay.members import Key
-from capstream.relay.records import Arrival, Due, Kind, Record
+from capstream.relay.records import Due, Kind, Record
 from capstream.relay.settlement import Settlement
 
 
@@ -32,7 +33,7 @@ class Draft:
         self.dirty: set[Key] = set()  #: members whose state may have changed
         self.due: dict[str, list[Due]] = {}  #: source -> members whose snapshots wait, because their dataflow is behind
         self.created: dict[str, list[tuple[int, int]]] = {}  #: source -> (received, createdAt) of a portion's events
-        self.lags: list[tuple[str, int, int]] = []  #: (source, received, createdAt) of events that were delivered
+        self.lags: dict[str, list[tuple[int, int]]] = {}  #: source -> (received, createdAt) of events that were delivered
         self.since_ms = 0  #: when its oldest webhook was received
         self.on_settled: list[Callable[[], None]] = []
         self.entries = 0  #: of the journal
@@ -45,6 +46,10 @@ class Draft:
         if found is None:
             found = self.outbound[source_key] = Outbound()
         return found
+
+    def delivered(self, source_key: str, events: Iterable[tuple[int, int]]) -> None:
+        """Note events of a source, (received, createdAt), whose lag ends when the batch is settled."""
+        self.lags.setdefault(source_key, []).extend(events)
 
     def ship(self) -> dict[str, Outbound]:
         """Return what is to be posted now; it is out of the batch then."""
@@ -66,12 +71,12 @@ class Draft:
         """Count what became of a webhook: `processed`, `skipped` or `dead_lettered`; a revived dead letter changes sides."""
         counter = self.settlement.count(arrival.source_key, arrival.received_ms)
         if arrival.dead_id:
-            counter["dead_lettered"] -= 1
+            counter.add("dead_lettered", -1)
         elif arrival.was_processed:
-            counter["processed"] -= 1
+            counter.add("processed", -1)
         elif arrival.is_replay:
             return
-        counter[outcome] += 1
+        counter.add(outcome)
 
     def dead(self, arrival: Arrival, code: str, reason: str, *, pointer: str = "", event: NormalisedEvent | None = None) -> None:
         """Make a dead letter of a whole webhook."""
@@ -93,7 +98,7 @@ class Draft:
         )
         self.count_settled(arrival, "dead_lettered")
         if not arrival.is_replay or arrival.dead_id or arrival.was_processed:
-            self.settlement.count(arrival.source_key, arrival.received_ms)[f"dead.{code}"] += 1
+            self.settlement.count(arrival.source_key, arrival.received_ms).add(f"dead.{code}")
 
     def revive(self, arrival: Arrival) -> None:
         """Note that a dead letter is none any more, if the webhook was one."""

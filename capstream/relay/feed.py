@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from capstream.capillary.results import ApiCall
 from capstream.kernel.clock import Clock
+from capstream.relay.arrival import Arrival
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.delivery import Timing
 from capstream.relay.draft import Draft
@@ -14,7 +15,7 @@ from capstream.relay.journal import Entry, Flag, decode, tallied
 from capstream.relay.lanes import Lanes
 from capstream.relay.ledger import Ledger
 from capstream.relay.parking import Parking
-from capstream.relay.records import Arrival, Due, Held, Record
+from capstream.relay.records import Due, Held, Record
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 from capstream.relay.translation import Ready, Translation
@@ -120,7 +121,7 @@ class Feed:
             if entry.flags & _NOTE:
                 self._take_note(draft, offset, entry)
                 continue
-            count(entry.source_key, entry.received_ms)["journalled"] += 1
+            count(entry.source_key, entry.received_ms).add("journalled")
             arrival = Arrival(offset, entry.source_key, entry.received_ms, entry.body)
             if entry.flags:
                 _refuse(draft, arrival, entry)
@@ -133,16 +134,34 @@ class Feed:
             self._jobs.accept(draft, offset, entry)
             return
         for source_key, repeats in tallied([entry]).items():
-            draft.settlement.count(source_key, entry.received_ms)["duplicates.receiver"] += repeats
+            draft.settlement.count(source_key, entry.received_ms).add("duplicates.receiver", repeats)
 
     async def _translate(self, draft: Draft, ready: Sequence[Ready]) -> None:
         """Enrich what can be enriched at once, hold the rest, translate."""
-        served = {key for key in {item[0].source_key for item in ready} if self._enrichment.serves(key)}
-        if not served:
+        wanted = self._wanted(ready)
+        if wanted is None:
             await self._translation.translate(draft, ready, {})
             return
-        wanted = [self._calls(item) if item[0].source_key in served and item[0].only is None else [] for item in ready]
         answers = await self._ask(ready, wanted)
+        now, left_out = self._answered(draft, ready, wanted, answers)
+        await self._translation.translate(draft, now, answers, left_out)
+
+    def _wanted(self, ready: Sequence[Ready]) -> list[list[ApiCall]] | None:
+        """Return the calls each event would like to be answered; None when no source of theirs is enriched."""
+        served = {key for key in {arrival.source_key for arrival, _, _ in ready} if self._enrichment.serves(key)}
+        if not served:
+            return None
+        wanted: list[list[ApiCall]] = []
+        for item in ready:
+            arrival = item[0]
+            asks = arrival.only is None and arrival.source_key in served
+            wanted.append(self._calls(item) if asks else [])
+        return wanted
+
+    def _answered(
+        self, draft: Draft, ready: Sequence[Ready], wanted: Sequence[list[ApiCall]], answers: Found
+    ) -> tuple[list[Ready], frozenset[int]]:
+        """Return the events that need not wait, and those (by offset) whose transactions wait; what waits is held."""
         left_out: set[int] = set()
         now: list[Ready] = []
         for item, calls in zip(ready, wanted, strict=True):
@@ -156,7 +175,7 @@ class Feed:
                 if any(call.kind == "C7" for call in missing):
                     left_out.add(item[0].offset)
             now.append(item)
-        await self._translation.translate(draft, now, answers, frozenset(left_out))
+        return now, frozenset(left_out)
 
     def _calls(self, item: Ready) -> list[ApiCall]:
         calls = self._translation.calls(item[0], item[1])

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import msgspec
 
 from capstream.capillary.results import ApiCall, Failed
+from capstream.relay.arrival import Arrival
 from capstream.relay.delivery import Timing
 from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Enrichment, Found
 from capstream.relay.ledger import Ledger, held_key
-from capstream.relay.records import Arrival, Held, Part
+from capstream.relay.records import Held, Part
 from capstream.relay.retry import GiveUp, next_enrichment
 from capstream.relay.waiting import Waiting
 

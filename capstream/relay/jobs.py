@@ -16,11 +16,12 @@ from capstream.kernel import log
 from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import journal
 from capstream.relay.answers import Rejected
+from capstream.relay.arrival import Arrival
 from capstream.relay.dead_letters import DeadClass, DeadLetter, Discarded, Filter, of_payload
 from capstream.relay.draft import Draft
 from capstream.relay.journal import Entry, Flag
 from capstream.relay.ledger import Ledger
-from capstream.relay.records import Arrival, Job, Kind, Parked, Record
+from capstream.relay.records import Job, Kind, Parked, Record
 from capstream.storage.ports import Log
 
 _SLICE = 200
@@ -142,7 +143,7 @@ class Jobs:
             draft.settlement.unparked.add(each)
             draft.settlement.discarded[letter.id] = Discarded(letter=letter, **said)
             draft.settlement.revived |= {parked.record.dead_id} - {""}
-            draft.settlement.count(parked.source_key, parked.record.first_ms)[f"discarded.{parked.kind}"] += 1
+            draft.settlement.count(parked.source_key, parked.record.first_ms).add(f"discarded.{parked.kind}")
         if len(taken) == len(meant):
             self._progress(draft, key, job, page[-1][0] if len(page) == _SLICE else None)
 

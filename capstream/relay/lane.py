@@ -95,7 +95,7 @@ class Lane:
             self.parking.give_back(back)
             records = [record for record in records if self._parked_key(record) not in back]
         if not records:
-            draft.lags += [(self.key[0], received, at) for received, at in created]
+            draft.delivered(self.key[0], created)
         self.outbox.add(settlement, records, created=created, oldest_ms=draft.since_ms or now)
         self.catch_up()
         return None
@@ -110,7 +110,7 @@ class Lane:
         timing = self._world.timing
         settle_verdicts(draft.settlement, *self.key, sent.posting.result(), now_ms=timing.clock(), jitter=timing.jitter)
         self.parking.join(draft.settlement)
-        draft.lags += [(self.key[0], received, created) for received, created in sent.created]
+        draft.delivered(self.key[0], sent.created)
 
     def fall_behind(self, draft: Draft, sent: Sent) -> None:
         """Stop waiting for a posting: the batch is settled without it, and what comes after it waits in the outbox."""
@@ -203,7 +203,7 @@ class Lane:
         timing, now = self._world.timing, self._world.timing.clock()
         settle_verdicts(settlement, *self.key, verdicts, now_ms=now, jitter=timing.jitter)
         self.parking.join(settlement)
-        count_lags(settlement, [(self.key[0], received, at) for received, at in created], now)
+        count_lags(settlement, self.key[0], created, now)
         if segments:
             settlement.sent[self.key] = dict(segments)
         self._world.checkpoint("caught_up")

@@ -67,7 +67,7 @@ class Lanes:
                 if (posted := self.of(source_key, kind).ship(draft, records, made)) is not None:
                     sent.append(posted)
         for source_key, events in created.items():
-            draft.lags += [(source_key, received, at) for received, at in events]
+            draft.delivered(source_key, events)
         due, draft.due = draft.due, {}
         for source_key, members in due.items():
             self.of(source_key, "profile").wait(draft, members)

@@ -12,7 +12,7 @@ from capstream.relay import dead_letters
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.delivery import Health
 from capstream.relay.records import Held, Job, Kind, Parked, Stored
-from capstream.relay.settlement import CountKey, Settlement
+from capstream.relay.settlement import CountKey, Settlement, Tally
 from capstream.storage.ports import Documents, Reading, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
@@ -175,12 +175,12 @@ def _drop(transaction: Transaction, collection: str, keys: Iterable[str]) -> Non
         transaction.delete(collection, listed)
 
 
-def _add_counts(transaction: Transaction, counts: Mapping[CountKey, Counter[str]]) -> None:
-    for (source_key, day), counter in counts.items():
+def _add_counts(transaction: Transaction, counts: Mapping[CountKey, Tally]) -> None:
+    for (source_key, day), tally in counts.items():
         key = f"{source_key}/{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}"
         body = transaction.get(_COUNTERS, key)
         sums: Counter[str] = Counter(loads(body)) if body else Counter()
-        sums.update(counter)
+        sums.update(tally.counts)
         transaction.put(_COUNTERS, [(key, dumps(dict(sums)))])
 
 

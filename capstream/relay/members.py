@@ -47,13 +47,15 @@ class Members:
         """Bring the states under `keys` to hand, with those of the members they were merged into."""
         states = self.states
         wanted = set(keys)
+        in_order = self._held > self._capacity // 2  # while there is much room nothing is dropped, and the order tells nothing
         for _ in range(_MERGE_DEPTH):
             self._fetch([key for key in wanted if key not in states])
             survivors: set[Key] = set()
             for key in wanted:
                 state = states.get(key)
                 if state is not None:
-                    states[key] = states.pop(key)  # used last, dropped last
+                    if in_order:
+                        states[key] = states.pop(key)  # used last, dropped last
                     if state.merged_into is not None:
                         survivors.add((key[0], str(state.merged_into[0])))
             if not survivors:

@@ -92,7 +92,7 @@ class Parking:
                 continue
             waiting = msgspec.structs.replace(record, first_ms=record.first_ms or now_ms)
             settlement.parked[key] = Parked(self._source_key, self._kind, 0, BEHIND.reason, waiting)
-            settlement.count(self._source_key, now_ms)["parked.event"] += 1
+            settlement.count(self._source_key, now_ms).add("parked.event")
             self._join(key, member)
         return passing
 

@@ -20,21 +20,6 @@ class Record(msgspec.Struct, gc=False):
     dead_id: str = ""  #: the dead letter it is a replay of
 
 
-class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """One webhook body on its way through the translation."""
-
-    offset: int
-    source_key: str
-    received_ms: int
-    body: bytes
-    dead_id: str = ""  #: the dead letter it is a replay of
-    attempts: int = 0
-    first_ms: int = 0  #: when it failed first
-    is_replay: bool = False  #: counted before
-    was_processed: bool = False  #: as `processed`, which a refusal takes back
-    only: tuple[Kind, Record] | None = None  #: of a dead payload: nothing else of this webhook is sent again
-
-
 LaneKey = tuple[str, Kind]
 """A source and one of its two dataflows: what is delivered, waits and lags by itself."""
 

@@ -1,7 +1,5 @@
 """What one batch of the courier changes in the ledger, all at once."""
 
-from collections import Counter
-
 from capstream.relay.dead_letters import DeadLetter, Discarded
 from capstream.relay.records import Held, Job, LaneKey, Parked, Stored
 
@@ -9,6 +7,17 @@ _DAY_MS = 86_400_000
 
 CountKey = tuple[str, int]
 """(source key, day since 1970 UTC)"""
+
+
+class Tally:
+    """What is counted of one source and day, by the counter's name."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Add to a counter."""
+        self.counts[name] = self.counts.get(name, 0) + count
 
 
 class Settlement:
@@ -32,7 +41,8 @@ class Settlement:
         self.jobs_done: set[str] = set()
         self.awaiting: dict[str, bool] = {}  #: `source/org/customer` waits for a tier list, or no more
         self.privacy: list[tuple[str, bytes]] = []  #: members whose data has to be deleted
-        self.counts: dict[CountKey, Counter[str]] = {}
+        self.counts: dict[CountKey, Tally] = {}
+        self._counted: tuple[str, int, Tally] | None = None  # the one asked for last: most events ask for the same
 
     def is_empty(self) -> bool:
         """Return whether the batch changes nothing."""
@@ -40,10 +50,13 @@ class Settlement:
         more = (self.jobs_done, self.awaiting, self.privacy, self.counts, self.outbox, self.sent)
         return self.cursor is None and self.programs is None and not any(changes) and not any(more)
 
-    def count(self, source_key: str, at_ms: int) -> Counter[str]:
+    def count(self, source_key: str, at_ms: int) -> Tally:
         """Return the counters of a source and the day of `at_ms`."""
-        key = (source_key, at_ms // _DAY_MS)
-        found = self.counts.get(key)
+        day, last = at_ms // _DAY_MS, self._counted
+        if last is not None and last[1] == day and last[0] == source_key:
+            return last[2]
+        found = self.counts.get((source_key, day))
         if found is None:
-            found = self.counts[key] = Counter()
+            found = self.counts[(source_key, day)] = Tally()
+        self._counted = (source_key, day, found)
         return found

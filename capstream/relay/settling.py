@@ -11,7 +11,7 @@ from capstream.relay.ledger import parked_key
 from capstream.relay.records import Kind, Parked, Record
 from capstream.relay.retry import next_delivery
 from capstream.relay.settlement import Settlement
-from capstream.relay.status import lag_name
+from capstream.relay.status import LAG_DIGITS, LAG_NAMES
 
 
 def settle_verdicts(
@@ -29,19 +29,19 @@ def settle_verdicts(
             _overcome(settlement, source_key, kind, record)
             letter = of_payload(record, verdict, source_key=source_key, kind=kind, now_ms=now_ms)
             settlement.dead[letter.id] = letter
-            counter[f"rejected.{kind}"] += 1
-            counter[f"dead.{letter.class_}"] += 1
+            counter.add(f"rejected.{kind}")
+            counter.add(f"dead.{letter.class_}")
         elif isinstance(verdict, Later):
             parked = _parked(source_key, kind, record, verdict, now_ms=now_ms, jitter=jitter())
             settlement.parked[parked_key(source_key, kind, record.id)] = parked
-            counter[f"parked.{kind}"] += 1
-    counter[f"delivered.{kind}"] += delivered
+            counter.add(f"parked.{kind}")
+    counter.add(f"delivered.{kind}", delivered)
 
 
-def count_lags(settlement: Settlement, lags: Iterable[tuple[str, int, int]], now_ms: int) -> None:
-    """Count how long each event (source, received, createdAt) took from its `createdAt` to its delivery."""
-    for source_key, received_ms, created_ms in lags:
-        settlement.count(source_key, received_ms)[lag_name(now_ms - created_ms)] += 1
+def count_lags(settlement: Settlement, source_key: str, events: Iterable[tuple[int, int]], now_ms: int) -> None:
+    """Count how long each event (received, createdAt) of a source took from its `createdAt` to its delivery."""
+    for received_ms, created_ms in events:
+        settlement.count(source_key, received_ms).add(LAG_NAMES[min(max(now_ms - created_ms, 0).bit_length(), LAG_DIGITS)])
 
 
 def _overcome(settlement: Settlement, source_key: str, kind: Kind, record: Record) -> None:
@@ -52,7 +52,7 @@ def _overcome(settlement: Settlement, source_key: str, kind: Kind, record: Recor
         settlement.unparked.add(key)
     if record.dead_id:
         settlement.revived.add(record.dead_id)
-        settlement.count(source_key, record.first_ms)[f"rejected.{kind}"] -= 1
+        settlement.count(source_key, record.first_ms).add(f"rejected.{kind}", -1)
 
 
 def _parked(source_key: str, kind: Kind, record: Record, verdict: Later, *, now_ms: int, jitter: float) -> Parked:

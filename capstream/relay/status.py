@@ -8,7 +8,9 @@ from capstream.relay.ledger import read_counters, read_cursor, read_health, read
 from capstream.storage.ports import Documents, Log
 
 _LAG = "lag."
-_LAG_NAMES = [f"{_LAG}{digits:02d}" for digits in range(41)]
+LAG_DIGITS = 40
+LAG_NAMES = [f"{_LAG}{digits:02d}" for digits in range(LAG_DIGITS + 1)]
+"""The counters of lags, by the number of binary digits in milliseconds: 40 counters tell quantiles within a factor of 2."""
 
 
 def status_of(courier: Documents, journal: Log, unwritten_repeats: Mapping[str, int]) -> Json:
@@ -60,11 +62,6 @@ def _flow(total: Counter[str], kind: str) -> dict[str, int]:
 
 def _under(total: Counter[str], prefix: str) -> dict[str, int]:
     return {name.removeprefix(prefix): count for name, count in sorted(total.items()) if name.startswith(prefix)}
-
-
-def lag_name(lag_ms: int) -> str:
-    """Return the counter of a lag: its number of binary digits, so that 30 counters tell quantiles within a factor of 2."""
-    return _LAG_NAMES[min(max(lag_ms, 0).bit_length(), 40)]
 
 
 def _quantile(total: Counter[str], share: float) -> int | None:

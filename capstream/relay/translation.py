@@ -16,6 +16,7 @@ from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import dumps
 from capstream.relay.answers import Rejected
+from capstream.relay.arrival import Arrival
 from capstream.relay.batching import link
 from capstream.relay.dead_letters import DeadClass, of_payload
 from capstream.relay.draft import Draft
@@ -25,7 +26,7 @@ from capstream.relay.ledger import Ledger, parked_key
 from capstream.relay.members import Key, Members, member_name
 from capstream.relay.parking import Parking
 from capstream.relay.ready_made import ready_made
-from capstream.relay.records import Arrival, Due, Kind, Record
+from capstream.relay.records import Due, Kind, Record
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
 
@@ -119,14 +120,14 @@ class Translation:
         draft.revive(arrival)
         counter = draft.settlement.count(arrival.source_key, arrival.received_ms)
         if isinstance(outcome, Skipped):
-            counter[f"skipped.{outcome.reason}"] += 1
+            counter.add(f"skipped.{outcome.reason}")
             draft.count_settled(arrival, "skipped")
             return
         draft.count_settled(arrival, "processed")
         if is_imported(event):
-            counter["event.imported"] += 1
+            counter.add("event.imported")
         elif not arrival.is_replay:
-            counter[f"event.{event.event_name}"] += 1
+            counter.add(f"event.{event.event_name}")
             draft.created.setdefault(arrival.source_key, []).append((arrival.received_ms, event.created_at_ms))
         if with_transactions:
             for payload in outcome.transactions:
@@ -197,7 +198,7 @@ class Translation:
     def _fits(self, settlement: Settlement, source_key: str, kind: Kind, record: Record) -> bool:
         """Count a payload; one that is too large becomes a dead letter."""
         counter = settlement.count(source_key, self._now_ms)
-        counter[_COUNTED[kind]] += 1
+        counter.add(_COUNTED[kind])
         if len(record.body) <= _SIZE_LIMIT[kind]:
             return True
         reason = f"the record has {len(record.body)} bytes; above {_SIZE_LIMIT[kind]} Profile drops it"
@@ -205,7 +206,7 @@ class Translation:
             record, Rejected(0, reason, code=DeadClass.OVERSIZED_RECORD), source_key=source_key, kind=kind, now_ms=self._now_ms
         )
         settlement.dead[letter.id] = letter
-        counter[f"oversized.{kind}"] += 1
+        counter.add(f"oversized.{kind}")
         return False
 
     def snapshots(self, draft: Draft, lanes: Lanes) -> None:
@@ -277,7 +278,7 @@ class Translation:
         key = parked_key(source_key, "profile", payload_id)
         if key in parked:
             settlement.unparked.add(key)
-            settlement.count(source_key, self._now_ms)["coalesced.profile"] += 1
+            settlement.count(source_key, self._now_ms).add("coalesced.profile")
 
     def _note_awaiting(self, draft: Draft, source_key: str, key: Key, waits: bool) -> None:
         name = f"{source_key}/{member_name(key)}"
