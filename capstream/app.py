@@ -199,6 +199,7 @@ async def worker(live: Live, stop: asyncio.Event) -> None:
     from capstream.aep.pipeline.loop import Pipeline, Stores  # noqa: PLC0415 - with the role
     from capstream.aep.pipeline.loop import Settings as Pace  # noqa: PLC0415
     from capstream.aep.schema_registry.model import SchemaRegistry  # noqa: PLC0415
+    from capstream.storage.checkpoints import CHECKPOINT_BYTES  # noqa: PLC0415
     from capstream.storage.delta import DeltaLake  # noqa: PLC0415
 
     sys.setswitchinterval(_SWITCH_S)
@@ -209,7 +210,7 @@ async def worker(live: Live, stop: asyncio.Event) -> None:
     stores = Stores(
         SqliteLog(layout.inlet, readonly=True),
         control,
-        SqliteDocuments(layout.state),
+        SqliteDocuments(layout.state, checkpoint_bytes=CHECKPOINT_BYTES),
         DeltaLake(layout.lake, skip_by=(DATE, BATCH_ID, "timestamp")),
     )
     pipeline = Pipeline(

@@ -20,6 +20,7 @@ from capstream.storage.seen_keys import WAITING_KEYS, SeenKeys
 
 _LENGTHS = struct.Struct("<I")
 _COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the ends of tables, half-filled pages
+_CHANGE_BYTES = 8192  # what a changed row adds to it: its page, and the one of its key
 _CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
 _TOGETHER = (256, 32, 4, 1)  # rows that one statement stores
 
@@ -327,9 +328,17 @@ class SqliteTransaction:
 class SqliteDocuments(SqliteTransaction):
     """Documents in one SQLite file, a table per collection. Implements `storage.ports.Documents`."""
 
-    def __init__(self, path: Path, *, readonly: bool = False, shrinks: bool = False, cache_kb: int = 0) -> None:
-        """`shrinks`: a new file can be made smaller while it is used; `cache_kb`: pages kept in memory, where not as usual."""
+    def __init__(
+        self, path: Path, *, readonly: bool = False, shrinks: bool = False, cache_kb: int = 0, checkpoint_bytes: int = 0
+    ) -> None:
+        """`shrinks`: a new file can be made smaller while it is used; `cache_kb`: pages kept in memory, where not as usual;
+        `checkpoint_bytes`: about how much may lie in the WAL before a thread copies it into the file, else commits do it.
+        """
         super().__init__(_connect(path, readonly=readonly, shrinks=shrinks, cache_kb=cache_kb), set(), writing=False)
+        self._checkpoints: Checkpoints | None = None
+        if checkpoint_bytes:
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._checkpoints = Checkpoints(self._db, lambda: _connect(path, readonly=False), every_bytes=checkpoint_bytes)
         self._pages = Pages(self._db)
         self._readonly = readonly
         self._commits = 0
@@ -339,7 +348,7 @@ class SqliteDocuments(SqliteTransaction):
         """Open a transaction; durable when the block ends, undone when it raises. `overwriting`: deleted bytes go on disk too."""
         if self._readonly:
             raise StorageUnavailable("opened read-only")
-        tables = set(self._tables)
+        tables, changes = set(self._tables), self._db.total_changes
         with translated():
             if overwriting:
                 self._db.execute("PRAGMA secure_delete=ON")
@@ -357,6 +366,8 @@ class SqliteDocuments(SqliteTransaction):
                 self._db.execute("PRAGMA secure_delete=OFF")
         self._tables |= tables
         self._commits += 1
+        if self._checkpoints is not None:
+            self._checkpoints.written((self._db.total_changes - changes) * _CHANGE_BYTES + _COMMIT_BYTES)
 
     def collections(self) -> list[str]:
         """Return the names of the collections that were ever written to."""
@@ -377,6 +388,8 @@ class SqliteDocuments(SqliteTransaction):
         return self._pages.give_back(pages)
 
     def close(self) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._db.close()
 
 

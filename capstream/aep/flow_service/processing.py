@@ -19,7 +19,7 @@ from capstream.aep.data_prep.batch_conversions import BatchConversion
 from capstream.aep.data_prep.compiler import Program, compile_mapping_set
 from capstream.aep.data_prep.model import MappingSets
 from capstream.aep.flow_service.file_runs import started_of
-from capstream.aep.flow_service.model import Flows, Inlets, Route, State
+from capstream.aep.flow_service.model import ROUTES, Flows, Inlets, Route, State
 from capstream.kernel import log
 from capstream.kernel.json import Json, digest
 from capstream.storage.ports import Documents
@@ -73,6 +73,7 @@ class Unusable:
 _DATA_PLANE = "CONNECTOR-2001-500"
 _MAPPING = "MAPPER-3700-400"
 _MOST_PROGRAMS = 256
+_MOST_PREPARED = 16
 _UNMAPPED: Mapping = ("", 0)
 _BATCH_FORMATS = {"delimited": "csv"}
 
@@ -91,6 +92,8 @@ class Plans:
         self._plans: dict[tuple[str, str, str], Plan | Unusable] = {}
         self._programs: dict[tuple[str, str, str], Program] = {}
         self._compiled: dict[tuple[str, str, str], tuple[Validator, Validator, ToTable]] = {}
+        self._prepared_version = -1
+        self._unprepared: list[Route] = []
 
     def plan(self, inlet_id: str, flow_id: str, dataset_id: str) -> Plan | Unusable:
         """Return what to do with records that came in by `inlet_id` for a flow, or without one for a dataset."""
@@ -103,6 +106,24 @@ class Plans:
         if found is None:
             found = self._plans[key] = self._safely_made(inlet_id, flow_id, dataset_id)
         return found
+
+    def prepare(self) -> bool:
+        """Compile what one enabled flow needs, so that its first record need not wait; return whether there was such a flow.
+
+        Where there are many flows none is prepared: most get no records soon, and compiled they take memory.
+        """
+        version = self._documents.version()
+        if version != self._prepared_version:
+            self._prepared_version = version
+            routes = self._flows.all() if self._documents.count(ROUTES) <= _MOST_PREPARED else []
+            self._unprepared = [route for route in routes if route.state is State.ENABLED and route.inlet_id]
+        if not self._unprepared:
+            return False
+        route = self._unprepared.pop()
+        plan = self.plan(route.inlet_id, route.flow_id, route.dataset_id)
+        if isinstance(plan, Plan) and plan.program is not None:
+            plan.program.typed()
+        return True
 
     def stopped(self, flow_ids: Sequence[str]) -> list[str]:
         """Return those flows that are deleted or no longer enabled."""

@@ -190,13 +190,14 @@ class Pipeline:
             started = time.monotonic()
             try:
                 count = self.run_once()
+                idle = count == 0 and not self._plans.prepare()
             except Exception as error:  # noqa: BLE001 - body of the loop: whatever it was, the records are still in the log
                 log.error("batch not processed", action="pipeline_stalled", exc=error)
                 stop.wait(_BACK_OFF_S)
                 continue
-            if count == 0:
+            if idle:
                 stop.wait(_IDLE_S)
-            elif self._ahead is None:
+            elif count and self._ahead is None:
                 stop.wait(max(self._settings.linger_s - (time.monotonic() - started), 0))
         self.close()
 

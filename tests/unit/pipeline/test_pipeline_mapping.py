@@ -1,10 +1,12 @@
 """Records of a flow with a mapping set: mapped, warned about, refused, and a changed set taking effect at once."""
 
 import msgspec
-from pipeline_world import MEMBER_FLOW, MEMBERS, PROD, World, identities, xid
+from pipeline_world import MEMBER_FLOW, MEMBERS, PROD, PURCHASE_FLOW, PURCHASES, World, identities, xid
 
 from capstream.aep.data_access.rejected import Rejections, failed_lines
 from capstream.aep.data_prep.model import MappingSets
+from capstream.aep.flow_service.model import State
+from capstream.aep.flow_service.processing import Plans
 from capstream.aep.pipeline import Pipeline
 from capstream.aep.profile.model import FRAGMENTS, StoredFragment
 from capstream.kernel.json import Json, loads
@@ -105,3 +107,16 @@ def test_an_update_says_whether_an_array_is_appended_or_replaces(world: World) -
     (kept,) = Rejections(world.state).of_batch(PROD.id, failed["id"])
     assert "upsert_array_append or upsert_array_replace" in kept.violations[0].message
     assert world.rows(MEMBERS) == 1  # updates go to Profile only
+
+
+def test_enabled_flows_are_prepared_before_their_first_record_and_again_after_a_change(world: World) -> None:
+    plans = Plans(world.control, world.registry)
+    assert [plans.prepare() for _ in range(3)] == [True, True, False]
+
+    map_members(world, 0, ("ATTRIBUTE", "pts", "loyalty.points"))
+    world.save_route(PURCHASE_FLOW, PURCHASES, state=State.DISABLED)
+    assert [plans.prepare() for _ in range(2)] == [True, False]
+
+    for number in range(20):
+        world.save_route(f"{MEMBER_FLOW}{number}", MEMBERS)
+    assert not plans.prepare()

@@ -87,3 +87,21 @@ def test_many_items_are_stored_as_if_one_by_one(tmp_path: Path) -> None:
     assert store.scan("first") == items[:500]
     assert store.scan("last") == items[500:]
     store.close()
+
+
+def test_a_thread_copies_the_wal_into_the_file_and_it_starts_over(tmp_path: Path) -> None:
+    path = tmp_path / "d.db"
+    store = SqliteDocuments(path, checkpoint_bytes=2_000_000)
+    assert store._checkpoints is not None
+    written = 0
+    for _ in range(5):
+        while not store._checkpoints._nearly_done.wait(0.001 if written % 20 else 0.2):
+            with store.transaction() as change:
+                change.put("things", [(f"{written:06}-{n}", b"x" * 3000) for n in range(20)])
+            written += 1
+        with store.transaction() as change:
+            change.put("last", [("k", b"%d" % written)])
+    assert path.with_name("d.db-wal").stat().st_size < written * 60_000 / 2
+    store.close()
+    again = SqliteDocuments(path, readonly=True)
+    assert (again.count("things"), again.get("last", "k")) == (written * 20, b"%d" % written)
