@@ -51,7 +51,7 @@ def prepare(settings: Settings) -> Credentials:
     """
     layout = Layout(settings.data)
     upgrades.bring_up_to_date(layout)
-    for documents in (layout.state, layout.sources, layout.alerts, layout.relay_admin, layout.drift):
+    for documents in (layout.state, layout.sources, layout.alerts, layout.relay_admin, layout.drift, layout.erasing):
         SqliteDocuments(documents).close()
     SqliteDocuments(layout.courier, shrinks=True).close()
     for log_file in (layout.inlet, layout.journal):

@@ -110,6 +110,20 @@ class Relay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """Members whose status became Deleted: the relay takes what it keeps of them out by itself."""
+
+    grace_days: float = setting(7, "How long after the deletion their data stays.", "days", least=0, live=True)
+    every_hours: float = setting(
+        6,
+        "How long at least from one sweep to the next: each reads the whole journal, at low priority.",
+        "hours",
+        least=0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
     """When the relay raises an alert."""
 
@@ -117,6 +131,7 @@ class Alerts:
     dead_letters: int = setting(0, "Dead letters that may lie about without an alert.", "letters", live=True)
     free_bytes: int = setting(1_073_741_824, "Free disk space below which an alert is raised.", "bytes", live=True)
     token_s: float = setting(600, "How long no token may come from the identity management system.", "seconds", live=True)
+    privacy_s: float = setting(86_400, "How long after its time a deleted member may still be there.", "seconds", live=True)
 
 
 _SECURITIES: Mapping[str, int] = {"starttls": 587, "tls": 465, "none": 25}
@@ -164,6 +179,7 @@ class Settings:
     flow: Flow = field(default_factory=Flow)
     runs: Runs = field(default_factory=Runs)
     relay: Relay = field(default_factory=Relay)
+    privacy: Privacy = field(default_factory=Privacy)
     alerts: Alerts = field(default_factory=Alerts)
     mail: Mail = field(default_factory=Mail)
 

@@ -111,6 +111,11 @@ class Layout:
         return self.data / "relay" / "drift.db"
 
     @property
+    def erasing(self) -> Path:
+        """Where the journal has data of members that are being taken out. Writer: clerk."""
+        return self.data / "relay" / "erasing.db"
+
+    @property
     def format(self) -> Path:
         """Which form the stores have."""
         return self.data / "format.json"

@@ -3,7 +3,7 @@
 from capstream.kernel.json import Json
 from capstream.kernel.metrics import Metric
 
-ALERTS = ("lag", "flow", "parked", "token", "dead_letters", "disk", "schema_drift")
+ALERTS = ("lag", "flow", "parked", "token", "dead_letters", "disk", "privacy", "schema_drift")
 _OUTCOMES = ("received", "duplicates", "deadLettered", "skipped", "processed")
 
 
@@ -55,6 +55,8 @@ def _operating(status: Json) -> list[Metric]:
         ("token_expires_seconds", "Time until a client's token expires.", _by_client(status, "expiresInS")),
         ("token_failing_seconds", "How long a client has got no token.", _by_client(status, "failingS")),
         ("disk_free_bytes", "Free space on the data folder's disk.", _one(status["disk"]["freeBytes"])),
+        ("privacy_requests", "Members whose data has to go, of them due, and those erased.", _privacy(status)),
+        ("privacy_overdue_seconds", "How long the oldest is due.", _one(status["privacy"]["overdueS"])),
         ("store_bytes", "Size of a file of the relay on disk.", _by_store(status, "bytes")),
         ("store_free_bytes", "Space in a file of the relay that is used again.", _by_store(status, "freeBytes")),
         ("alerts", "Alerts that are raised, by name.", alerts),
@@ -74,6 +76,10 @@ def _by_flow(values: dict[str, float]) -> list[tuple[dict[str, str], float]]:
 
 def _by_client(status: Json, name: str) -> list[tuple[dict[str, str], float]]:
     return [({"client": client}, token[name]) for client, token in status["tokens"].items()]
+
+
+def _privacy(status: Json) -> list[tuple[dict[str, str], float]]:
+    return [({"state": state}, status["privacy"][state]) for state in ("open", "due", "erased")]
 
 
 def _by_store(status: Json, name: str) -> list[tuple[dict[str, str], float]]:

@@ -16,21 +16,25 @@ from capstream.crash import crash_point
 from capstream.kernel.json import Json
 from capstream.layout import Layout
 from capstream.relay.admin import Admin
+from capstream.relay.alerting import AlertLog, Thresholds
 from capstream.relay.audit import Audit
 from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.drift import Acknowledgements, DriftBook, read_notices, with_drift
 from capstream.relay.drift_desk import DriftDesk
+from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import FACETS, EventBrowser, follow
+from capstream.relay.journal_search import JournalSearch
 from capstream.relay.ledger import read_backlogs, read_cursor
 from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
+from capstream.relay.privacy_desk import PrivacyDesk
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
 from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
 from capstream.relay.vault import Vault
-from capstream.relay.watch import AlertLog, Thresholds, Watch
+from capstream.relay.watch import Watch
 from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
 from capstream.storage import trimming
 from capstream.storage.key_file import read_keys
@@ -55,53 +59,91 @@ class RelaySide:
     close: Callable[[], None]  #: journals what is only counted yet
 
 
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """What the gateway opens: its own stores to write, the others' to read."""
+
+    journal: SqliteLog
+    sources: Sources
+    office: SqliteDocuments
+    courier: SqliteDocuments
+
+
 def build(live: Live, layout: Layout) -> RelaySide:
     """Return the receiver and the admin API on the stores of a data folder."""
-    settings = live.now
-    journal = SqliteLog(layout.journal)
-    courier = SqliteDocuments(layout.courier, readonly=True)
-    sources = Sources(SqliteDocuments(layout.sources), _vault(settings, layout), settings.clock())
-    limits = settings.relay
-    gate = Gate(
-        backlog=lambda: journal.end() - read_cursor(courier),
-        free_bytes=lambda: shutil.disk_usage(layout.data).free + journal.free_bytes(),
-        mark=_mark(settings),
-        waiting=lambda: read_backlogs(courier),
+    settings, clock = live.now, live.now.clock()
+    stores = _Stores(
+        journal=SqliteLog(layout.journal),
+        sources=Sources(SqliteDocuments(layout.sources), _vault(settings, layout), clock),
+        office=SqliteDocuments(layout.relay_admin),
+        courier=SqliteDocuments(layout.courier, readonly=True),
     )
-    live.listen(lambda fresh: gate.move(_mark(fresh)))
-    watch = replace(_watch(live, layout, journal, courier), sources=lambda: sources.table)
-    receiver = Receiver(journal, sources, clock=settings.clock(), gate=gate, limits=ReceiverLimits(body_bytes=limits.body_limit))
-    office = SqliteDocuments(layout.relay_admin)
-
-    desk = DriftDesk(SqliteDocuments(layout.drift, readonly=True), office, settings.clock())
+    limits = ReceiverLimits(body_bytes=settings.relay.body_limit)
+    receiver = Receiver(stores.journal, stores.sources, clock=clock, gate=_gate(live, layout, stores), limits=limits)
+    watch = replace(_watch(live, layout, stores.journal, stores.courier), sources=lambda: stores.sources.table)
+    drift = DriftDesk(SqliteDocuments(layout.drift, readonly=True), stores.office, clock)
+    eraser = make_eraser(live, layout, stores.journal, office=stores.office, courier=stores.courier)
+    retention = Retention(stores.journal, stores.courier, stores.office, clock=clock, kept=lambda: _kept(live.now))
 
     def status() -> Json:
-        return desk.told(status_of(courier, journal, receiver.unwritten_repeats()) | watch.state())
+        return drift.told(status_of(stores.courier, stores.journal, receiver.unwritten_repeats()) | watch.state())
 
-    admin = Admin(
-        journal=journal,
-        courier=courier,
-        sources=sources,
-        verify=_verifier(layout),
-        clock=settings.clock(),
-        status_now=status,
-        browser=_browser(layout),
-        preview=Preview(SqliteLog(layout.journal, readonly=True), SqliteDocuments(layout.courier, readonly=True), sources),
-        audit=Audit(office, settings.clock()),
-        drift=desk,
-        parked=ParkedDesk(courier, journal, settings.clock()),
-    )
+    async def maintain(stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(retention.run(stop))
+            group.create_task(eraser.run(stop))
+
+    admin = _admin(live, layout, stores, drift=drift, eraser=eraser, status=status)
     mounts: list[tuple[str, AsgiApp]] = [
         ("/relay", admin.app()),
-        ("/webhooks", asgi_webhooks(receiver.handle, limits.body_limit)),
+        ("/webhooks", asgi_webhooks(receiver.handle, settings.relay.body_limit)),
     ]
-    retention = Retention(journal, courier, office, clock=settings.clock(), kept=lambda: _kept(live.now))
-    return RelaySide(
-        receiver.handle,
-        mounts,
-        status=status,
-        maintain=retention.run,
-        close=receiver.flush,
+    return RelaySide(receiver.handle, mounts, status=status, maintain=maintain, close=receiver.flush)
+
+
+def _gate(live: Live, layout: Layout, stores: _Stores) -> Gate:
+    """Return what closes the door while too much waits or the disk is full."""
+    gate = Gate(
+        backlog=lambda: stores.journal.end() - read_cursor(stores.courier),
+        free_bytes=lambda: shutil.disk_usage(layout.data).free + stores.journal.free_bytes(),
+        mark=_mark(live.now),
+        waiting=lambda: read_backlogs(stores.courier),
+    )
+    live.listen(lambda fresh: gate.move(_mark(fresh)))
+    return gate
+
+
+def _admin(live: Live, layout: Layout, stores: _Stores, *, drift: DriftDesk, eraser: Eraser, status: Callable[[], Json]) -> Admin:
+    clock = live.now.clock()
+    reader = SqliteDocuments(layout.courier, readonly=True)
+    return Admin(
+        journal=stores.journal,
+        courier=stores.courier,
+        sources=stores.sources,
+        verify=_verifier(layout),
+        clock=clock,
+        status_now=status,
+        browser=_browser(layout),
+        preview=Preview(SqliteLog(layout.journal, readonly=True), reader, stores.sources),
+        audit=Audit(stores.office, clock),
+        drift=drift,
+        parked=ParkedDesk(stores.courier, stores.journal, clock),
+        privacy=PrivacyDesk(stores.courier, stores.office, eraser, clock, lambda: live.now.privacy.grace_days),
+    )
+
+
+def make_eraser(live: Live, layout: Layout, journal: SqliteLog, *, office: SqliteDocuments, courier: SqliteDocuments) -> Eraser:
+    """Return what leads the erasure of members."""
+    clock = live.now.clock()
+    return Eraser(
+        journal,
+        office,
+        courier=courier,
+        finds=SqliteDocuments(layout.erasing, readonly=True),
+        clock=clock,
+        pace=lambda: Pace(grace_days=live.now.privacy.grace_days, every_hours=live.now.privacy.every_hours),
+        digest=_vault(live.now, layout).digest,
+        audit=Audit(office, clock),
     )
 
 
@@ -130,7 +172,11 @@ def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocume
     def thresholds() -> Thresholds:
         limits = live.now.alerts
         return Thresholds(
-            lag_s=limits.lag_s, dead_letters=limits.dead_letters, free_bytes=limits.free_bytes, token_s=limits.token_s
+            lag_s=limits.lag_s,
+            dead_letters=limits.dead_letters,
+            free_bytes=limits.free_bytes,
+            token_s=limits.token_s,
+            privacy_s=limits.privacy_s,
         )
 
     free = lambda: shutil.disk_usage(layout.data).free  # noqa: E731 - one expression
@@ -149,24 +195,29 @@ def _browser(layout: Layout) -> EventBrowser:
 
 
 async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
-    """Follow the journal with the index of received webhooks, and tell the log of alerts, until `stop` is set."""
+    """Follow the journal with the index of received webhooks, look for members that have to go, and tell the log of alerts,
+    until `stop` is set."""
     journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), live.now.clock()
     watch, alerts = _watch(live, layout, journal, SqliteDocuments(layout.courier, readonly=True)), AlertLog()
-    notices = SqliteDocuments(layout.drift)
-    drift, seen = DriftBook(notices), Acknowledgements(SqliteDocuments(layout.relay_admin, readonly=True))
+    notices, office, finds = (
+        SqliteDocuments(layout.drift),
+        SqliteDocuments(layout.relay_admin, readonly=True),
+        SqliteDocuments(layout.erasing),
+    )
+    drift, seen, search = DriftBook(notices), Acknowledgements(office), JournalSearch(journal, index, office, finds)
     next_look = 0
     while not stop.is_set():
         if clock() >= next_look:
             next_look = clock() + _LOOK_EVERY_MS
             alerts.tell(with_drift(watch.state(), read_notices(notices), seen.seen())["alerts"])
-        if await asyncio.to_thread(follow, journal, index, drift):
+        if await asyncio.to_thread(follow, journal, index, drift) or await asyncio.to_thread(search.step):
             continue
         index.forget(clock() - int(live.now.relay.journal_days * 86_400_000))
         index.give_back(min(trimming.spare_pages(index), _PAGES_AT_ONCE))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _CLERK_EVERY_S)
-    index.close()
-    notices.close()
+    for store in (index, notices, finds):
+        store.close()
 
 
 def _verifier(layout: Layout) -> Callable[[str, str], bool]:
@@ -178,16 +229,19 @@ def _verifier(layout: Layout) -> Callable[[str, str], bool]:
 
 async def courier(live: Live, layout: Layout, client: httpx.AsyncClient, stop: asyncio.Event) -> None:
     """Deliver what the journal holds until `stop` is set, and keep `courier.db` small meanwhile."""
-    documents = SqliteDocuments(layout.courier, shrinks=True, cache_kb=_COURIER_KB)
+    documents, erased = SqliteDocuments(layout.courier, shrinks=True, cache_kb=_COURIER_KB), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(trimming.keep_small(documents, stop, name="courier.db"))
-        await _courier(live, layout, client, documents).run(stop)
+        group.create_task(trimming.leave_nothing(documents, stop, erased))
+        await _courier(live, layout, client, documents, erased=erased.set).run(stop)
 
 
-def _courier(live: Live, layout: Layout, client: httpx.AsyncClient, documents: SqliteDocuments) -> Courier:
+def _courier(
+    live: Live, layout: Layout, client: httpx.AsyncClient, documents: SqliteDocuments, *, erased: Callable[[], None]
+) -> Courier:
     settings = live.now
     sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
-    world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"))
+    world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"), erased=erased)
     made = Courier(SqliteLog(layout.journal, readonly=True), documents, sources, world=world, settings=_pace(settings))
     live.listen(lambda fresh: made.adapt(_pace(fresh)))
     return made

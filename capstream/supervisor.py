@@ -94,6 +94,15 @@ def reload(data: Path) -> None:
         raise InputError(str(data), "no server runs on this folder", "start it, or give its --data") from error
 
 
+def runs(data: Path) -> bool:
+    """Return whether a server runs on a data folder."""
+    try:
+        os.kill(int((data / "run" / "supervisor.pid").read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _lost_terminal() -> bool:
     """Return whether the hang-up came from a terminal that was closed: nobody could stop the server any more."""
     try:

@@ -12,10 +12,10 @@ from capstream.kernel import log
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import JsonError, loads, pretty
 from capstream.layout import Layout
-from capstream.relay import dead_letters
+from capstream.relay import dead_letters, privacy
 from capstream.storage.sqlite import SqliteDocuments
 
-FORMAT = 4
+FORMAT = 5
 
 
 def _find_letters_by_offset(layout: Layout) -> None:
@@ -45,10 +45,21 @@ def _know_outboxes(_layout: Layout) -> None:
     """Dataflows that are behind have an outbox: nothing to change, but an older capstream would leave it undelivered."""
 
 
+def _find_privacy_requests_by_time(layout: Layout) -> None:
+    """Privacy requests are found by the time they were made; those that were met lie apart."""
+    courier = SqliteDocuments(layout.courier)
+    try:
+        with courier.transaction() as transaction:
+            privacy.in_new_form(transaction)
+    finally:
+        courier.close()
+
+
 STEPS: Mapping[int, Callable[[Layout], None]] = {
     1: _find_letters_by_offset,
     2: _forget_identities_of_no_sandbox,
     3: _know_outboxes,
+    4: _find_privacy_requests_by_time,
 }
 """From each form to the next."""
 

@@ -1,25 +1,25 @@
-"""`capstream erase`: a member's data out of the relay's stores, while the server is stopped."""
+"""`capstream erase`: a member's data out of the relay's stores, whether the server runs or not."""
 
-from dataclasses import asdict
+import asyncio
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from capstream import config
+from capstream.cli.client import PlatformClient
+from capstream.cli.options import CredentialsFile, find
+from capstream.config import Settings
 from capstream.kernel.errors import InputError
-from capstream.kernel.json import dumps
+from capstream.kernel.json import Json, dumps
 from capstream.layout import Layout
-from capstream.relay.audit import Audit
-from capstream.relay.erasure import Erased, Erasure
-from capstream.relay.event_index import FACETS
-from capstream.relay.vault import Vault
-from capstream.relay_side import key_file
-from capstream.storage.key_file import read_keys
-from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.member_erasure import erase_stopped
+from capstream.relay.sweep import Asked
 from capstream.storage.sqlite import compact as compacted
-from capstream.storage.sqlite_index import SqliteIndex
-from capstream.supervisor import locked
+from capstream.supervisor import locked, runs
+
+_POLL_S = 0.5
 
 
 def erase(
@@ -27,46 +27,49 @@ def erase(
     org: Annotated[str, typer.Option(help="Capillary's org id, as the webhooks state it in orgId.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log, so name no person.")],
     compact: Annotated[
-        bool, typer.Option(help="Rewrite the files, so that nothing is left in their free space; needs as much free disk.")
+        bool, typer.Option(help="Of a stopped server: rewrite the files, so that no older copy is left; needs as much free disk.")
     ] = True,
-    data: Annotated[Path | None, typer.Option(help="The stopped server's data folder. Default: .capstream")] = None,
+    wait_s: Annotated[float, typer.Option(help="Of a running server: how long to wait until it is done.")] = 600,
+    data: Annotated[Path | None, typer.Option(help="The server's data folder. Default: .capstream")] = None,
+    credentials: CredentialsFile = None,
 ) -> None:
-    """Take a member out of the relay: bodies in the journal, state, dead letters, parked and held payloads, index.
+    """Take a member out of the relay: bodies in the journal, state, dead letters, parked and waiting payloads, index.
 
-    Stop the server first. The journal keeps an empty entry, so that repeats are still told. Nothing is deleted on the platform:
-    that is a work order there. Exit code 1 when something of the member still waits for delivery.
+    A running server does it itself, beside its work. The journal keeps an empty entry, so that repeats are still told. Nothing is
+    deleted on the platform: that is a work order there. Exit code 1 when it is not done yet: the server goes on with it.
     """
     for name, value in (("member", member), ("--org", org)):
-        if not value.isdecimal():
+        if not (value.isascii() and value.isdigit()):
             raise InputError(name, f"{value[:20]!r} is no id", "give the number Capillary uses")
     settings = config.load(data=data)
-    layout = Layout(settings.data)
-    with locked(settings.data):
-        found = _erased(layout, org, member, settings.clock()())
-        if compact:
-            for path in (layout.journal, layout.courier, layout.event_index):
-                compacted(path, shrinks=True)
-        digest = Vault(*read_keys(key_file(settings, layout))).digest(f"{org}/{member}".encode()).hex()[:12]
-        office = SqliteDocuments(layout.relay_admin)
-        facts = {name: value for name, value in asdict(found).items() if name != "linked"}
-        details = {**facts, "reason": reason}
-        Audit(office, settings.clock()).note(
-            who="command line", address="", act="erase_member", target=digest, status=200, details=details
-        )
-        office.close()
-    typer.echo(dumps({**facts, "linked": found.linked}).decode())
-    if found.linked:
-        typer.echo(f"merged with {', '.join(found.linked)}: erase them too, if they are the same person", err=True)
-    if found.left:
-        typer.echo("something still waits for delivery: let it be delivered or give it up, then run this again", err=True)
+    if credentials is not None or runs(settings.data):
+        found = _asked_for(credentials or Layout(settings.data).credentials, org, member, reason, wait_s)
+    else:
+        found = _stopped(settings, Asked(org_id=org, customer_id=member, reason=reason, who="command line"), compact=compact)
+    typer.echo(dumps({**found.get("erased", {}), "linked": found.get("linked", [])}).decode())
+    if found.get("linked"):
+        typer.echo(f"merged with {', '.join(found['linked'])}: erase them too, if they are the same person", err=True)
+    if found["state"] != "erased":
+        typer.echo("it is not done yet: what waits has to be delivered first; the server goes on with it", err=True)
         raise typer.Exit(1)
 
 
-def _erased(layout: Layout, org: str, member: str, now_ms: int) -> Erased:
-    journal, index = SqliteLog(layout.journal), SqliteIndex(layout.event_index, FACETS)
-    courier = SqliteDocuments(layout.courier)
-    try:
-        return Erasure(journal, courier, index, org_id=org, customer_id=member).run(now_ms)
-    finally:
-        for store in (journal, courier, index):
-            store.close()
+def _asked_for(credentials: Path, org: str, member: str, reason: str, wait_s: float) -> Json:
+    until = time.monotonic() + wait_s
+    with PlatformClient(find(credentials)) as client:
+        client.relay("POST", "/relay/privacy-requests", body={"orgId": org, "customerId": member, "reason": reason})
+        while (found := client.relay("GET", f"/relay/privacy-requests/{org}/{member}"))["state"] != "erased":
+            if time.monotonic() >= until:
+                break
+            time.sleep(_POLL_S)
+    return found
+
+
+def _stopped(settings: Settings, asked: Asked, *, compact: bool) -> Json:
+    layout = Layout(settings.data)
+    with locked(settings.data):
+        found = asyncio.run(erase_stopped(config.Live(settings), layout, asked))
+        if compact and found["state"] == "erased":
+            for path in (layout.journal, layout.courier, layout.event_index):
+                compacted(path, shrinks=True)
+    return found

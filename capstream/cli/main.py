@@ -24,6 +24,7 @@ class Commands(LazyGroup):
         "reload": "capstream.cli.status:reload",
         "compact": "capstream.cli.compact:compact",
         "erase": "capstream.cli.erase:erase",
+        "privacy": "capstream.cli.privacy:app",
         "rotate-keys": "capstream.cli.rotate_keys:rotate_keys",
         "replay": "capstream.cli.replay:replay",
         "coverage": "capstream.cli.coverage:coverage",

@@ -46,6 +46,7 @@ def _print(found: Json) -> None:
         "parked, held": f"{waiting['parked']} payloads, {waiting['held']} events",
         "in outboxes": f"{waiting['outbox']} payloads of dataflows that are behind",
         "dead letters": f"{waiting['deadLetters']}",
+        "deleted members": "{open} to be erased, {due} of them due; {erased} erased".format(**found["privacy"]),
         "disk": f"{found['disk']['freeBytes']} bytes free",
         "books": "balanced" if found["balanced"] else "not balanced: events are on their way, or report it",
     }

@@ -27,10 +27,10 @@ from capstream.relay.dead_letters import Filter
 from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.event_index import EventBrowser, EventQuery
 from capstream.relay.jobs import Range
-from capstream.relay.ledger import read_privacy
 from capstream.relay.member_books import member_books
 from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
+from capstream.relay.privacy_desk import PrivacyDesk
 from capstream.relay.retention import expired_through
 from capstream.relay.sources import Sources, masked
 from capstream.relay.webhook_auth import webhook_header
@@ -63,6 +63,7 @@ class Admin:
     audit: Audit
     drift: DriftDesk
     parked: ParkedDesk
+    privacy: PrivacyDesk
 
     def app(self) -> Starlette:
         """Return the ASGI application; its routes carry the full path."""
@@ -81,7 +82,9 @@ class Admin:
             ("/relay/replay", ["POST"], self.replay_range),
             ("/relay/events", ["GET"], self.list_events),
             ("/relay/events/{offset}", ["GET"], self.get_event),
-            ("/relay/privacy-requests", ["GET"], self.list_privacy),
+            ("/relay/privacy-requests", ["GET"], self.privacy.list_privacy),
+            ("/relay/privacy-requests", ["POST"], self.privacy.ask_privacy),
+            ("/relay/privacy-requests/{org}/{customer}", ["GET"], self.privacy.get_privacy),
             ("/relay/members", ["GET"], self.list_members),
             ("/relay/replay/preview", ["POST"], self.preview_replay),
             ("/relay/parked", ["GET"], self.parked.list_parked),
@@ -178,11 +181,6 @@ class Admin:
         limit = max(1, min(int(given.get("limit", _PAGE)), _MAX_PAGE))
         found = self.audit.entries(after=given.get("after", ""), since_ms=given.get("sinceMs", 0), limit=limit)
         return JSONResponse({"acts": found, **({"next": found[-1]["id"]} if len(found) == limit else {})})
-
-    async def list_privacy(self, request: Request) -> Response:
-        """Members whose data has to be deleted, with their identities, for a privacy work order."""
-        found = read_privacy(self.courier, after=request.query_params.get("after", ""), limit=_PAGE)
-        return JSONResponse({"privacyRequests": found, **({"next": found[-1]["id"]} if len(found) == _PAGE else {})})
 
     async def list_members(self, request: Request) -> Response:
         """Balances of members as their events add up, in the order of `org/customer`; `after` is the last page's `next`."""

@@ -28,11 +28,11 @@ from capstream.relay.records import Kind
 from capstream.relay.settlement import Settlement
 from capstream.relay.settling import count_lags
 from capstream.relay.sources import BatchLimits, Sources
-from capstream.storage.ports import Documents, Log
+from capstream.storage.ports import Log, Shreddable
 
 Checkpoint = Callable[[str], None]
 """Called with the name of each point at which a crash is interesting: translated, posted, settled; of an outbox: caught_up,
-outbox_settled."""
+outbox_settled; when members are taken out: about_to_erase, erased."""
 
 _RESTART_WAIT_S = 1.0
 _PAGES = (500, 4000, 8000)  # payloads a lane that catches up holds: at least, at most, and all such lanes together
@@ -61,6 +61,7 @@ class World:
     sleep: Sleep = asyncio.sleep
     jitter: Callable[[], float] = random.random
     checkpoint: Checkpoint = lambda _name: None
+    erased: Callable[[], None] = lambda: None  #: called when members were taken out of the books
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class Courier:
     """One for each journal. The only writer of `courier.db`."""
 
     def __init__(
-        self, journal: Log, documents: Documents, sources: Sources, *, world: World, settings: CourierSettings | None = None
+        self, journal: Log, documents: Shreddable, sources: Sources, *, world: World, settings: CourierSettings | None = None
     ) -> None:
         self._settings = settings or CourierSettings()
         self._world = world
@@ -136,6 +137,8 @@ class Courier:
 
     async def _batch(self, stop: asyncio.Event, *, is_idle_enough: bool) -> bool:
         """Make one batch, post it and settle the one before; return whether there is nothing to do or the courier has to stop."""
+        if self._feed.is_ready_to_erase():
+            await self._erase()
         self._lanes.resume()
         draft = self._draft = await self._feed.open(self._lanes)
         opened_ms, is_last = self._world.clock(), False
@@ -162,7 +165,7 @@ class Courier:
             await self._world.sleep(self._settings.linger_s)
             return False
         if self._lanes.is_idle():
-            if not self._feed.is_asking():
+            if not self._feed.is_asking() and not self._feed.is_erasing():
                 return True
             await self._world.sleep(self._settings.linger_s)
         else:
@@ -248,6 +251,14 @@ class Courier:
         await asyncio.gather(*postings, return_exceptions=True)
         await self._lanes.start_over()
         await self._feed.start_over()
+
+    async def _erase(self) -> None:
+        """Take members out of the books, with nothing on its way: what was is sent again, but for what is theirs."""
+        await self._start_over()
+        self._world.checkpoint("about_to_erase")
+        await self._feed.erase()
+        self._world.erased()
+        self._world.checkpoint("erased")
 
     async def _patiently(self, seconds: float) -> None:
         """Sleep, but wake up when somebody changes a source: the cause of the wait may be mended."""

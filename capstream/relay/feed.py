@@ -93,6 +93,19 @@ class Feed:
         """Return whether answers for held events are on their way."""
         return self._holding.is_asking()
 
+    def is_erasing(self) -> bool:
+        """Return whether members are being taken out."""
+        return self._jobs.is_erasing()
+
+    def is_ready_to_erase(self) -> bool:
+        """Return whether members wait to be taken out of the books, with nothing on its way."""
+        return self._jobs.is_ready_to_erase()
+
+    async def erase(self) -> None:
+        """Take them out. Errors: StorageUnavailable."""
+        self._jobs.erase(self._clock())
+        await self.start_over()
+
     def settled(self, draft: Draft) -> None:
         """Note that a batch is settled."""
         for act in draft.on_settled:

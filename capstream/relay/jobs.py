@@ -1,4 +1,4 @@
-"""What people ask the courier to do, in slices: replay or discard dead letters, replay a range of the journal.
+"""What people ask the courier to do, in slices: replay or discard dead letters, replay a range of the journal, erase members.
 
 A command in the journal becomes a job in the ledger with the batch that reads it. Each batch then does one slice of one job
 and settles the job's progress with it, so a job of any size survives a crash and never keeps live events waiting.
@@ -17,6 +17,7 @@ from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import journal
 from capstream.relay.answers import Rejected
 from capstream.relay.arrival import Arrival
+from capstream.relay.book_erasure import BookErasure
 from capstream.relay.dead_letters import DeadClass, DeadLetter, Discarded, Filter, of_payload
 from capstream.relay.draft import Draft
 from capstream.relay.journal import Entry, Flag
@@ -25,6 +26,7 @@ from capstream.relay.records import Job, Kind, Parked, Record
 from capstream.storage.ports import Log
 
 _SLICE = 200
+_COMMANDS = ("replay_letters", "discard_letters", "replay_range", "discard_parked", "erase_members")
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
@@ -96,6 +98,7 @@ class Jobs:
         self._ledger = ledger
         self._journal = source
         self._open: dict[str, Job] = {}
+        self._erasures: dict[str, BookErasure] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -105,7 +108,7 @@ class Jobs:
     def accept(self, draft: Draft, offset: int, entry: Entry) -> None:
         """Make a job of a command. A command nobody knows is logged and dropped."""
         body = loads(entry.body)
-        if body.get("command") not in ("replay_letters", "discard_letters", "replay_range", "discard_parked"):
+        if body.get("command") not in _COMMANDS:
             log.error("unknown command", action="command_unknown", offset=offset, command=str(body.get("command")))
             return
         job = Job(command=entry.body, asked_ms=entry.received_ms, position="")
@@ -122,7 +125,33 @@ class Jobs:
         if command["command"] == "discard_parked":
             self._give_up(draft, key, job, withdraw)
             return []
+        if command["command"] == "erase_members":
+            self._erasure(key, command).survey()
+            return []
         return self._letters(draft, key, job, command)
+
+    def is_erasing(self) -> bool:
+        """Return whether an erasure is what has to be done next."""
+        return bool(self._open) and b'"erase_members"' in next(iter(self._open.values())).command
+
+    def is_ready_to_erase(self) -> bool:
+        """Return whether all that is left of an erasure is what may only be done with nothing on its way."""
+        if not self.is_erasing():
+            return False
+        key = next(iter(self._open))
+        return key in self._erasures and self._erasures[key].is_surveyed and key in self._ledger.jobs()
+
+    def erase(self, now_ms: int) -> None:
+        """Do the erasure that is ready; only with nothing on its way. Errors: StorageUnavailable."""
+        key = next(iter(self._open))
+        self._erasures.pop(key).erase(int(key), now_ms, job=key)
+        self.reload()
+
+    def _erasure(self, key: str, command: Json) -> BookErasure:
+        if key not in self._erasures:
+            members = [(str(org), str(customer)) for org, customer in command["members"]]
+            self._erasures = {key: BookErasure(self._ledger.documents, members)}
+        return self._erasures[key]
 
     def _give_up(self, draft: Draft, key: str, job: Job, withdraw: Withdraw) -> None:
         """Discard parked payloads; those that are being posted are looked at again when they are back."""

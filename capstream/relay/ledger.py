@@ -1,22 +1,22 @@
 """What the courier remembers, in `courier.db`: everything one batch changes is written in one transaction, cursor included."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.json import Json, dumps, loads
-from capstream.relay import dead_letters
+from capstream.relay import dead_letters, privacy
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.delivery import Health
 from capstream.relay.records import Held, Job, Kind, Parked, Stored
 from capstream.relay.settlement import CountKey, Settlement, Tally
-from capstream.storage.ports import Documents, Reading, Transaction
+from capstream.storage.ports import Reading, Shreddable, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
-_AWAITING, _PRIVACY, _TOKENS, _OUTBOX, _LANES = "awaiting", "privacy", "tokens", "outbox", "lanes"
+_AWAITING, _TOKENS, _OUTBOX, _LANES = "awaiting", "tokens", "outbox", "lanes"
 _PAGE = 500
 _FLOWS = ("event", "profile")
 
@@ -41,8 +41,8 @@ def held_key(offset: int) -> str:
 class Ledger:
     """Reads and settles. The courier alone writes."""
 
-    def __init__(self, documents: Documents, clock: Clock = system_clock) -> None:
-        self._documents = documents
+    def __init__(self, documents: Shreddable, clock: Clock = system_clock) -> None:
+        self.documents = self._documents = documents
         self._clock = clock
 
     def cursor(self) -> int:
@@ -141,8 +141,9 @@ class Ledger:
             dead_letters.drop(transaction, settlement.revived - settlement.dead.keys())
             _put(transaction, _AWAITING, ((key, b"") for key, waits in settlement.awaiting.items() if waits))
             _drop(transaction, _AWAITING, [key for key, waits in settlement.awaiting.items() if not waits])
-            _put(transaction, _PRIVACY, settlement.privacy)
-            _add_counts(transaction, settlement.counts)
+            if settlement.privacy:
+                privacy.ask(transaction, settlement.privacy)
+            add_counts(transaction, settlement.counts)
             if settlement.programs is not None:
                 transaction.put(_META, [("programs", settlement.programs)])
             if settlement.cursor is not None:
@@ -175,7 +176,8 @@ def _drop(transaction: Transaction, collection: str, keys: Iterable[str]) -> Non
         transaction.delete(collection, listed)
 
 
-def _add_counts(transaction: Transaction, counts: Mapping[CountKey, Tally]) -> None:
+def add_counts(transaction: Transaction, counts: Mapping[CountKey, Tally]) -> None:
+    """Add to the counters of sources and days."""
     for (source_key, day), tally in counts.items():
         key = f"{source_key}/{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}"
         body = transaction.get(_COUNTERS, key)
@@ -249,29 +251,55 @@ def read_held(store: Reading) -> list[tuple[str, Held]]:
     return [(key, _held(body)) for key, body in store.scan(_HELD)]
 
 
-def read_outbox(store: Reading) -> Iterator[Stored]:
-    """Yield the segments of all outboxes, a few in memory at a time."""
-    after = ""
-    while page := store.scan(_OUTBOX, after=after, limit=16):
-        yield from (_stored(body) for _, body in page)
-        after = page[-1][0]
+def read_outbox(
+    store: Reading, *, prefix: str = "", after: str = "", limit: int = 16, keys: Sequence[str] | None = None
+) -> list[tuple[str, Stored]]:
+    """Return segments of outboxes in the order of their keys, or those under `keys`."""
+    found = (
+        store.scan(_OUTBOX, prefix=prefix, after=after, limit=limit) if keys is None else store.get_many(_OUTBOX, keys).items()
+    )
+    return [(key, _stored(body)) for key, body in found]
 
 
-def erase_member(
-    transaction: Transaction, org_id: str, customer_id: str, *, parked: Sequence[str], held: Sequence[str], now_ms: int
-) -> int:
-    """Delete a member's state and what waits under the keys; a privacy request keeps its id and when it was met.
+def replace_segments(transaction: Transaction, changes: Iterable[tuple[str, Stored, Stored | None]]) -> None:
+    """Put segments in place of others, or of None nothing; their lanes tell what waits then. With no lane at work alone."""
+    lanes: dict[str, Counter[str]] = {}
+    for key, old, new in changes:
+        lost = lanes.setdefault(key.rpartition("/")[0], Counter())
+        lost["waiting"] += old.count - (new.count if new else 0)
+        lost["bytes"] += len(old.packed) - (len(new.packed) if new else 0)
+        _put(transaction, _OUTBOX, [(key, _encode(new))] if new else ())
+        _drop(transaction, _OUTBOX, () if new else [key])
+    for name, lost in lanes.items():
+        head = transaction.scan(_OUTBOX, prefix=f"{name}/", limit=1)
+        body = transaction.get(_LANES, name)
+        if not head or body is None:
+            _drop(transaction, _LANES, [name])
+            continue
+        lane, first = loads(body), _stored(head[0][1])
+        sums = {each: max(int(lane.get(each, 0)) - lost[each], 0) for each in lost}
+        transaction.put(_LANES, [(name, dumps({**lane, **sums, "offset": first.offset, "oldestMs": first.oldest_ms}))])
 
-    Returns how many states there were. For a stopped courier alone.
+
+def erase_members(
+    transaction: Transaction, names: Collection[str], *, parked: Sequence[str], held: Sequence[str], job: str
+) -> set[str]:
+    """Delete the states of members (`org/customer`) and what waits under the keys, and the job that said so.
+
+    Returns whose state there was. With nothing on its way alone.
     """
-    name = f"{org_id}/{customer_id}"
+    there = set(transaction.get_many(_STATES, list(names)))
+    _drop(transaction, _STATES, there)
     _drop(transaction, _PARKED, parked)
     _drop(transaction, _HELD, held)
-    _drop(transaction, _AWAITING, [key for key, _ in transaction.scan(_AWAITING) if key.partition("/")[2] == name])
-    if (request := transaction.get(_PRIVACY, name)) is not None:
-        kept = {each: value for each, value in loads(request).items() if each != "identities"}
-        transaction.put(_PRIVACY, [(name, dumps({**kept, "erasedAtMs": now_ms}))])
-    return transaction.delete(_STATES, [name])
+    _drop(transaction, _AWAITING, [key for key, _ in transaction.scan(_AWAITING) if key.partition("/")[2] in names])
+    _drop(transaction, _JOBS, [job] if job else [])
+    return there
+
+
+def note_cursor(transaction: Transaction, offset: int) -> None:
+    """Move the cursor of a stopped courier."""
+    transaction.put(_META, [("cursor", str(offset).encode())])
 
 
 def read_parked_offsets(store: Reading) -> set[int]:
@@ -305,11 +333,6 @@ def read_states(store: Reading, *, after: str, limit: int, only: str = "") -> li
         body = store.get(_STATES, only)
         return [(only, body)] if body else []
     return store.scan(_STATES, after=after, limit=limit)
-
-
-def read_privacy(store: Reading, *, after: str = "", limit: int = 100) -> list[Json]:
-    """Return members whose data has to be deleted, for a privacy work order. Source: capillary.md 7.8."""
-    return [{"id": key, **loads(body)} for key, body in store.scan(_PRIVACY, after=after, limit=limit)]
 
 
 def read_waiting(store: Reading) -> dict[str, int]:

@@ -33,6 +33,13 @@ def unpack(stored: Stored) -> Segment:
     return _segment(zlib.decompress(stored.packed))
 
 
+def repacked(stored: Stored, records: list[Record], due: list[Due], created: list[tuple[int, int]]) -> Stored | None:
+    """Return a stored segment with other content, None when nothing waits in it any more."""
+    count = len(records) + len(due)
+    packed = zlib.compress(_encode(Segment(records, due, created)), _LEVEL)
+    return Stored(count, stored.offset, stored.oldest_ms, packed) if count else None
+
+
 class Outbox:
     """The outbox of one dataflow: its bodies lie in the ledger, memory holds how many there are."""
 

@@ -23,7 +23,7 @@ from capstream.relay.journal import Entry, decode
 from capstream.relay.ledger import Ledger
 from capstream.relay.members import Members
 from capstream.relay.sources import Sources
-from capstream.storage.ports import Documents, Log
+from capstream.storage.ports import Log, Shreddable
 
 _MOST_EVENTS = 2000
 _MOST_READ = 200_000
@@ -35,7 +35,7 @@ class Preview:
     """Compares translations. Reads only."""
 
     journal: Log
-    courier: Documents
+    courier: Shreddable
     sources: Sources
 
     def compare(self, wanted: Range, proposed: Mapping[str, Json] | None, samples: int) -> Json:

@@ -56,7 +56,7 @@ def _source(days: Mapping[str, Counter[str]], unwritten_repeats: int) -> dict[st
 
 
 def _flow(total: Counter[str], kind: str) -> dict[str, int]:
-    names = ("payloads", "delivered", "rejected", "parked", "discarded", "coalesced", "oversized")
+    names = ("payloads", "delivered", "rejected", "parked", "discarded", "erased", "coalesced", "oversized")
     return {name: total[f"{name}.{kind}"] for name in names}
 
 

@@ -16,7 +16,7 @@ _COPY = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 class Checkpoints:
-    """Runs a checkpoint whenever enough was written. `written` and `close` belong to the thread that writes with `db`."""
+    """Runs a checkpoint whenever enough was written. Its methods are for the thread that writes with `db`."""
 
     def __init__(self, db: sqlite3.Connection, connect: Callable[[], sqlite3.Connection], *, every_bytes: int) -> None:
         self._db = db
@@ -34,8 +34,11 @@ class Checkpoints:
             self._nearly_done.clear()
             _copy(self._db)
         self._written += size
-        if self._written < self._every:
-            return
+        if self._written >= self._every:
+            self.run_soon()
+
+    def run_soon(self) -> None:
+        """Copy what lies in the WAL now, beside the commits."""
         self._written = 0
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)

@@ -69,9 +69,16 @@ class Log(Shrinking, Protocol):
         ...
 
     def redact(self, offsets: Collection[int], change: Callable[[bytes], bytes]) -> int:
-        """Put `change(record)` in place of records, in one commit; what they held is overwritten on disk. Returns how many.
+        """Put `change(record)` in place of records, in one commit; what they held is overwritten in the file. Returns how many.
 
-        Records that do not exist any more are left out. Errors: StorageUnavailable.
+        Records that do not exist any more are left out. `clear_wal` does the rest. Errors: StorageUnavailable.
+        """
+        ...
+
+    def clear_wal(self) -> bool:
+        """Empty the file beside the log, which has what was replaced; return whether it could be done without waiting.
+
+        The first call only begins; call it again a little later. Errors: StorageUnavailable.
         """
         ...
 
@@ -147,7 +154,11 @@ class Shreddable(Documents, Shrinking, Protocol):
     """Documents whose deletions can be made to leave nothing on disk."""
 
     def transaction(self, *, overwriting: bool = False) -> AbstractContextManager[Transaction]:
-        """As that of Documents. `overwriting`: what is deleted or replaced is overwritten on disk."""
+        """As that of Documents. `overwriting`: what is deleted or replaced is overwritten in the file."""
+        ...
+
+    def clear_wal(self) -> bool:
+        """Empty the file beside the store, which has what was replaced; return whether it could be done without waiting."""
         ...
 
 

@@ -56,6 +56,19 @@ def translated() -> Generator[None]:
         raise StorageUnavailable(str(error)) from error
 
 
+def _clear_wal(db: sqlite3.Connection) -> bool:
+    """Copy what is in the WAL and cut it off, unless somebody is in the way."""
+    with translated():
+        db.execute("PRAGMA busy_timeout=0")
+        try:
+            (is_busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:  # a checkpoint is under way
+            return False
+        finally:
+            db.execute("PRAGMA busy_timeout=10000")
+    return not is_busy
+
+
 def _pack(records: Sequence[bytes]) -> bytes:
     return b"".join((*(_LENGTHS.pack(len(record)) for record in records), *records))
 
@@ -98,6 +111,7 @@ class SqliteLog:
         self._pages = Pages(self._db)
         self._checkpoints = Checkpoints(self._db, lambda: _connect(path, readonly=False), every_bytes=checkpoint_bytes)
         self._last = self.end()
+        self._is_wal_copied = False
         self._keys = SeenKeys(self._db, readonly=readonly, waiting=waiting_keys)
 
     def append(self, records: Sequence[bytes], *, keys: Sequence[bytes] = ()) -> int:
@@ -207,8 +221,20 @@ class SqliteLog:
                 raise
             finally:
                 self._db.execute("PRAGMA secure_delete=OFF")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._is_wal_copied = False
         return changed
+
+    def clear_wal(self) -> bool:
+        """Empty the file beside the log, which has what was replaced; return whether it could be done without waiting.
+
+        The first call lets it be copied beside the appends; the one after that has little left to do.
+        """
+        if not self._is_wal_copied:
+            self._is_wal_copied = True
+            self._checkpoints.run_soon()
+            return False
+        self._is_wal_copied = cleared = _clear_wal(self._db)
+        return cleared
 
     def _redact(self, wanted: Sequence[int], change: Callable[[bytes], bytes]) -> int:
         query = "SELECT last, count, body FROM segments WHERE last >= ? ORDER BY last LIMIT 1"
@@ -340,6 +366,9 @@ class SqliteDocuments(SqliteTransaction):
             self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._checkpoints = Checkpoints(self._db, lambda: _connect(path, readonly=False), every_bytes=checkpoint_bytes)
         self._pages = Pages(self._db)
+        self._deletes = "FAST" if shrinks else "OFF"  #: FAST: bytes go where the page is written anyway
+        if not readonly:
+            self._db.execute(f"PRAGMA secure_delete={self._deletes}")
         self._readonly = readonly
         self._commits = 0
 
@@ -363,7 +392,7 @@ class SqliteDocuments(SqliteTransaction):
             raise
         finally:
             if overwriting:
-                self._db.execute("PRAGMA secure_delete=OFF")
+                self._db.execute(f"PRAGMA secure_delete={self._deletes}")
         self._tables |= tables
         self._commits += 1
         if self._checkpoints is not None:
@@ -386,6 +415,9 @@ class SqliteDocuments(SqliteTransaction):
 
     def give_back(self, pages: int) -> int:
         return self._pages.give_back(pages)
+
+    def clear_wal(self) -> bool:
+        return _clear_wal(self._db)
 
     def close(self) -> None:
         if self._checkpoints is not None:

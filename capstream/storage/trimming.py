@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 
 from capstream.kernel import log as told
-from capstream.storage.ports import Log, Needed, Shrinking, StorageUnavailable
+from capstream.storage.ports import Log, Needed, Shreddable, Shrinking, StorageUnavailable
 
 _SLICES = (4, 1000)  # segments looked at in one commit: so many that it takes a few milliseconds
 _PAGES = (16, 256)  # given back in one commit, of 4 KB each
@@ -76,6 +76,24 @@ async def keep_small(store: Shrinking, stop: asyncio.Event, *, name: str, every_
             told.error("space cannot be given back", action="give_back_failed", store=name, reason=str(error))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), every_s)
+
+
+async def leave_nothing(store: Shreddable, stop: asyncio.Event, wanted: asyncio.Event) -> None:
+    """Whenever `wanted` is set, give all free space back and empty the WAL, so that nothing that went is left in either."""
+    while not stop.is_set():
+        waits = [asyncio.create_task(event.wait()) for event in (stop, wanted)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+        wanted.clear()
+        while not stop.is_set():
+            try:
+                await give_back(store, stop, all_of_them=True)
+                if store.clear_wal():
+                    break
+            except StorageUnavailable as error:
+                told.error("space cannot be given back", action="give_back_failed", reason=str(error))
+            await asyncio.sleep(1)
 
 
 def _next_slice(size: int, took_s: float, bounds: tuple[int, int]) -> int:

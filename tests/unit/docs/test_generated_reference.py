@@ -14,9 +14,11 @@ from capstream.relay.admin import Admin
 from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.drift_desk import DriftDesk
+from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import FACETS, EventBrowser
 from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
+from capstream.relay.privacy_desk import PrivacyDesk
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault
 from capstream.storage.key_file import read_keys
@@ -52,6 +54,9 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
     courier, documents = (SqliteDocuments(tmp_path / name) for name in ("courier.db", "sources.db"))
     log = SqliteLog(tmp_path / "journal.db")
     sources = Sources(documents, Vault(*read_keys(tmp_path / "vault.key")))
+    audit = Audit(documents, lambda: 0)
+    stores = {"courier": courier, "finds": documents, "clock": lambda: 0, "pace": Pace, "digest": bytes, "audit": audit}
+    eraser = Eraser(log, documents, **stores)  # type: ignore[arg-type]
     yield Admin(
         journal=log,
         courier=courier,
@@ -64,6 +69,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
         audit=Audit(documents, lambda: 0),
         drift=DriftDesk(documents, documents, lambda: 0),
         parked=ParkedDesk(courier, log, lambda: 0),
+        privacy=PrivacyDesk(courier, documents, eraser, lambda: 0, lambda: 7.0),
     )
     courier.close()
     documents.close()

@@ -24,7 +24,7 @@ class Rig:
 
     def __init__(self, folder: Path, sources: Sources, clock: Any) -> None:
         self.journal = SqliteLog(folder / "journal.db")
-        self.documents = SqliteDocuments(folder / "courier.db")
+        self.documents = SqliteDocuments(folder / "courier.db", shrinks=True)
         self.sources = sources
         self.clock = clock
         self.edge = FakeEdge()

@@ -9,16 +9,19 @@ import httpx
 import pytest
 
 from capstream.kernel.clock import rfc3339
+from capstream.relay import privacy
 from capstream.relay.admin import Admin
 from capstream.relay.audit import Audit
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.drift import DriftBook
 from capstream.relay.drift_desk import DriftDesk
+from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import EventBrowser
 from capstream.relay.journal import Entry, Flag, decode, encode
 from capstream.relay.ledger import Ledger, parked_key
 from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
+from capstream.relay.privacy_desk import PrivacyDesk
 from capstream.relay.records import Parked, Record
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
@@ -34,6 +37,16 @@ NOW = 1_732_000_000_000
 def call(
     journal: SqliteLog, courier_db: SqliteDocuments, sources: Sources, clock: Any, index: SqliteIndex, office_db: SqliteDocuments
 ) -> Callable[..., httpx.Response]:
+    eraser = Eraser(
+        journal,
+        office_db,
+        courier=courier_db,
+        finds=office_db,
+        clock=clock,
+        pace=Pace,
+        digest=bytes,
+        audit=Audit(office_db, clock),
+    )
     app = Admin(
         journal=journal,
         courier=courier_db,
@@ -46,6 +59,7 @@ def call(
         audit=Audit(office_db, clock),
         drift=DriftDesk(office_db, office_db, clock),
         parked=ParkedDesk(courier_db, journal, clock),
+        privacy=PrivacyDesk(courier_db, office_db, eraser, clock, lambda: 7.0),
     ).app()
 
     def send(method: str, path: str, *, auth: tuple[str, str] | None = AUTH, **options: Any) -> httpx.Response:
@@ -299,3 +313,37 @@ def test_parked_payloads_are_listed_shown_and_given_up(call: Any, courier_db: Sq
     acts = [act["act"] for act in call("GET", "/relay/audit").json()["acts"]]
     assert acts.count("discard_parked") == 5
     assert "get_parked" in acts
+
+
+def test_a_member_can_be_asked_to_go_and_is_found_in_each_state(call: Any, courier_db: SqliteDocuments, clock: Any) -> None:
+    where = "/relay/privacy-requests/700123/7"
+    assert call("GET", where).json() == {"id": "700123/7", "orgId": "700123", "customerId": "7", "state": "none"}
+    body = {"orgId": "700123", "customerId": "7", "identities": {"email": "member-0001@example.com"}, "requestedAtMs": clock()}
+    settlement = Settlement()
+    settlement.privacy = [("700123/7", json.dumps(body).encode())]
+    Ledger(courier_db).settle(settlement)
+    assert (call("GET", where).json()["state"], "identities" in call("GET", where).json()) == ("waiting", False)
+    (listed,) = call("GET", "/relay/privacy-requests").json()["privacyRequests"]
+    assert (listed["state"], listed["identities"], listed["dueAt"]) == ("waiting", body["identities"], "2024-11-26T07:06:40.000Z")
+    clock.advance(7 * 86_400)
+    assert call("GET", where).json()["state"] == "due"
+    asked = call("POST", "/relay/privacy-requests", json={"orgId": "700123", "customerId": "7", "reason": "request 7"})
+    assert asked.status_code == 202
+    assert call("GET", where).json()["state"] == "asked"
+    act = call("GET", "/relay/audit").json()["acts"][-1]
+    assert (act["act"], act["details"]["reason"]) == ("ask_privacy", "request 7")
+    with courier_db.transaction() as transaction:
+        privacy.meet(transaction, "700123/7", {"erasedAtMs": clock(), "command": 1, "erased": {}})
+    assert call("GET", "/relay/privacy-requests").json() == {"privacyRequests": []}
+    (met,) = call("GET", "/relay/privacy-requests", params={"state": "erased"}).json()["privacyRequests"]
+    assert (met["state"], met["customerId"]) == ("erased", "7")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, [], {"orgId": "1", "customerId": "x", "reason": "r"}, {"orgId": "1", "customerId": "2", "reason": " "},
+     {"orgId": 1, "customerId": "2", "reason": "r"}, {"orgId": "1", "customerId": "2", "reason": "r", "more": "x"}],
+)  # fmt: skip
+def test_an_unclear_privacy_request_is_refused(call: Any, body: Any) -> None:
+    assert call("POST", "/relay/privacy-requests", json=body).status_code == 400
+    assert call("GET", "/relay/privacy-requests", params={"state": "new"}).status_code == 400

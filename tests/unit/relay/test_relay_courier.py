@@ -7,7 +7,8 @@ import pytest
 from relay_rig import EVENT, PROFILE, Rig, points
 
 from capstream.relay.journal import NO_KEY, Flag, tally
-from capstream.relay.ledger import read_cursor, read_privacy
+from capstream.relay.ledger import read_cursor
+from capstream.relay.privacy import read_open
 
 
 def test_events_reach_both_flows_and_the_cursor_follows(rig: Rig, make_event: Any) -> None:
@@ -188,6 +189,6 @@ def test_a_deleted_member_enters_the_privacy_queue(rig: Rig, make_event: Any) ->
         make_event(1), make_event(2, name="customerUpdated", customerStatus={"currentLabel": "Deleted"}, updatedFields=[])
     )
     rig.drain()
-    (request,) = read_privacy(rig.documents)
+    (request,) = read_open(rig.documents)
     assert (request["customerId"], request["sourceKey"]) == ("900000101", "nw")
     assert request["identities"]

@@ -14,8 +14,9 @@ from fake_edge import FakeEdge, refusing
 from relay_rig import EVENT, PROFILE, Rig, points
 
 from capstream.relay import event_index, journal
+from capstream.relay.alerting import Thresholds
 from capstream.relay.ledger import read_backlogs, read_cursor, read_lanes, read_positions, read_waiting
-from capstream.relay.watch import Thresholds, Watch
+from capstream.relay.watch import Watch
 
 BUSY = httpx.Response(503, json={})
 EU = {"inletUrl": "https://platform.test/collection/eu", "profileFlowId": "eu-profile", "eventFlowId": "eu-event"}

@@ -14,9 +14,10 @@ from relay_rig import Rig
 
 from capstream.kernel.metrics import exposition
 from capstream.measures import ALERTS, of_relay
+from capstream.relay.alerting import Thresholds, alerts_of
 from capstream.relay.drift import Notice, with_drift
 from capstream.relay.sources import Sources
-from capstream.relay.watch import Thresholds, Watch, alerts_of
+from capstream.relay.watch import Watch
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 NAME = re.compile(r"capstream_\w+")
@@ -72,7 +73,7 @@ def test_every_metric_of_the_relay_is_on_the_dashboard(labels: dict[str, set[str
 
 def test_every_rule_says_what_to_do() -> None:
     found = rules()
-    assert len({rule["alert"] for rule in found}) == len(found) == 9
+    assert len({rule["alert"] for rule in found}) == len(found) == 10
     for rule in found:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"]
@@ -83,5 +84,6 @@ def test_every_alert_the_relay_can_raise_has_a_metric() -> None:
     flow = {"state": "paused", "reason": "", "sinceS": 1e6, "parkedS": 1e6, "waiting": 1, "waitingS": 0.0}
     token = {"failingS": 1e6, "expiresInS": -1, "reason": ""}
     disk = {"freeBytes": 0, "reusableBytes": 0}
-    state = {"oldestPendingS": 1e6, "delivery": {"nw/event": flow}, "tokens": {"c": token}, "disk": disk}
+    state: dict[str, Any] = {"oldestPendingS": 1e6, "delivery": {"nw/event": flow}, "tokens": {"c": token}, "disk": disk}
+    state["privacy"] = {"due": 1, "overdueS": 1e6}
     assert {alert.name for alert in alerts_of(state, 1, Thresholds())} | {"schema_drift"} == set(ALERTS)

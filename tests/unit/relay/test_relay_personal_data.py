@@ -15,6 +15,7 @@ from relay_rig import Rig
 from capstream.kernel import log
 from capstream.kernel.metrics import exposition
 from capstream.measures import of_relay
+from capstream.relay.alerting import AlertLog, Thresholds
 from capstream.relay.audit import Audit
 from capstream.relay.back_pressure import Gate
 from capstream.relay.drift import DriftBook, read_notices, with_drift
@@ -22,7 +23,7 @@ from capstream.relay.event_index import follow
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.redaction import without_values
 from capstream.relay.sources import Sources
-from capstream.relay.watch import AlertLog, Thresholds, Watch
+from capstream.relay.watch import Watch
 from capstream.serving import ThinRequest
 from capstream.storage.ports import StorageUnavailable
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog

@@ -11,7 +11,7 @@ from relay_rig import Rig
 from capstream import upgrades
 from capstream.kernel.errors import InputError
 from capstream.layout import Layout
-from capstream.relay import dead_letters, journal
+from capstream.relay import dead_letters, journal, privacy
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault
 from capstream.storage.sqlite import SqliteDocuments
@@ -34,7 +34,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_an_older_folder_is_brought_up_to_date_and_loses_nothing(layout: Layout, clock: Any, vault: Vault) -> None:
-    assert upgrades.bring_up_to_date(layout) == [1, 2, 3]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4]
     assert upgrades.bring_up_to_date(layout) == []
     sources = Sources(SqliteDocuments(layout.sources), vault)
     assert sources.table["nw"].ims.client_secret == "ims-secret"
@@ -65,7 +65,7 @@ def test_an_upgrade_that_was_cut_off_is_done_again(layout: Layout, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         upgrades.bring_up_to_date(layout)
     monkeypatch.undo()
-    assert upgrades.bring_up_to_date(layout) == [1, 2, 3]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4]
     courier = SqliteDocuments(layout.courier, readonly=True)
     assert dead_letters.between(courier, 1, 10).keys() == {2, 4}
     courier.close()
@@ -97,6 +97,27 @@ def test_identities_asked_for_without_a_sandbox_are_forgotten(tmp_path: Path) ->
     control = SqliteDocuments(layout.control)
     with control.transaction() as change:
         change.put("asked_identities", [(f"{'A' * 24}@AdobeOrg/xid", b"[6,1]"), ("0e0cf7db/xid", b"[6,1]")])
-    assert upgrades.bring_up_to_date(layout) == [2, 3]
+    assert upgrades.bring_up_to_date(layout) == [2, 3, 4]
     assert [key for key, _ in control.scan("asked_identities")] == ["0e0cf7db/xid"]
     control.close()
+
+
+def test_privacy_requests_are_found_by_time_and_those_that_were_met_lie_apart(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    layout.format.parent.mkdir(parents=True)
+    layout.format.write_text(json.dumps({"format": 4}))
+    courier = SqliteDocuments(layout.courier)
+    asked = {"orgId": "1", "sourceKey": "nw", "identities": {"email": "member-0001@example.com"}}
+    requests = {
+        "1/7": {**asked, "customerId": "7", "requestedAtMs": 2000},
+        "1/8": {**asked, "customerId": "8", "requestedAtMs": 1000},
+        "1/9": {**asked, "customerId": "9", "requestedAtMs": 1000, "erasedAtMs": 1500},
+    }
+    with courier.transaction() as transaction:
+        transaction.put("privacy", [(name, json.dumps(body).encode()) for name, body in requests.items()])
+    assert upgrades.bring_up_to_date(layout) == [4]
+    assert [each["id"] for each in privacy.read_open(courier)] == ["1/7", "1/8"]
+    assert privacy.due(courier, 3000, 10) == ["1/8", "1/7"]
+    (met,) = privacy.read_met(courier)
+    assert (met["customerId"], met["erasedAtMs"], "identities" in met) == ("9", 1500, False)
+    courier.close()

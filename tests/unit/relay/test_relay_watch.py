@@ -12,8 +12,9 @@ from relay_rig import Rig
 
 from capstream import config
 from capstream.kernel.errors import InputError
+from capstream.relay.alerting import AlertLog, Thresholds
 from capstream.relay.sources import Sources
-from capstream.relay.watch import AlertLog, Thresholds, Watch
+from capstream.relay.watch import Watch
 
 
 @pytest.fixture
