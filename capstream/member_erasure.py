@@ -17,7 +17,7 @@ from capstream.relay.sweep import Asked, Sweep, read_sweep
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
-_TRIES, _PAUSE_S = 3, 0.05
+_TRIES, _PAUSE_S = 200, 0.05  # what is not the courier's to do is only a checkpoint underway
 
 
 async def erase_stopped(live: Live, layout: Layout, asked: Asked) -> Json:
@@ -38,6 +38,9 @@ async def erase_stopped(live: Live, layout: Layout, asked: Asked) -> Json:
             while follow(journal, index, DriftBook(notices)) or search.step():
                 pass
             is_on = await eraser.turn(stop) or _clear_books(courier, read_sweep(office), clock)
+            sweep = read_sweep(office)
+            if not is_on and (sweep is None or read_cursor(courier) < sweep.through):
+                break
             tries = 0 if is_on else tries + 1
             await asyncio.sleep(0 if is_on else _PAUSE_S)
         desk = PrivacyDesk(courier, office, eraser, clock, lambda: live.now.privacy.grace_days)
