@@ -90,7 +90,7 @@ class Server:
     def client(self) -> PlatformClient:
         return PlatformClient(credentials.read(self.data / "credentials.json"))
 
-    def drained(self) -> dict[str, Any]:
+    def drained(self, *, seconds: float = 90) -> dict[str, Any]:
         """Wait until the relay and the pipeline have nothing left to do; return the relay's status."""
         with self.client() as client:
 
@@ -101,4 +101,4 @@ class Server:
                     return None
                 return relay if waiting(relay) + platform["pending"] == 0 else None
 
-            return eventually(quiet, seconds=90, what="silence")  # type: ignore[no-any-return]
+            return eventually(quiet, seconds=seconds, what="silence")  # type: ignore[no-any-return]

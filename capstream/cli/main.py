@@ -21,6 +21,7 @@ class Commands(LazyGroup):
         "simulate": "capstream.cli.simulate:simulate",
         "simulator": "capstream.cli.simulator:simulator",
         "status": "capstream.cli.status:status",
+        "health": "capstream.cli.health:health",
         "reload": "capstream.cli.status:reload",
         "compact": "capstream.cli.compact:compact",
         "erase": "capstream.cli.erase:erase",

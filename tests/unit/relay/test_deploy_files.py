@@ -27,6 +27,12 @@ def test_the_unit_starts_a_command_there_is_and_reloads_by_signal() -> None:
     assert int(re.findall(r"TimeoutStopSec=(\d+)", text)[0]) > 20  # the supervisor's patience
 
 
+def test_the_unit_is_started_again_whatever_happens() -> None:
+    sections = dict(re.findall(r"^\[(\w+)\]\n(.*?)(?=^\[|\Z)", UNIT.read_text(), re.MULTILINE | re.DOTALL))
+    assert "StartLimitIntervalSec=0" in sections["Unit"].splitlines()
+    assert {"Restart=always", "OOMPolicy=continue", "KillMode=mixed"} <= set(sections["Service"].splitlines())
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
@@ -44,4 +50,9 @@ def test_the_container_file_copies_what_there_is_from_a_plain_base_image() -> No
     assert copied
     assert [name for name in copied if not (ROOT / name).exists()] == []
     (command,) = re.findall(r'^CMD \["(\w+)"\]', "\n".join(lines), re.MULTILINE)
-    assert command in commands()
+    (probe,) = re.findall(r'^HEALTHCHECK .*CMD \["capstream", "(\w+)"\]', "\n".join(lines), re.MULTILINE)
+    assert {command, probe} <= commands()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert {name.split("/")[0] for name in copied} <= let_in
+    assert {"*", "**/*.so", "**/__pycache__"} <= set(ignored)
