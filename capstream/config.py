@@ -96,6 +96,13 @@ class Relay:
     body_limit: int = setting(10_485_760, "Largest webhook body.", "bytes")
     backlog_limit: int = setting(20_000_000, "Events waiting for delivery above which webhooks get 429.", "events", live=True)
     min_free_bytes: int = setting(268_435_456, "Free disk space below which webhooks get 429.", "bytes", live=True)
+    outbox_bytes: int = setting(
+        21_474_836_480,
+        "Disk that what waits for one dataflow of a source may take, unless the source says so itself; above it webhooks of that "
+        "source get 429; 0: no bound.",
+        "bytes",
+        live=True,
+    )
     batch_events: int = setting(
         2000,
         "Most events translated and posted together; a backlog is settled by sixteen times as many.",

@@ -3,7 +3,7 @@
 from capstream.kernel.json import Json
 from capstream.kernel.metrics import Metric
 
-ALERTS = ("lag", "flow", "parked", "token", "dead_letters", "disk", "privacy", "schema_drift")
+ALERTS = ("refusing", "lag", "flow", "parked", "token", "dead_letters", "disk", "privacy", "schema_drift")
 _OUTCOMES = ("received", "duplicates", "deadLettered", "skipped", "processed")
 
 
@@ -35,6 +35,7 @@ def of_relay(status: Json) -> list[Metric]:
 
 
 def _operating(status: Json) -> list[Metric]:
+    boxes = {key: float(flow["waitingBytes"]) for key, flow in status["delivery"].items()}
     up = {key: float(flow["state"] == "ok") for key, flow in status["delivery"].items()}
     alerts = [({"alert": name}, float(sum(each["name"] == name for each in status["alerts"]))) for name in ALERTS]
     lags = [
@@ -51,6 +52,7 @@ def _operating(status: Json) -> list[Metric]:
             "Journal entries not settled, and payloads in a dataflow's outbox.",
             _by_flow(status["behind"]),
         ),
+        ("outbox_bytes", "Disk that what waits for a dataflow takes.", _by_flow(boxes)),
         ("flow_up", "1 while a dataflow delivers, 0 while it retries or is paused.", _by_flow(up)),
         ("token_expires_seconds", "Time until a client's token expires.", _by_client(status, "expiresInS")),
         ("token_failing_seconds", "How long a client has got no token.", _by_client(status, "failingS")),

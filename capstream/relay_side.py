@@ -5,7 +5,7 @@ import contextlib
 import hmac
 import shutil
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -25,7 +25,7 @@ from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import FACETS, EventBrowser, follow
 from capstream.relay.journal_search import JournalSearch
-from capstream.relay.ledger import read_backlogs, read_cursor
+from capstream.relay.ledger import read_cursor, read_lanes
 from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
 from capstream.relay.privacy_desk import PrivacyDesk
@@ -38,7 +38,6 @@ from capstream.relay.watch import Watch
 from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
 from capstream.storage import trimming
 from capstream.storage.key_file import read_keys
-from capstream.storage.ports import Shrinking
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
@@ -80,7 +79,7 @@ def build(live: Live, layout: Layout) -> RelaySide:
     )
     limits = ReceiverLimits(body_bytes=settings.relay.body_limit)
     receiver = Receiver(stores.journal, stores.sources, clock=clock, gate=_gate(live, layout, stores), limits=limits)
-    watch = replace(_watch(live, layout, stores.journal, stores.courier), sources=lambda: stores.sources.table)
+    watch = _watch(live, layout, stores.journal, stores.courier, stores.sources)
     drift = DriftDesk(SqliteDocuments(layout.drift, readonly=True), stores.office, clock)
     eraser = make_eraser(live, layout, stores.journal, office=stores.office, courier=stores.courier)
     retention = Retention(stores.journal, stores.courier, stores.office, clock=clock, kept=lambda: _kept(live.now))
@@ -107,7 +106,8 @@ def _gate(live: Live, layout: Layout, stores: _Stores) -> Gate:
         backlog=lambda: stores.journal.end() - read_cursor(stores.courier),
         free_bytes=lambda: shutil.disk_usage(layout.data).free + stores.journal.free_bytes(),
         mark=_mark(live.now),
-        waiting=lambda: read_backlogs(stores.courier),
+        lanes=lambda: read_lanes(stores.courier),
+        quotas=lambda: _quotas(stores.sources),
     )
     live.listen(lambda fresh: gate.move(_mark(fresh)))
     return gate
@@ -158,7 +158,12 @@ def _vault(settings: Settings, layout: Layout) -> Vault:
 
 
 def _mark(settings: Settings) -> HighWater:
-    return HighWater(backlog=settings.relay.backlog_limit, free_bytes=settings.relay.min_free_bytes)
+    limits = settings.relay
+    return HighWater(backlog=limits.backlog_limit, free_bytes=limits.min_free_bytes, outbox_bytes=limits.outbox_bytes)
+
+
+def _quotas(sources: Sources) -> dict[str, int]:
+    return {key: source.outbox_bytes for key, source in sources.table.items() if source.outbox_bytes}
 
 
 def _kept(settings: Settings) -> Kept:
@@ -166,23 +171,32 @@ def _kept(settings: Settings) -> Kept:
     return Kept(journal_days=limits.journal_days, dedupe_days=limits.dedupe_days, journal_bytes=limits.journal_bytes)
 
 
-def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocuments) -> Watch:
-    """Return what looks after lag, disk, tokens and dead letters."""
-
-    def thresholds() -> Thresholds:
-        limits = live.now.alerts
-        return Thresholds(
-            lag_s=limits.lag_s,
-            dead_letters=limits.dead_letters,
-            free_bytes=limits.free_bytes,
-            token_s=limits.token_s,
-            privacy_s=limits.privacy_s,
-        )
-
-    free = lambda: shutil.disk_usage(layout.data).free  # noqa: E731 - one expression
+def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocuments, sources: Sources) -> Watch:
+    """Return what looks after lag, disk, tokens, dead letters and deleted members."""
     index = SqliteIndex(layout.event_index, FACETS, readonly=True)
-    stores: dict[str, Shrinking] = {"journal": journal, "courier": courier, "events": index}
-    return Watch(journal=journal, courier=courier, clock=live.now.clock(), free_bytes=free, thresholds=thresholds, stores=stores)
+    return Watch(
+        journal=journal,
+        courier=courier,
+        clock=live.now.clock(),
+        free_bytes=lambda: shutil.disk_usage(layout.data).free,
+        thresholds=lambda: _thresholds(live.now),
+        stores={"journal": journal, "courier": courier, "events": index},
+        grace_days=lambda: live.now.privacy.grace_days,
+        mark=lambda: _mark(live.now),
+        quotas=lambda: _quotas(sources),
+        sources=lambda: sources.table,
+    )
+
+
+def _thresholds(settings: Settings) -> Thresholds:
+    limits = settings.alerts
+    return Thresholds(
+        lag_s=limits.lag_s,
+        dead_letters=limits.dead_letters,
+        free_bytes=limits.free_bytes,
+        token_s=limits.token_s,
+        privacy_s=limits.privacy_s,
+    )
 
 
 def _browser(layout: Layout) -> EventBrowser:
@@ -198,7 +212,8 @@ async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
     """Follow the journal with the index of received webhooks, look for members that have to go, and tell the log of alerts,
     until `stop` is set."""
     journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), live.now.clock()
-    watch, alerts = _watch(live, layout, journal, SqliteDocuments(layout.courier, readonly=True)), AlertLog()
+    sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(live.now, layout))
+    watch, alerts = _watch(live, layout, journal, SqliteDocuments(layout.courier, readonly=True), sources), AlertLog()
     notices, office, finds = (
         SqliteDocuments(layout.drift),
         SqliteDocuments(layout.relay_admin, readonly=True),
@@ -209,6 +224,7 @@ async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
     while not stop.is_set():
         if clock() >= next_look:
             next_look = clock() + _LOOK_EVERY_MS
+            sources.refresh()
             alerts.tell(with_drift(watch.state(), read_notices(notices), seen.seen())["alerts"])
         if await asyncio.to_thread(follow, journal, index, drift) or await asyncio.to_thread(search.step):
             continue

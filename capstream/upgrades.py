@@ -13,6 +13,7 @@ from capstream.kernel.errors import InputError
 from capstream.kernel.json import JsonError, loads, pretty
 from capstream.layout import Layout
 from capstream.relay import dead_letters, privacy
+from capstream.relay.ledger import weigh_outboxes
 from capstream.storage.sqlite import SqliteDocuments
 
 FORMAT = 5
@@ -46,11 +47,12 @@ def _know_outboxes(_layout: Layout) -> None:
 
 
 def _find_privacy_requests_by_time(layout: Layout) -> None:
-    """Privacy requests are found by the time they were made; those that were met lie apart."""
+    """Privacy requests are found by their time, those that were met lie apart; dataflows know what their outboxes take."""
     courier = SqliteDocuments(layout.courier)
     try:
         with courier.transaction() as transaction:
             privacy.in_new_form(transaction)
+            weigh_outboxes(transaction)
     finally:
         courier.close()
 

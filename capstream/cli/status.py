@@ -45,6 +45,7 @@ def _print(found: Json) -> None:
         "not settled": f"{journal['pending']} webhooks, the oldest {found['oldestPendingS']:.1f} s old",
         "parked, held": f"{waiting['parked']} payloads, {waiting['held']} events",
         "in outboxes": f"{waiting['outbox']} payloads of dataflows that are behind",
+        "refused (429)": "; ".join(f"{about}: {why}" for about, why in found["refusing"].items()) or "nobody",
         "dead letters": f"{waiting['deadLetters']}",
         "deleted members": "{open} to be erased, {due} of them due; {erased} erased".format(**found["privacy"]),
         "disk": f"{found['disk']['freeBytes']} bytes free",

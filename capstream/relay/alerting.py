@@ -59,6 +59,9 @@ def _of_flow(key: str, flow: Json, limits: Thresholds) -> Iterator[Alert]:
 
 
 def _of_stores(state: Json, limits: Thresholds) -> Iterator[Alert]:
+    for about, reason in state["refusing"].items():
+        cure = "mend what keeps its dataflows from delivering, or raise the limit; Capillary repeats what was answered 429"
+        yield Alert("refusing", about, reason, cure)
     disk, privacy = state["disk"], state["privacy"]
     if disk["freeBytes"] + disk["reusableBytes"] < limits.free_bytes:
         reason = f"{disk['freeBytes']} bytes of disk are free, and {disk['reusableBytes']} in the relay's files"

@@ -18,7 +18,6 @@ from capstream.storage.ports import Reading, Shreddable, Transaction
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
 _AWAITING, _TOKENS, _OUTBOX, _LANES = "awaiting", "tokens", "outbox", "lanes"
 _PAGE = 500
-_FLOWS = ("event", "profile")
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -80,6 +79,10 @@ class Ledger:
     def outbox(self, prefix: str, *, after: str = "", limit: int) -> list[tuple[str, Stored]]:
         """Return the oldest stored segments of a dataflow (`source/flow/`) behind a key."""
         return [(key, _stored(body)) for key, body in self._documents.scan(_OUTBOX, prefix=prefix, after=after, limit=limit)]
+
+    def outbox_bytes(self, keys: Sequence[str]) -> int:
+        """Return the disk that the segments under `keys` take, but for what is around them."""
+        return sum(len(_stored(body).packed) for body in self._documents.get_many(_OUTBOX, keys).values())
 
     def outbox_ends(self, prefix: str) -> tuple[Stored | None, int]:
         """Return the oldest stored segment of a dataflow, and the number of its newest; None and 0 when there is none."""
@@ -195,8 +198,8 @@ def read_cursor(store: Reading) -> int:
 def read_lanes(store: Reading) -> dict[str, Json]:
     """Return the dataflows that are behind the cursor, under `source/flow`.
 
-    `waiting`: payloads in their outbox; `offset`: the journal entry of the oldest; `oldestMs`: when that was received;
-    `sinceMs`: since when the dataflow is behind.
+    `waiting`: payloads in their outbox; `bytes`: what it takes; `offset`: the journal entry of the oldest; `oldestMs`: when
+    that was received; `sinceMs`: since when the dataflow is behind.
     """
     return {name: loads(body) for name, body in store.scan(_LANES)}
 
@@ -204,14 +207,6 @@ def read_lanes(store: Reading) -> dict[str, Json]:
 def read_positions(store: Reading) -> dict[str, int]:
     """Return, for dataflows that are behind, the offset up to which everything of theirs is delivered or a dead letter."""
     return {name: int(lane["offset"]) - 1 for name, lane in read_lanes(store).items()}
-
-
-def read_backlogs(store: Reading) -> dict[str, int]:
-    """Return, for sources both of whose dataflows are behind, how many payloads wait at least for each."""
-    waiting: dict[str, list[int]] = {}
-    for name, lane in read_lanes(store).items():
-        waiting.setdefault(name.rpartition("/")[0], []).append(int(lane["waiting"]))
-    return {source_key: min(counts) for source_key, counts in waiting.items() if len(counts) == len(_FLOWS)}
 
 
 def read_counters(store: Reading) -> dict[str, dict[str, Counter[str]]]:
@@ -259,6 +254,16 @@ def read_outbox(
         store.scan(_OUTBOX, prefix=prefix, after=after, limit=limit) if keys is None else store.get_many(_OUTBOX, keys).items()
     )
     return [(key, _stored(body)) for key, body in found]
+
+
+def weigh_outboxes(transaction: Transaction) -> None:
+    """Note what the outboxes take, of a folder that does not say."""
+    for name, body in transaction.scan(_LANES):
+        after, taken = "", 0
+        while page := read_outbox(transaction, prefix=f"{name}/", after=after):
+            after = page[-1][0]
+            taken += sum(len(stored.packed) for _, stored in page)
+        transaction.put(_LANES, [(name, dumps({**loads(body), "bytes": taken}))])
 
 
 def replace_segments(transaction: Transaction, changes: Iterable[tuple[str, Stored, Stored | None]]) -> None:

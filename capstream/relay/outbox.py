@@ -56,8 +56,9 @@ class Outbox:
         self._head, self._last = self._ledger.outbox_ends(self._prefix)
         known = self._ledger.lane(self._prefix[:-1]) if self._head else {}
         self._waiting = int(known.get("waiting", 0))
+        self._bytes = int(known.get("bytes", 0))
         self._since_ms = int(known.get("sinceMs", 0))
-        self._next = (self._waiting, self._head, self._since_ms)
+        self._next = (self._waiting, self._bytes, self._head, self._since_ms)
 
     def is_empty(self) -> bool:
         """Return whether nothing waits, neither stored nor in a batch that is not settled yet."""
@@ -110,18 +111,19 @@ class Outbox:
         """Add to a settlement that is about to be written how far behind the dataflow is then."""
         added, sent = settlement.outbox.get(self._lane, {}), settlement.sent.get(self._lane, {})
         waiting = self._waiting + sum(each.count for each in added.values()) - sum(sent.values())
+        taken = self._bytes + sum(len(each.packed) for each in added.values()) - self._ledger.outbox_bytes(list(sent))
         head = self._head
         if sent:
             following = self._ledger.outbox(self._prefix, after=max(sent), limit=1)
             head = following[0][1] if following else None
         head = head or next(iter(added.values()), None)
         since_ms = 0 if head is None else self._since_ms or now_ms
-        self._next = (waiting, head, since_ms)
-        facts = {"waiting": waiting, "sinceMs": since_ms}
+        self._next = (waiting, taken, head, since_ms)
+        facts = {"waiting": waiting, "bytes": taken, "sinceMs": since_ms}
         told = b"" if head is None else dumps({**facts, "offset": head.offset, "oldestMs": head.oldest_ms})
         settlement.lanes[self._prefix[:-1]] = told
 
     def settled(self, keys: Iterable[str]) -> None:
         """Note that what was summed up last is written, and with it the segments under `keys`."""
-        self._waiting, self._head, self._since_ms = self._next
+        self._waiting, self._bytes, self._head, self._since_ms = self._next
         self.unstored.difference_update(keys)

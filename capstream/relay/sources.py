@@ -86,6 +86,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     preset: Preset = "capillary-raw"
     auth: WebhookAuth = WebhookAuth()
     body_bytes: int = 0  #: largest webhook body; 0: the relay's limit
+    outbox_bytes: int = 0  #: disk that what waits for one of its dataflows may take; 0: the relay's limit
     inlet_url: str = ""
     profile_flow_id: str = ""
     event_flow_id: str = ""
@@ -143,6 +144,7 @@ def _check_numbers(source: Source) -> None:
     limits, api = source.limits, source.capillary_api
     known = [
         ("bodyBytes", source.body_bytes, 0, 1 << 30),
+        ("outboxBytes", source.outbox_bytes, 0, 1 << 50),
         ("limits.records", limits.records, 1, 10_000),
         ("limits.bytes", limits.bytes, 1_000, 1_000_000),  # the inlet answers 413 above 1 MB
         ("limits.lanes", limits.lanes, 1, 64),

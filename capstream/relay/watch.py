@@ -7,6 +7,7 @@ from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json
 from capstream.relay import privacy
 from capstream.relay.alerting import Thresholds, alerts_of
+from capstream.relay.back_pressure import HighWater, refused_by_all, refused_sources
 from capstream.relay.journal import decode
 from capstream.relay.ledger import read_cursor, read_health, read_lanes, read_oldest_parked, read_tokens, read_waiting
 from capstream.storage.ports import Documents, Log, Shrinking
@@ -25,6 +26,8 @@ class Watch:
         default_factory=dict
     )  #: by name; the disk is as full as it is without what is free in them
     grace_days: Callable[[], float] = lambda: 7.0  #: how long data of deleted members stays
+    mark: Callable[[], HighWater] = HighWater  #: where webhooks are refused
+    quotas: Callable[[], Mapping[str, int]] = dict  #: disk for outboxes, of sources that say so
     sources: Callable[[], Iterable[str]] = tuple  #: whose dataflows are shown even when nothing ever happened to them
 
     def state(self) -> Json:
@@ -41,9 +44,17 @@ class Watch:
             "disk": self._disk(),
             "privacy": privacy.counted(self.courier, now_ms=now, grace_days=self.grace_days()),
         }
+        found["refusing"] = self._refusing(pending, found["disk"])
         alerts = alerts_of(found, read_waiting(self.courier)["deadLetters"], self.thresholds())
         shown = [{"name": each.name, "about": each.about, "reason": each.reason, "cure": each.cure} for each in alerts]
         return {**found, "alerts": shown, "health": "alert" if alerts else "ok"}
+
+    def _refusing(self, pending: int, disk: Json) -> dict[str, str]:
+        """Return by source why its webhooks are answered 429; under `*` why everybody's are."""
+        found = refused_sources(self.mark(), read_lanes(self.courier), self.quotas())
+        free = disk["freeBytes"] + self.journal.free_bytes()
+        reason = refused_by_all(self.mark(), backlog=pending, free_bytes=free)
+        return found | ({"*": reason} if reason else {})
 
     def _disk(self) -> Json:
         sizes = {name: {"bytes": store.size_bytes(), "freeBytes": store.free_bytes()} for name, store in self.stores.items()}
@@ -72,6 +83,7 @@ class Watch:
                 "sinceS": since,
                 "parkedS": parked_s,
                 "waiting": lane["waiting"],
+                "waitingBytes": lane.get("bytes", 0),
                 "waitingS": max(now - lane["oldestMs"], 0) / 1000,
             }
         return found

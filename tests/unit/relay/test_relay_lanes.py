@@ -15,7 +15,8 @@ from relay_rig import EVENT, PROFILE, Rig, points
 
 from capstream.relay import event_index, journal
 from capstream.relay.alerting import Thresholds
-from capstream.relay.ledger import read_backlogs, read_cursor, read_lanes, read_positions, read_waiting
+from capstream.relay.back_pressure import HighWater, refused_sources
+from capstream.relay.ledger import read_cursor, read_lanes, read_outbox, read_positions, read_waiting
 from capstream.relay.watch import Watch
 
 BUSY = httpx.Response(503, json={})
@@ -113,7 +114,12 @@ def test_a_source_goes_on_while_the_endpoint_of_another_is_down(rig: Rig, make_e
     rig.work(settled(rig, 60), portion=10, portions=1)
     assert sent(rig.edge) == list(range(1, 31))
     assert read_lanes(rig.documents).keys() == {"eu/event", "eu/profile"}
-    assert read_backlogs(rig.documents).keys() == {"eu"}
+    lanes = read_lanes(rig.documents)
+    assert refused_sources(HighWater(backlog=1), lanes, {}).keys() == {"eu"}
+    assert refused_sources(HighWater(outbox_bytes=10**6), lanes, {}) == {}
+    assert refused_sources(HighWater(outbox_bytes=10**6), lanes, {"eu": lanes["eu/event"]["bytes"] - 1, "nw": 1}).keys() == {"eu"}
+    stored = read_outbox(rig.documents, limit=1000)
+    assert sum(lane["bytes"] for lane in lanes.values()) == sum(len(each.packed) for _, each in stored)
     rig.edge.down.clear()
     rig.drain(portion=10, portions=1)
     assert sent(rig.edge, "eu-event") == list(range(1, 31))

@@ -73,7 +73,7 @@ def test_every_metric_of_the_relay_is_on_the_dashboard(labels: dict[str, set[str
 
 def test_every_rule_says_what_to_do() -> None:
     found = rules()
-    assert len({rule["alert"] for rule in found}) == len(found) == 10
+    assert len({rule["alert"] for rule in found}) == len(found) == 11
     for rule in found:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"]
@@ -85,5 +85,6 @@ def test_every_alert_the_relay_can_raise_has_a_metric() -> None:
     token = {"failingS": 1e6, "expiresInS": -1, "reason": ""}
     disk = {"freeBytes": 0, "reusableBytes": 0}
     state: dict[str, Any] = {"oldestPendingS": 1e6, "delivery": {"nw/event": flow}, "tokens": {"c": token}, "disk": disk}
+    state["refusing"] = {"nw": "x"}
     state["privacy"] = {"due": 1, "overdueS": 1e6}
     assert {alert.name for alert in alerts_of(state, 1, Thresholds())} | {"schema_drift"} == set(ALERTS)

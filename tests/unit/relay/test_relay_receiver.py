@@ -300,11 +300,23 @@ def test_back_pressure_asks_for_a_retry_and_is_looked_at_once_a_second(
 def test_back_pressure_by_the_outboxes_of_one_source_stops_only_that_one(
     journal: SqliteLog, sources: Sources, clock: Any, make_event: Any
 ) -> None:
-    sources.put("eu", SOURCE)
-    gate = Gate(lambda: 0, lambda: 10**12, HighWater(backlog=10), waiting=lambda: {"eu": 11, "nw": 10})
+    keys = ("eu", "us", "br", "nw")
+    for key in keys:
+        sources.put(key, SOURCE)
+    lanes = {
+        "eu/event": {"waiting": 11, "bytes": 1}, "eu/profile": {"waiting": 12, "bytes": 1},  # both too far behind
+        "us/event": {"waiting": 9, "bytes": 101},  # more than it may
+        "br/profile": {"waiting": 9, "bytes": 1001},  # more than any may that says nothing itself
+        "nw/event": {"waiting": 99, "bytes": 1000}, "nw/profile": {"waiting": 10, "bytes": 1000},
+    }  # fmt: skip
+    mark = HighWater(backlog=10, outbox_bytes=1000)
+    gate = Gate(lambda: 0, lambda: 10**12, mark, lanes=lambda: lanes, quotas=lambda: {"us": 100})
     receiver = Receiver(journal, sources, clock=clock, gate=gate)
-    answers = send(receiver, post(make_event(1), path="/webhooks/capillary/eu"), post(make_event(1)))
-    assert [status for status, _, _ in answers] == [429, 200]
+    answers = send(receiver, *(post(make_event(1), path=f"/webhooks/capillary/{key}") for key in keys))
+    assert [status for status, _, _ in answers] == [429, 429, 429, 200]
+    lanes.clear()
+    clock.advance(1)
+    assert send(receiver, post(make_event(2), path="/webhooks/capillary/eu"))[0][0] == 200
 
 
 class BrokenLog(SqliteLog):

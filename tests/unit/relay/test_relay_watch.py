@@ -13,8 +13,13 @@ from relay_rig import Rig
 from capstream import config
 from capstream.kernel.errors import InputError
 from capstream.relay.alerting import AlertLog, Thresholds
+from capstream.relay.back_pressure import HighWater
+from capstream.relay.ledger import read_cursor, read_lanes
 from capstream.relay.sources import Sources
 from capstream.relay.watch import Watch
+
+
+NO_BOUND = HighWater(free_bytes=0)
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def rig(tmp_path: Path, sources: Sources, clock: Any) -> Iterator[Rig]:
 
 @pytest.fixture
 def watch(rig: Rig) -> Any:
-    def look(free: int = 10**12, **limits: Any) -> Any:
+    def look(free: int = 10**12, mark: HighWater = NO_BOUND, **limits: Any) -> Any:
         return Watch(
             journal=rig.journal,
             courier=rig.documents,
@@ -34,6 +39,7 @@ def watch(rig: Rig) -> Any:
             free_bytes=lambda: free,
             thresholds=lambda: Thresholds(**limits),
             stores={"journal": rig.journal, "courier": rig.documents},
+            mark=lambda: mark,
             sources=lambda: ["nw"],
         ).state()
 
@@ -94,6 +100,20 @@ def test_space_that_is_free_in_the_files_is_no_lack_of_disk(rig: Rig, watch: Any
     assert watch()["disk"]["stores"]["courier"] == {"bytes": rig.documents.size_bytes(), "freeBytes": free}
     assert names(watch(free=10, free_bytes=300_000)) == []
     assert names(watch(free=10, free_bytes=free + rig.journal.free_bytes() + 11)) == [("disk", "")]
+
+
+def test_a_source_whose_outbox_takes_too_much_is_told_with_the_reason(rig: Rig, watch: Any, make_event: Any) -> None:
+    rig.edge.down["flow-event"] = httpx.Response(503)
+    rig.receive(make_event(1))
+    rig.work(lambda: read_cursor(rig.documents) == 1)
+    taken = read_lanes(rig.documents)["nw/event"]["bytes"]
+    assert watch()["refusing"] == {}
+    found = watch(mark=HighWater(outbox_bytes=taken - 1))
+    assert found["delivery"]["nw/event"]["waitingBytes"] == taken
+    assert found["refusing"].keys() == {"nw"}
+    assert f"takes {taken} bytes" in found["refusing"]["nw"]
+    assert ("refusing", "nw") in names(found)
+    assert watch(mark=HighWater(free_bytes=10**13))["refusing"].keys() == {"*"}
 
 
 def test_trouble_of_a_dataflow_and_of_the_token(rig: Rig, watch: Any, make_event: Any) -> None:
