@@ -18,7 +18,6 @@ from capstream.relay.ledger import read_cursor, read_lanes
 from capstream.relay.sources import Sources
 from capstream.relay.watch import Watch
 
-
 NO_BOUND = HighWater(free_bytes=0)
 
 
