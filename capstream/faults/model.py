@@ -28,6 +28,8 @@ KINDS = {
 ALIASES = {"inlet": "streaming_ingestion"}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "*"})
 _MOST = 100
+_REFUSALS = 400
+_EMPTY = frozenset({204, 205, 304})  #: answers without a body
 
 Share = Annotated[float, Meta(gt=0, le=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -41,7 +43,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     share: Share = 1.0  #: of the calls on the route
     count: Annotated[int, Meta(ge=1)] | None = None  #: of calls, then it is over
     seconds: Seconds | None = None  #: then it is over
-    status: Annotated[int, Meta(ge=400, le=599)] = 503
+    status: Annotated[int, Meta(ge=200, le=599)] = 503
     retry_after_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
     handled: bool = False
     delay_s: Annotated[float, Meta(gt=0, le=600)] = 1.0
@@ -57,6 +59,8 @@ def fault_of(body: Json, services: Iterable[str]) -> Fault:
         reason, _, place = str(error).partition(" - at `$")
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(Fault))
         raise InputError(place.strip("`.") or "fault", reason, f"members of a fault: {known}") from error
+    if fault.status in _EMPTY or (fault.kind == "mixed_207" and fault.status < _REFUSALS):
+        raise InputError("status", f"{fault.status} says nothing here", "one that has a body; for mixed_207 at least 400")
     if fault.kind not in KINDS:
         raise InputError("kind", f"{fault.kind!r} is no kind of fault", f"one of {', '.join(KINDS)}")
     names = sorted({*services, *ALIASES})
