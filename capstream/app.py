@@ -16,8 +16,9 @@ import msgspec
 
 from capstream import credentials, own_api, upgrades
 from capstream.aep.access_control.model import Roles, Subject
-from capstream.aep.ims import keys
+from capstream.aep.ims.keys import KeyRing
 from capstream.aep.ims.model import Client, Clients, Organisation, Organisations
+from capstream.aep.ims.tokens import longest_life_s
 from capstream.aep.sandbox.model import Sandboxes
 from capstream.config import Live, Settings
 from capstream.crash import crash_point
@@ -57,7 +58,7 @@ def prepare(settings: Settings) -> Credentials:
     for log_file in (layout.inlet, layout.journal):
         SqliteLog(log_file).close()
     SqliteIndex(layout.event_index, FACETS).close()
-    keys.load_or_create(layout.signing_key)
+    KeyRing(layout.signing_key, outlives_s=longest_life_s(settings.ims.token_ttl_s))
     control = SqliteDocuments(layout.control)
     try:
         found = _account(control, layout, settings.clock()())

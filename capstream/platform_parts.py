@@ -16,9 +16,9 @@ from capstream.aep.flow_service.model import Flows, Inlets
 from capstream.aep.flow_service.runs import Runs
 from capstream.aep.flow_service.secrets import Vault
 from capstream.aep.identity_service.namespaces import Namespaces
-from capstream.aep.ims import keys
+from capstream.aep.ims.keys import KeyRing
 from capstream.aep.ims.model import Clients, Organisations
-from capstream.aep.ims.tokens import Tokens
+from capstream.aep.ims.tokens import Tokens, longest_life_s
 from capstream.aep.query_service.model import QueryService
 from capstream.aep.sandbox import erasure
 from capstream.aep.sandbox.model import Sandboxes
@@ -113,7 +113,10 @@ def parts_of(settings: Settings, layout: Layout) -> Parts:
         sandboxes=Sandboxes(control, is_erased=lambda order: erasure.is_done(state, order)),
         roles=Roles(control, is_admin=clients.is_admin),
         tokens=Tokens(
-            control, keys.load_or_create(layout.signing_key), ttl_s=settings.ims.token_ttl_s, account_exists=clients.is_known
+            control,
+            KeyRing(layout.signing_key, outlives_s=longest_life_s(settings.ims.token_ttl_s)),
+            ttl_s=settings.ims.token_ttl_s,
+            account_exists=clients.is_known,
         ),
         registry=registry,
         datasets=datasets,

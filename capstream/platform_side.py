@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from capstream import own_api
+from capstream import key_api, own_api
 from capstream.aep import limits, operations
 from capstream.aep.alerts.signing import PUBLIC_PATH, Signer
 from capstream.aep.audit_query import api as audit_query
@@ -35,6 +35,8 @@ from capstream.faults import api as faults
 from capstream.faults.layer import with_faults
 from capstream.faults.model import Switch
 from capstream.kernel.json import Json
+from capstream.key_api import KeyDesk
+from capstream.key_change import change_running_platform_key
 from capstream.layout import Layout
 from capstream.platform_handlers import SLOW, Handlers, handlers_of
 from capstream.platform_parts import Parts, Stores, collection_of, flow_service_of, parts_of
@@ -141,7 +143,9 @@ def _own_mounts(parts: Parts, flow: FlowService, signer: Signer) -> list[tuple[s
     def exported(link: str) -> bytes | None:
         return audit_query.exported(parts.trail, parts.vault.unseal, link, parts.clock())
 
+    keys = KeyDesk(parts.administers, lambda: change_running_platform_key(parts.layout, parts.vault), parts.tokens, signer)
     return [
+        (key_api.PATH, own_api.asgi(keys.rotate)),
         (zone_app.PATH, own_api.asgi(zone)),
         (PUBLIC_PATH, own_api.asgi(own_api.files(signer.public_key, "application/x-pem-file"))),
         (audit_query.EXPORT_PATH, own_api.asgi(own_api.files(exported, "text/csv; charset=utf-8"))),

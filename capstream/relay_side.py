@@ -31,13 +31,13 @@ from capstream.relay.preview import Preview
 from capstream.relay.privacy_desk import PrivacyDesk
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
-from capstream.relay.sources import Sources
+from capstream.relay.sources import Sources, reseal_sources
 from capstream.relay.status import status_of
 from capstream.relay.vault import Vault
 from capstream.relay.watch import Watch
 from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
 from capstream.storage import trimming
-from capstream.storage.key_file import read_keys
+from capstream.storage.key_file import add_key, drop_old_keys, read_keys
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
@@ -63,6 +63,7 @@ class _Stores:
     """What the gateway opens: its own stores to write, the others' to read."""
 
     journal: SqliteLog
+    origins: SqliteDocuments  #: of `sources`
     sources: Sources
     office: SqliteDocuments
     courier: SqliteDocuments
@@ -71,9 +72,11 @@ class _Stores:
 def build(live: Live, layout: Layout) -> RelaySide:
     """Return the receiver and the admin API on the stores of a data folder."""
     settings, clock = live.now, live.now.clock()
+    origins = SqliteDocuments(layout.sources)
     stores = _Stores(
         journal=SqliteLog(layout.journal),
-        sources=Sources(SqliteDocuments(layout.sources), _vault(settings, layout), clock),
+        origins=origins,
+        sources=Sources(origins, _vault(settings, layout), clock),
         office=SqliteDocuments(layout.relay_admin),
         courier=SqliteDocuments(layout.courier, readonly=True),
     )
@@ -128,8 +131,24 @@ def _admin(live: Live, layout: Layout, stores: _Stores, *, drift: DriftDesk, era
         audit=Audit(stores.office, clock),
         drift=drift,
         parked=ParkedDesk(stores.courier, stores.journal, clock),
+        change_key=lambda: _change_key(stores, key_file(live.now, layout)),
         privacy=PrivacyDesk(stores.courier, stores.office, eraser, clock, lambda: live.now.privacy.grace_days),
     )
+
+
+def _change_key(stores: _Stores, file: Path) -> int:
+    """Seal the stored secrets with a new key, as `key_change.py` does it when the server is stopped; return how many there were.
+
+    Courier and clerk meet them with the old one, and read the key file again.
+    """
+    vault = stores.sources.vault
+    add_key(file)
+    vault.renew()
+    count = reseal_sources(stores.origins, vault)
+    stores.origins.clear_wal()
+    drop_old_keys(file)
+    vault.renew()
+    return count
 
 
 def make_eraser(live: Live, layout: Layout, journal: SqliteLog, *, office: SqliteDocuments, courier: SqliteDocuments) -> Eraser:
@@ -154,7 +173,8 @@ def key_file(settings: Settings, layout: Layout) -> Path:
 
 
 def _vault(settings: Settings, layout: Layout) -> Vault:
-    return Vault(*read_keys(key_file(settings, layout)))
+    file = key_file(settings, layout)
+    return Vault(*read_keys(file), read_again=lambda: read_keys(file))
 
 
 def _mark(settings: Settings) -> HighWater:

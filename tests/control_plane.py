@@ -1,5 +1,6 @@
 """The control plane on real storage in a folder, driven through its ASGI application."""
 
+import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from capstream.aep.dataset_service.model import Labels
 from capstream.aep.gateway import Gateway, GatewayOptions
 from capstream.aep.ims import accounts
 from capstream.aep.ims.api import ims_app
+from capstream.aep.ims.keys import KeyRing
 from capstream.aep.ims.model import Client, Clients, Organisations, Tokens
 from capstream.aep.sandbox import api as sandbox_api
 from capstream.aep.sandbox.model import Sandboxes
@@ -35,9 +37,14 @@ EVENT_SCHEMA = "https://ns.adobe.com/xdm/context/experienceevent"
 
 
 @cache
-def signing_key() -> rsa.RSAPrivateKey:
+def key_ring() -> KeyRing:
     """Return one key for all tests: making one takes long."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return KeyRing(Path(tempfile.mkdtemp()) / "ims.pem")
+
+
+def signing_key() -> rsa.RSAPrivateKey:
+    """Return that key."""
+    return key_ring().newest()[1]
 
 
 class ControlPlane:
@@ -50,7 +57,7 @@ class ControlPlane:
         self.organisations.create("Demo Org", "demo", now_ms=self.now_ms, org_id=ORG)
         self.clients = Clients(self.documents)
         self.client, self.secret = self.clients.create(ORG, name="tests", now_ms=self.now_ms)
-        self.tokens = Tokens(self.documents, signing_key(), account_exists=self.clients.is_known)
+        self.tokens = Tokens(self.documents, key_ring(), account_exists=self.clients.is_known)
         self.sandboxes = Sandboxes(self.documents)
         self.prod = self.sandboxes.ensure_default(ORG, self.now_ms)
         self.roles = Roles(self.documents)

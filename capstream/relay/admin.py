@@ -64,6 +64,7 @@ class Admin:
     drift: DriftDesk
     parked: ParkedDesk
     privacy: PrivacyDesk
+    change_key: Callable[[], int]  #: seals the stored secrets with a new key; returns how many there were
 
     def app(self) -> Starlette:
         """Return the ASGI application; its routes carry the full path."""
@@ -76,6 +77,7 @@ class Admin:
             ("/relay/sources/{key}", ["DELETE"], self.delete_source),
             ("/relay/sources/{key}/rotate", ["POST"], self.rotate_secret),
             ("/relay/sources/{key}/retire", ["POST"], self.retire_secret),
+            ("/relay/keys/rotate", ["POST"], self.rotate_keys),
             ("/relay/audit", ["GET"], self.list_audit),
             ("/relay/drift", ["GET"], self.drift.list_drift),
             ("/relay/drift/acknowledge", ["POST"], self.drift.acknowledge_drift),
@@ -174,6 +176,10 @@ class Admin:
         """Take the older of two live secrets out of use."""
         source = self.sources.retire(request.path_params["key"])
         return JSONResponse({"liveSecrets": len(source.auth.digests)})
+
+    async def rotate_keys(self, _request: Request) -> Response:
+        """Seal the stored secrets with a new key; webhook secrets stay valid."""
+        return JSONResponse({"secrets": self.change_key()})
 
     async def list_audit(self, request: Request) -> Response:
         """Administrative acts, oldest first; `after` is the id the last page ended with."""

@@ -198,7 +198,7 @@ class Sources:
         self._documents = documents
         self._clock = clock
         salt = documents.get(*_SALT)
-        self._vault = vault if salt is None else vault.with_salt(bytes.fromhex(vault.open(salt.decode())))
+        self.vault = self._vault = vault if salt is None else vault.with_salt(bytes.fromhex(vault.open(salt.decode())))
         self._version = -1
         self._stored: tuple[Source, ...] = ()
         self.table: Mapping[str, Source] = MappingProxyType({})  #: secrets opened; replaced as a whole

@@ -21,13 +21,19 @@ _ALWAYS_SECRET = frozenset(
 class Vault:
     """Seals texts with the first of its symmetric keys (Fernet: AES-128-CBC with HMAC-SHA256) and opens them with any."""
 
-    def __init__(self, *keys: bytes) -> None:
+    def __init__(self, *keys: bytes, key_file: Path | None = None) -> None:
+        self._key_file = key_file
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
     @classmethod
     def open(cls, key_file: Path) -> "Vault":
         """Return the vault of `key_file`, which is made (readable by its owner alone) when it does not exist."""
-        return cls(*read_keys(key_file))
+        return cls(*read_keys(key_file), key_file=key_file)
+
+    def renew(self) -> None:
+        """Read the key file again. Errors: InputError."""
+        if self._key_file is not None:
+            self._fernet = MultiFernet([Fernet(key) for key in read_keys(self._key_file)])
 
     def seal(self, text: str) -> str:
         """Return `text` encrypted."""

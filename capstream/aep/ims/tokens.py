@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from capstream.aep.call import Caller
-from capstream.aep.ims.keys import KEY_ID, key_set
+from capstream.aep.ims.keys import KeyRing
 from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.ports import Documents
 
@@ -19,6 +18,11 @@ ACCESS, CODE, REFRESH = "access_token", "authorization_code", "refresh_token"
 
 _LIFETIMES_MS: Mapping[str, int] = {CODE: 600_000, REFRESH: 14 * 86_400_000}  # ASSUMPTION
 _MOST_CACHED = 4096
+
+
+def longest_life_s(ttl_s: int) -> float:
+    """Return how long a token of any type may live, when access tokens live `ttl_s`."""
+    return max(ttl_s, *(life / 1000 for life in _LIFETIMES_MS.values()))
 
 
 class Standing(StrEnum):
@@ -46,15 +50,14 @@ class Tokens:
     def __init__(
         self,
         documents: Documents,
-        key: rsa.RSAPrivateKey,
+        keys: KeyRing,
         *,
         ttl_s: int = 86_400,
         account_exists: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`account_exists` tells whether a client is still registered: tokens of a revoked account are good no longer."""
         self._documents = documents
-        self._key = key
-        self._public = key.public_key()
+        self._keys = keys
         self._ttl_ms = ttl_s * 1000
         self._account_exists = account_exists
         self._checked: dict[str, Token] = {}
@@ -79,7 +82,8 @@ class Tokens:
             "created_at": str(now_ms),
             "expires_in": str(_LIFETIMES_MS.get(kind, self._ttl_ms)),
         }
-        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": KEY_ID, "itt": "at", "typ": ""})
+        key_id, key = self._keys.newest()
+        return jwt.encode(claims, key, algorithm="RS256", headers={"kid": key_id, "itt": "at", "typ": ""})
 
     def verify(self, token: str, now_ms: int) -> Caller | None:
         """Return who the token speaks for; None when it is invalid, expired or revoked."""
@@ -101,8 +105,15 @@ class Tokens:
             change.put(_REVOKED, [(token.id, dumps({"expires": token.expires_ms}))])
 
     def key_set(self) -> dict[str, Json]:
-        """Return the public key as JWKS."""
-        return key_set(self._public)
+        """Return the public keys as JWKS."""
+        return self._keys.key_set()
+
+    def rotate(self, *, drops_old: bool = False) -> int:
+        """Sign with a new key from now on; return how many are live. `drops_old`: tokens that were issued are void at once."""
+        live = self._keys.rotate(drops_old=drops_old)
+        if drops_old:
+            self._checked.clear()
+        return live
 
     def _read(self, token: str) -> Token | None:
         known = self._checked.get(token)
@@ -117,7 +128,10 @@ class Tokens:
 
     def _decode(self, token: str) -> Token | None:
         try:
-            claims = jwt.decode(token, self._public, algorithms=["RS256"], options={"verify_aud": False})
+            public = self._keys.public(jwt.get_unverified_header(token).get("kid", ""))
+            if public is None:
+                return None
+            claims = jwt.decode(token, public, algorithms=["RS256"], options={"verify_aud": False})
             if claims.get("type") not in (ACCESS, CODE, REFRESH):
                 return None
             caller = Caller(

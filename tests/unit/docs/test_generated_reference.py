@@ -69,6 +69,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
         audit=Audit(documents, lambda: 0),
         drift=DriftDesk(documents, documents, lambda: 0),
         parked=ParkedDesk(courier, log, lambda: 0),
+        change_key=lambda: 0,
         privacy=PrivacyDesk(courier, documents, eraser, lambda: 0, lambda: 7.0),
     )
     courier.close()

@@ -183,11 +183,11 @@ class TestRevocation:
         answer = plane.call("POST", "/ims/invalidate_token/v2", data=body, headers={})
         assert (answer.status_code, answer.json()) == (200, {})
         assert plane.call("GET", SANDBOXES, headers=headers).json()["error_code"] == "401013"
-        from control_plane import signing_key
+        from control_plane import key_ring
 
         from capstream.aep.ims.model import Tokens
 
-        assert Tokens(plane.documents, signing_key()).verify(token, START_MS) is None
+        assert Tokens(plane.documents, key_ring()).verify(token, START_MS) is None
 
     @pytest.mark.parametrize(
         ("changed", "error"),

@@ -59,6 +59,7 @@ def call(
         audit=Audit(office_db, clock),
         drift=DriftDesk(office_db, office_db, clock),
         parked=ParkedDesk(courier_db, journal, clock),
+        change_key=lambda: 2,
         privacy=PrivacyDesk(courier_db, office_db, eraser, clock, lambda: 7.0),
     ).app()
 
