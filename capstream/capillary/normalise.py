@@ -225,13 +225,19 @@ def _event(fields: dict[str, Json], envelope: str, received_ms: int, notes: _Not
     data = fields.get("data")
     if type(data) is not dict:
         return Unreadable("INVALID_BODY", "the event has no data object", "/data")
+    field = "orgId"
     try:
         org_id = _org(fields)
-        event_id = opaque_id(fields.get("eventId"))
-        ref_id, request_id = opaque_id(fields.get("refId")), opaque_id(fields.get("apiRequestId"))
+        field = "eventId"
+        event_id = opaque_id(fields.get(field))
+        field = "refId"
+        ref_id = opaque_id(fields.get(field))
+        field = "apiRequestId"
+        request_id = opaque_id(fields.get(field))
+        field = "loyaltyEventId"
         loyalty_event_id = opaque_id(fields.get("loyaltyEventId")) or opaque_id(data.get("loyaltyEventId"))
     except Unfit as unfit:
-        return Unreadable("INVALID_FIELD", f"an id of the envelope {unfit.reason}")
+        return Unreadable("INVALID_FIELD", f"an id of the envelope {unfit.reason}", f"/{field}")
     if org_id is None:
         return Unreadable("INVALID_FIELD", "the event names no organisation", "/orgId")
     stated = instant(fields.get("createdAt"))

@@ -117,13 +117,13 @@ _Reader = Callable[[str, Json], Json]
 
 def _boolean(key: str, value: Json) -> bool:
     if not isinstance(value, bool):
-        raise InputError(key, "must be true or false")
+        raise InputError(key, "is neither true nor false", "send true or false")
     return value
 
 
 def _name(key: str, value: Json) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InputError(key, "must be text")
+        raise InputError(key, "is no text", "send text")
     return value.strip()
 
 
@@ -134,7 +134,7 @@ def _optional(read: Callable[[str, Json], str]) -> _Reader:
 def _choice(*choices: str) -> _Reader:
     def read(key: str, value: Json) -> str:
         if value not in choices:
-            raise InputError(key, f"must be one of {', '.join(choices)}")
+            raise InputError(key, "is no known choice", f"one of {', '.join(choices)}")
         return str(value)
 
     return read
@@ -159,7 +159,7 @@ def _currency(key: str, value: Json) -> str:
 def _template(key: str, value: Json) -> str:
     name = _name(key, value)
     if "{customerId}" not in name:
-        raise InputError(key, "must contain {customerId}")
+        raise InputError(key, "has no place for the member's id", "put {customerId} into it")
     return name
 
 
@@ -173,7 +173,7 @@ def _digits(key: str, value: Json) -> str:
 def _table(read: Callable[[str, Json], str]) -> _Reader:
     def read_table(key: str, value: Json) -> dict[str, str]:
         if not isinstance(value, Mapping):
-            raise InputError(key, "must be a table")
+            raise InputError(key, "is no table", "send an object")
         return {str(name): read(f"{key}.{name}", item) for name, item in value.items()}
 
     return read_table
@@ -181,7 +181,7 @@ def _table(read: Callable[[str, Json], str]) -> _Reader:
 
 def _names(key: str, value: Json) -> frozenset[str]:
     if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(item, str) for item in value):
-        raise InputError(key, "must be a list of names")
+        raise InputError(key, "is no list of names", "send an array of texts")
     return frozenset(value)
 
 
@@ -192,7 +192,9 @@ def _denied(key: str, value: Json) -> frozenset[str]:
 def _kinds(key: str, value: Json) -> frozenset[str]:
     kinds = frozenset(canonical_name(name) for name in _names(key, value))
     if unknown := kinds - MAPPED:
-        raise InputError(key, f"{', '.join(sorted(unknown))} has no translation")
+        raise InputError(
+            key, f"{', '.join(sorted(unknown))} has no translation", "leave it out; docs/reference/events.md lists the kinds"
+        )
     return kinds
 
 

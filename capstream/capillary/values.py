@@ -14,6 +14,7 @@ _ABSENT: Final = frozenset({"", "-1", "-1.0", "null", "NULL", "Null"})
 _DECIMAL_ID: Final = re.compile(r"[0-9]+(?:\.0+)?", re.ASCII)
 _MAX_EXACT: Final = 2**53
 _MAX_EXACT_FLOAT: Final = 2.0**53
+_HUGE: Final = 10**300  #: no number from here on is taken: doubles end at 1.8e308, and sums must stay numbers
 _MAX_MILLI: Final = 10**15
 _MAX_WHOLE: Final = _MAX_MILLI // 1000
 _END_OF_TIME: Final = 253_402_300_800_000  #: the year 10000
@@ -91,6 +92,8 @@ def number(value: Json) -> int | float | None:
 def _exact_int(value: int) -> int | float:
     if -_MAX_EXACT < value < _MAX_EXACT:
         return value
+    if not -_HUGE < value < _HUGE:
+        raise Unfit("must be a finite number")
     return float(value)
 
 

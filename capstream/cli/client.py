@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from capstream.credentials import Credentials
-from capstream.kernel.errors import CapstreamError
+from capstream.kernel.errors import CapstreamError, InputError
 from capstream.kernel.json import Json, JsonError, dumps, loads
 
 
@@ -64,7 +64,9 @@ class PlatformClient:
         return answer
 
     def relay(self, method: str, path: str, *, body: Json = None, query: dict[str, Any] | None = None) -> Json:
-        """Return the decoded answer of the relay's own API."""
+        """Return the decoded answer of the relay's own API. Errors: InputError when a name in the path would lead elsewhere."""
+        if any(part in ("", ".", "..") for part in path.split("/")[1:]) or set(path) & set("?#%\\"):
+            raise InputError(path, "a name in it is empty, or no name", "give the key or id as a list shows it")
         auth = httpx.BasicAuth(self.credentials.client_id, self.credentials.client_secret)
         return self._call(method, self.credentials.relay_url + path, auth=auth, body=body, query=query)
 

@@ -88,12 +88,12 @@ def edit(
         if payload is None:
             text = click.edit(held, extension=".json")
         else:
-            text = sys.stdin.read() if str(payload) == "-" else payload.read_text("utf-8")
+            text = sys.stdin.read() if str(payload) == "-" else payload.read_text("utf-8", errors="replace")
         if text is None or text.strip() == held.strip():
             typer.echo("nothing was changed, nothing is sent")
             return
         try:
-            mended = loads(text)
+            mended = loads(text.removeprefix("\ufeff"))
         except JsonError as error:
             raise typer.BadParameter(f"the payload is not JSON: {error}") from error
         client.relay("POST", f"/relay/dead-letters/{letter}/replay", body={"payload": mended})

@@ -80,6 +80,11 @@ def run() -> None:
     except CapstreamError as error:
         typer.echo(f"capstream: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"capstream: {error.filename}: {error.strerror}; name a file that can be read or written", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

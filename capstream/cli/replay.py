@@ -36,6 +36,8 @@ def replay(
     given = {"eventName": kind, "customerId": member, "sourceKey": source}
     wanted: Json = {name: value for name, value in given.items() if value} | {"sinceMs": instant_ms(since)}
     wanted |= {"untilMs": instant_ms(until)} if until else {}
+    if until and wanted["untilMs"] <= wanted["sinceMs"]:
+        raise typer.BadParameter("--to is not after --from: nothing was received in between")
     if translation and not dry_run:
         raise typer.BadParameter("--translation only shows a difference: give --dry-run, or `capstream sources set` it first")
     with PlatformClient(find(credentials)) as client:

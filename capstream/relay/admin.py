@@ -43,6 +43,7 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 _T = TypeVar("_T")
 _PAGE = 100
+_DIGITS = 18  #: of numbers in a query: more would not fit the stores
 _MAX_PAGE = 1000
 _PERSONAL = ("get_event", "get_letter", "export_letters", "list_privacy", "list_members", "get_parked")
 """Readings that show personal data: they are noted as administrative acts too."""
@@ -327,8 +328,8 @@ def _numbers(request: Request, *names: str) -> dict[str, Json]:
 
 
 def _whole(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit()):
-        raise InputError(name, f"{value!r} is no whole number", "send digits")
+    if not (value.isascii() and value.isdigit()) or len(value) > _DIGITS:
+        raise InputError(name, f"{value!r} is no whole number of up to {_DIGITS} digits", "send digits")
     return int(value)
 
 

@@ -18,6 +18,7 @@ from capstream.capillary.translate import members_of, profile_payload, translate
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.kernel.json import Json
 from capstream.relay import dead_letters
+from capstream.relay.dead_letters import DeadClass
 from capstream.relay.jobs import Range
 from capstream.relay.journal import Entry, decode
 from capstream.relay.ledger import Ledger
@@ -92,13 +93,16 @@ class Preview:
         members.load(keys)
         stored = ledger.programs()
         programs = Programs.load(stored) if stored else Programs()
-        outcome = translate(event, members.states, programs, config, {})
-        if isinstance(outcome, Refused):
-            return {"refused": {"class": outcome.code, "reason": outcome.reason}}
-        if isinstance(outcome, Skipped):
-            return {"skipped": outcome.reason}
-        payloads = [*outcome.transactions]
-        payloads += [profile_payload(key, members.states[key], programs, config) for key in keys if key in members.states]
+        try:
+            outcome = translate(event, members.states, programs, config, {})
+            if isinstance(outcome, Refused):
+                return {"refused": {"class": outcome.code, "reason": outcome.reason}}
+            if isinstance(outcome, Skipped):
+                return {"skipped": outcome.reason}
+            payloads = [*outcome.transactions]
+            payloads += [profile_payload(key, members.states[key], programs, config) for key in keys if key in members.states]
+        except Exception as error:  # noqa: BLE001 - as in the feed: one event must not hide what becomes of the others
+            return {"refused": {"class": DeadClass.TRANSLATION_BUG, "reason": f"the translation raised {type(error).__name__}"}}
         return {"payloads": {payload.id: payload.body for payload in payloads}}
 
     def _letters(self, offset: int) -> list[Json]:

@@ -17,6 +17,7 @@ from capstream.capillary.translation_config import TranslationConfig
 from capstream.kernel.clock import Clock, system_clock
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, dumps, loads
+from capstream.relay.misfits import misfit
 from capstream.relay.vault import Vault
 from capstream.relay.webhook_auth import Form, Guard, expected_value
 from capstream.storage.ports import Documents
@@ -100,13 +101,13 @@ _decode = msgspec.json.Decoder(Source).decode
 
 
 def _checked(key: str, body: Json) -> Source:
-    if not key or len(key) > _KEY_LENGTH or not set(key) <= set(_HEX_KEY):
+    if not key.strip(".") or len(key) > _KEY_LENGTH or not set(key) <= set(_HEX_KEY):
         reason = f"it is no text of up to {_KEY_LENGTH} letters, digits, dots, underscores and hyphens"
         raise InputError("source key", reason, "choose another key")
     try:
         source = msgspec.convert({**body, "key": key}, Source)
     except (msgspec.ValidationError, TypeError) as error:
-        raise InputError(f"source {key}", str(error), "see the reference of PUT /relay/sources/{key}") from error
+        raise misfit(error, Source, whole=f"source {key}") from error
     _check_auth(source.auth)
     _check_numbers(source)
     _check_addresses(source)

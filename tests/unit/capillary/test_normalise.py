@@ -198,3 +198,11 @@ def test_dedupe_key_is_short_sorted_by_hour_and_tells_orgs_apart(published: Publ
     assert len({key(), key(_orgId=700124), key(_eventId="other")}) == 3
     assert key(_createdAt=1730419634512) < key(_createdAt=1730423234512)
     assert key(_createdAt="nonsense")[:4] == bytes(4)
+
+
+@pytest.mark.parametrize("field", ["orgId", "eventId", "refId", "apiRequestId", "loyaltyEventId"])
+def test_an_id_of_the_envelope_that_is_none_is_pointed_at(field: str) -> None:
+    body = {"eventName": "pointsExpired", "orgId": 1, "createdAt": 1731000000000, "data": {}} | {field: {}}
+    found = normalise(json.dumps(body).encode(), RECEIVED)
+    assert isinstance(found, Unreadable)
+    assert (found.code, found.pointer) == ("INVALID_FIELD", f"/{field}")

@@ -133,7 +133,7 @@ def test_sources_are_put_shown_masked_and_deleted(call: Any) -> None:
     assert call("GET", "/relay/sources/other").status_code == 404
 
 
-@pytest.mark.parametrize(("body", "path"), [({"orgId": "o"}, "source x"), ([], "source x"), ({"unknown": 1}, "source x")])
+@pytest.mark.parametrize(("body", "path"), [({"orgId": "o"}, "source x"), ([], "source x"), ({"unknown": 1}, "unknown")])
 def test_a_wrong_source_names_the_field(call: Any, body: Any, path: str) -> None:
     response = call("PUT", "/relay/sources/x", json=body)
     assert response.status_code == 400
@@ -214,6 +214,15 @@ def test_unclear_commands_are_refused(call: Any, journal: SqliteLog, path: str, 
     assert response.status_code == 400
     assert response.json()["error"]["cure"]
     assert journal.end() == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/relay/events/" + "9" * 30, "/relay/events?before=" + "9" * 20, "/relay/events?sinceMs=" + "9" * 19]
+)
+def test_numbers_that_fit_no_store_are_refused(call: Any, path: str) -> None:
+    response = call("GET", path)
+    assert response.status_code == 400
+    assert "digits" in response.json()["error"]["cure"]
 
 
 @pytest.mark.parametrize("action", ["replay", "discard"])

@@ -103,6 +103,15 @@ def test_the_dead_letter_of_a_packed_body_names_its_encoding(rig: Rig, encoding:
     assert rig.status()["balanced"]
 
 
+@pytest.mark.parametrize("value", [10**300, -(10**400), "1e300", "-1e9999", True])
+def test_a_number_no_double_holds_is_a_wrong_field(rig: Rig, make_event: Any, value: Any) -> None:
+    rig.receive(make_event(1, programCurrentPoints=value), make_event(2))
+    rig.drain()
+    (letter,) = rig.letters()
+    assert (letter.class_, letter.pointer) == ("INVALID_FIELD", "/data/programCurrentPoints")
+    assert len(rig.edge.events()) == 1
+
+
 def test_an_unmapped_event_is_skipped(rig: Rig, make_event: Any) -> None:
     rig.receive(make_event(1, name="cardUpdated"))
     rig.drain()
