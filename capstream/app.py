@@ -10,6 +10,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 
 import httpx
 import msgspec
@@ -122,50 +123,69 @@ def child_environment(settings: Settings) -> dict[str, str]:
     return {"CAPSTREAM_DATA": str(settings.data)} | {f"CAPSTREAM_SERVER_{key}": str(value) for key, value in named.items()}
 
 
+Beside = Callable[[threading.Event, asyncio.AbstractEventLoop], None]
+"""Work that has a thread of its own."""
+
+
+@dataclass(slots=True)
+class _Port:
+    """What the one port serves, and what is done beside it."""
+
+    mounts: list[tuple[str, AsgiApp]]
+    readings: list[Callable[[], list[Metric]]] = field(default_factory=list)
+    chores: list[Callable[[], None]] = field(default_factory=list)
+    beside: list[Beside] = field(default_factory=list)
+    upkeep: list[Callable[[asyncio.Event], Coroutine[None, None, None]]] = field(default_factory=list)
+
+    def all_mounts(self) -> list[tuple[str, AsgiApp]]:
+        """Return the applications, and the metrics of all of them."""
+        return [*self.mounts, ("/metrics", _metrics(self.readings))]
+
+    def work(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Begin what is done beside the port."""
+        group.create_task(_repeated(self.chores, stop))
+        group.create_task(_in_threads(self.beside, stop))
+        for maintain in self.upkeep:
+            group.create_task(maintain(stop))
+
+
 async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = WHOLE) -> None:
     """Serve the one port: webhooks, the relay's own API, the platform's APIs and inlets, as far as `roles` go."""
     from capstream import relay_side  # noqa: PLC0415 - with the role
 
     settings = live.now
     layout = Layout(settings.data)
-    relay = relay_side.build(live, layout) if "courier" in roles else None
     others = tuple(role for role in roles if not role.startswith("gateway"))
-    mounts: list[tuple[str, AsgiApp]] = [("/health", own_api.asgi(own_api.health(settings.data / "run", others)))]
-    readings: list[Callable[[], list[Metric]]] = []
-    chores: list[Callable[[], None]] = []
-    beside: list[Callable[[threading.Event, asyncio.AbstractEventLoop], None]] = []
-    upkeep: list[Callable[[asyncio.Event], Coroutine[None, None, None]]] = []
+    port = _Port([("/health", own_api.asgi(own_api.health(settings.data / "run", others)))])
+    relay = relay_side.build(live, layout) if "courier" in roles else None
     if relay is not None:
-        mounts += relay.mounts
-        upkeep.append(relay.maintain)
-        readings.append(lambda: of_relay(relay.status()))
-    if "worker" in roles:
-        from capstream import platform_side  # noqa: PLC0415 - with the role
-
-        platform = platform_side.build(settings, layout)
-        mounts += platform.mounts
-        readings.append(lambda: of_platform(platform.status()))
-        chores.append(platform.flush)
-        upkeep.append(platform.maintain)
-        beside.append(platform.collect)
-        app: AsgiApp = platform.gateway([*mounts, ("/metrics", _metrics(readings))])
-    else:
-        app = own_api.mounted([*mounts, ("/metrics", _metrics(readings))])
+        port.mounts += relay.mounts
+        port.upkeep.append(relay.maintain)
+        port.readings.append(lambda: of_relay(relay.status()))
+    app = _platform(settings, layout, port) if "worker" in roles else own_api.mounted(port.all_mounts())
     webhooks = relay.receive if relay is not None else own_api.no_relay
-    server = settings.server
+    server, limit = settings.server, settings.relay.body_limit
     async with asyncio.TaskGroup() as group:
-        group.create_task(_repeated(chores, stop))
-        group.create_task(_in_threads(beside, stop))
-        for maintain in upkeep:
-            group.create_task(maintain(stop))
-        await serve(
-            app, webhooks, host=server.host, port=server.port, body_limit=settings.relay.body_limit, stop=stop, ready=lambda: None
-        )
+        port.work(group, stop)
+        await serve(app, webhooks, host=server.host, port=server.port, body_limit=limit, stop=stop, ready=lambda: None)
     if relay is not None:
         relay.close()
 
 
-async def _in_threads(beside: list[Callable[[threading.Event, asyncio.AbstractEventLoop], None]], stop: asyncio.Event) -> None:
+def _platform(settings: Settings, layout: Layout, port: _Port) -> AsgiApp:
+    """Return the platform's gateway in front of everything the port serves."""
+    from capstream import platform_side  # noqa: PLC0415 - with the role
+
+    platform = platform_side.build(settings, layout)
+    port.mounts += platform.mounts
+    port.readings.append(lambda: of_platform(platform.status()))
+    port.chores.append(platform.flush)
+    port.upkeep.append(platform.maintain)
+    port.beside.append(platform.collect)
+    return platform.gateway(port.all_mounts())
+
+
+async def _in_threads(beside: list[Beside], stop: asyncio.Event) -> None:
     """Run what has a thread of its own until `stop` is set."""
     ended, loop = threading.Event(), asyncio.get_running_loop()
     running = [asyncio.create_task(asyncio.to_thread(work, ended, loop)) for work in beside]

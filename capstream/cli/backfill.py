@@ -32,37 +32,51 @@ _COUNTED = ("read", "delivered", "duplicates", "rejected", "anonymous", "merged"
 _KNOWN_HOSTS = Path("~/.ssh/known_hosts")
 
 
+Exports = Annotated[str, typer.Argument(help="Folder of the exports, or sftp://user@host:22/folder.")]
+Source = Annotated[str, typer.Option(help="Key of the relay's source.")]
+Org = Annotated[str, typer.Option(help="Capillary's org id, as the webhooks state it in orgId.")]
+Program = Annotated[str | None, typer.Option(help="Id of the programme the balances belong to; default: the default one.")]
+Zone = Annotated[str, typer.Option(help="Time zone of rows without one of their own.")]
+Rate = Annotated[float | None, typer.Option(help="Most rows a second; default: as fast as the relay takes them.")]
+Alias = Annotated[list[str] | None, typer.Option(help="NAME=THEIRS: the column the export calls THEIRS is NAME.")]
+LineTotal = Annotated[bool, typer.Option(help="The column `rate` is price × quantity.")]
+Work = Annotated[Path | None, typer.Option(help="Folder for progress, downloads and rejects; default: below the data folder.")]
+Identity = Annotated[Path | None, typer.Option(help="Private key for SFTP; else CAPSTREAM_SFTP_PASSWORD is used.")]
+KnownHosts = Annotated[Path, typer.Option(help="Host keys that are trusted.")]
+ZipPassword = Annotated[Path | None, typer.Option(help="File with the password of the archives.")]
+GpgHome = Annotated[
+    Path | None, typer.Option(help="GnuPG folder whose key opens .pgp files; its passphrase: CAPSTREAM_PGP_PASSPHRASE.")
+]
+Cutover = Annotated[
+    str | None, typer.Option(help="When the webhook became active (ISO 8601): points, tiers, coupons, merges until then come in.")
+]
+Auth = Annotated[str, typer.Option(help="How the secret travels: bearer, basic (user:password) or header.")]
+AuthHeader = Annotated[str, typer.Option(help="Name of the header, for --auth header.")]
+Move = Annotated[bool, typer.Option(help="Move files that were read to processed/, damaged ones to failed/.")]
+Watch = Annotated[
+    float | None, typer.Option(help="Look for new files every so many seconds (300 suits Capillary); implies --move.")
+]
+
+
 def backfill(
-    exports: Annotated[str, typer.Argument(help="Folder of the exports, or sftp://user@host:22/folder.")],
-    source: Annotated[str, typer.Option(help="Key of the relay's source.")],
-    org: Annotated[str, typer.Option(help="Capillary's org id, as the webhooks state it in orgId.")],
-    program: Annotated[
-        str | None, typer.Option(help="Id of the programme the balances belong to; default: the default one.")
-    ] = None,
-    zone: Annotated[str, typer.Option(help="Time zone of rows without one of their own.")] = "UTC",
-    rate: Annotated[float | None, typer.Option(help="Most rows a second; default: as fast as the relay takes them.")] = None,
-    alias: Annotated[list[str] | None, typer.Option(help="NAME=THEIRS: the column the export calls THEIRS is NAME.")] = None,
-    rate_is_line_total: Annotated[bool, typer.Option(help="The column `rate` is price × quantity.")] = False,
-    work: Annotated[
-        Path | None, typer.Option(help="Folder for progress, downloads and rejects; default: below the data folder.")
-    ] = None,
-    identity: Annotated[Path | None, typer.Option(help="Private key for SFTP; else CAPSTREAM_SFTP_PASSWORD is used.")] = None,
-    known_hosts: Annotated[Path, typer.Option(help="Host keys that are trusted.")] = _KNOWN_HOSTS,
-    zip_password_file: Annotated[Path | None, typer.Option(help="File with the password of the archives.")] = None,
-    gpg_home: Annotated[
-        Path | None, typer.Option(help="GnuPG folder whose key opens .pgp files; its passphrase: CAPSTREAM_PGP_PASSPHRASE.")
-    ] = None,
-    cutover: Annotated[
-        str | None,
-        typer.Option(help="When the webhook became active (ISO 8601): points, tiers, coupons, merges until then come in."),
-    ] = None,
-    auth: Annotated[str, typer.Option(help="How the secret travels: bearer, basic (user:password) or header.")] = "bearer",
-    auth_header: Annotated[str, typer.Option(help="Name of the header, for --auth header.")] = "Authorization",
-    move: Annotated[bool, typer.Option(help="Move files that were read to processed/, damaged ones to failed/.")] = False,
-    watch: Annotated[
-        float | None,
-        typer.Option(help="Look for new files every so many seconds (300 suits Capillary); implies --move."),
-    ] = None,
+    exports: Exports,
+    source: Source,
+    org: Org,
+    program: Program = None,
+    zone: Zone = "UTC",
+    rate: Rate = None,
+    alias: Alias = None,
+    rate_is_line_total: LineTotal = False,
+    work: Work = None,
+    identity: Identity = None,
+    known_hosts: KnownHosts = _KNOWN_HOSTS,
+    zip_password_file: ZipPassword = None,
+    gpg_home: GpgHome = None,
+    cutover: Cutover = None,
+    auth: Auth = "bearer",
+    auth_header: AuthHeader = "Authorization",
+    move: Move = False,
+    watch: Watch = None,
     credentials: CredentialsFile = None,
     json: AsJson = False,
 ) -> None:
@@ -72,30 +86,51 @@ def backfill(
     them there and import that folder. The webhook's secret is taken from CAPSTREAM_WEBHOOK_SECRET, else from the credentials.
     Exit code 1 when rows were refused or files could not be read.
     """
-    who = find(credentials)
+    who, at = find(credentials), _zone(zone)
     place = (work or config.load().data / "backfill") / source
     place.mkdir(parents=True, exist_ok=True)
-    org_id, at = _id("--org", org), _zone(zone)
-    secret = os.environ.get("CAPSTREAM_WEBHOOK_SECRET") or who.webhook_secret
-    options = Options(
-        importer=Importer(org_id, zone=at, program_id=program, rate_is_line_total=rate_is_line_total),
-        happenings=None if cutover is None else _happenings(org_id, at, cutover, program),
-        pace=Pace(rate),
-        aliases=_aliases(alias or []),
-        zip_password=None if zip_password_file is None else zip_password_file.read_bytes().strip(),
-    )
-    intake = Intake(
-        folder=place / "fetched" if exports.startswith("sftp://") else Path(exports),
-        place=_place(exports, known_hosts, identity) if exports.startswith("sftp://") else None,
-        keys=None if gpg_home is None else _keys(gpg_home, place),
-        is_moved=move or watch is not None,
-        steady=None if watch is None else Steady(),
-    )
-    header = webhook_header(_form(auth), auth_header, secret)
+    org_id = _id("--org", org)
+    importer = Importer(org_id, zone=at, program_id=program, rate_is_line_total=rate_is_line_total)
+    happenings = None if cutover is None else _happenings(org_id, at, cutover, program)
+    options = _options(importer, happenings, rate, alias, zip_password_file)
+    intake = _intake(exports, place, known_hosts, identity, gpg_home, is_moved=move, is_watched=watch is not None)
+    header = webhook_header(_form(auth), auth_header, os.environ.get("CAPSTREAM_WEBHOOK_SECRET") or who.webhook_secret)
     rounds = Rounds(place, f"{who.relay_url}/webhooks/capillary/{source}", header, options, intake, is_json=json)
     if watch is not None:
         rounds.watch(_interval(watch))
     raise typer.Exit(0 if rounds.once() else 1)
+
+
+def _options(
+    importer: Importer, happenings: Happenings | None, rate: float | None, alias: list[str] | None, zip_password: Path | None
+) -> Options:
+    return Options(
+        importer=importer,
+        happenings=happenings,
+        pace=Pace(rate),
+        aliases=_aliases(alias or []),
+        zip_password=None if zip_password is None else zip_password.read_bytes().strip(),
+    )
+
+
+def _intake(
+    exports: str,
+    place: Path,
+    known_hosts: Path,
+    identity: Path | None,
+    gpg_home: Path | None,
+    *,
+    is_moved: bool,
+    is_watched: bool,
+) -> Intake:
+    is_remote = exports.startswith("sftp://")
+    return Intake(
+        folder=place / "fetched" if is_remote else Path(exports),
+        place=_place(exports, known_hosts, identity) if is_remote else None,
+        keys=None if gpg_home is None else _keys(gpg_home, place),
+        is_moved=is_moved or is_watched,
+        steady=Steady() if is_watched else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

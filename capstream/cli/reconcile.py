@@ -43,6 +43,37 @@ class Report:
     unknown_to_capillary: int = 0
     delivery: dict[str, Json] = field(default_factory=dict)
 
+    def facts(self) -> dict[str, Json]:
+        """Return the numbers as they are printed."""
+        return {
+            "members": self.members,
+            "merged": self.merged,
+            "drifted": self.drifted,
+            "unknownToCapillary": self.unknown_to_capillary,
+            **({"delivery": self.delivery} if self.delivery else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is compared: the members of `source`, or the `only` one (`org/customer`); those with an event since a time."""
+
+    source: str
+    only: str
+    since_ms: int
+    with_capillary: bool
+    consumer_group: str
+    days: int
+
+
+ConsumerGroup = Annotated[
+    str,
+    typer.Option(help="With --capillary: the webhook whose deliveries are compared. Default: the one with the source's address."),
+]
+Days = Annotated[
+    int, typer.Option(min=0, help="Full UTC days whose deliveries are compared, the last one yesterday; 0: today so far.")
+]
+
 
 def reconcile(
     source: Annotated[str, typer.Option(help="Key of the relay's source.")] = "capillary",
@@ -51,15 +82,8 @@ def reconcile(
     since: Annotated[str, typer.Option(help="Only members with an event since: 2024-09-17, or 90m, 6h, 2d ago.")] = "",
     per_second: Annotated[float, typer.Option(help="Most members a second that are read from the platform.")] = 500.0,
     capillary: Annotated[bool, typer.Option(help="Ask Capillary's API too, with CAPSTREAM_CAPILLARY_KEY and _SECRET.")] = False,
-    consumer_group: Annotated[
-        str,
-        typer.Option(
-            help="With --capillary: the webhook whose deliveries are compared. Default: the one with the source's address."
-        ),
-    ] = "",
-    days: Annotated[
-        int, typer.Option(min=0, help="Full UTC days whose deliveries are compared, the last one yesterday; 0: today so far.")
-    ] = 1,
+    consumer_group: ConsumerGroup = "",
+    days: Days = 1,
     credentials: CredentialsFile = None,
     json: AsJson = False,
 ) -> None:
@@ -69,47 +93,26 @@ def reconcile(
     """
     if member and not org:
         raise typer.BadParameter("--member needs --org")
-    since_ms = instant_ms(since) if since else 0
+    wish = Wish(
+        source=source,
+        only=f"{org}/{member}" if member else "",
+        since_ms=instant_ms(since) if since else 0,
+        with_capillary=capillary,
+        consumer_group=consumer_group,
+        days=days,
+    )
     with PlatformClient(find(credentials)) as client:
-        report = asyncio.run(
-            _reconcile(
-                client,
-                source,
-                only=f"{org}/{member}" if member else "",
-                since_ms=since_ms,
-                pace=Pace(per_second),
-                with_capillary=capillary,
-                deliveries=(consumer_group, days),
-                show=_json_line if json else _line,
-            )
-        )
-    facts = {
-        "members": report.members,
-        "merged": report.merged,
-        "drifted": report.drifted,
-        "unknownToCapillary": report.unknown_to_capillary,
-        **({"delivery": report.delivery} if report.delivery else {}),
-    }
-    typer.echo(dumps(facts).decode())
+        report = asyncio.run(_reconcile(client, wish, Pace(per_second), _json_line if json else _line))
+    typer.echo(dumps(report.facts()).decode())
     raise typer.Exit(1 if report.drifted or report.delivery.get("difference") else 0)
 
 
-async def _reconcile(
-    client: PlatformClient,
-    source: str,
-    *,
-    only: str,
-    since_ms: int,
-    pace: Pace,
-    with_capillary: bool,
-    deliveries: tuple[str, int],
-    show: Show,
-) -> Report:
+async def _reconcile(client: PlatformClient, wish: Wish, pace: Pace, show: Show) -> Report:
     report = Report()
     async with httpx.AsyncClient() as http:
-        api = _capillary(client, http, source) if with_capillary else None
-        for page in _pages(client, source, only):
-            books = [book for book in page if book["asOfMs"] >= since_ms]
+        api = _capillary(client, http, wish.source) if wish.with_capillary else None
+        for page in _pages(client, wish.source, wish.only):
+            books = [book for book in page if book["asOfMs"] >= wish.since_ms]
             report.merged += sum("mergedInto" in book for book in books)
             living = [book for book in books if "mergedInto" not in book]
             pace.take(len(living))
@@ -120,11 +123,10 @@ async def _reconcile(
                 drift = differences(book, found.get(int(book["customerId"])), stated)
                 if drift:
                     report.drifted += 1
-                    show(book["customerId"], drift, _explain(client, source, book["customerId"]))
-        group, days = deliveries
-        group = group or (await _consumer_group(api, source) if api else "")
+                    show(book["customerId"], drift, _explain(client, wish.source, book["customerId"]))
+        group = wish.consumer_group or (await _consumer_group(api, wish.source) if api else "")
         if api and group:
-            report.delivery = await _deliveries(client, api, source, group, days)
+            report.delivery = await _deliveries(client, api, wish.source, group, wish.days)
     return report
 
 
