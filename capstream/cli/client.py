@@ -48,7 +48,20 @@ class PlatformClient:
     def platform(
         self, method: str, path: str, *, body: Json = None, query: dict[str, Any] | None = None, accept: str = "*/*"
     ) -> Json:
-        """Return the decoded answer of a platform API. Errors: Refused, CapstreamError when nobody listens."""
+        """Return the decoded answer of a platform API; a token that is good no longer is replaced once.
+
+        Errors: Refused, CapstreamError when nobody listens.
+        """
+        was_kept = bool(self._token)
+        try:
+            return self._platform(method, path, body=body, query=query, accept=accept)
+        except Refused as refused:
+            if refused.status != httpx.codes.UNAUTHORIZED or not was_kept:
+                raise
+        self._token = ""
+        return self._platform(method, path, body=body, query=query, accept=accept)
+
+    def _platform(self, method: str, path: str, *, body: Json, query: dict[str, Any] | None, accept: str) -> Json:
         headers = {
             "authorization": f"Bearer {self._access_token()}",
             "x-api-key": self.credentials.client_id,

@@ -19,12 +19,13 @@ from capstream.relay.audit import Audit
 from capstream.relay.ledger import read_cursor
 from capstream.relay.sought import redacted
 from capstream.relay.sweep import Asked, Find, Step, Sweep, ask, end, keep, last_begun_ms, read_asked, read_find, read_sweep
+from capstream.storage import trimming
 from capstream.storage.ports import Documents, Log, Reading, StorageUnavailable
 
 _DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
 _EVERY_S, _PAUSE_S = 1.0, 0.02
 _LOOK_EVERY_MS = 60_000
-_AT_ONCE = 4  # entries in one commit: each rewrites the group that came with it
+_SLICES = (1, 16)  # entries in one commit: each rewrites the group that came with it
 _MEMBERS = 500  # in a sweep
 _AFTER_GRACE = "its time after the deletion is over"
 
@@ -127,11 +128,8 @@ class Eraser:
         if read_cursor(self._courier) < sweep.through:
             return False
         if self._redacted != (sweep.id, sweep.step):
-            for start in range(0, len(find.offsets), _AT_ONCE):
-                if stop.is_set():
-                    return False
-                self._journal.redact(find.offsets[start : start + _AT_ONCE], redacted)
-                await asyncio.sleep(_PAUSE_S)
+            if not await self._take_out(find.offsets, stop):
+                return False
             self._redacted = (sweep.id, sweep.step)
         if not self._journal.clear_wal():
             return False
@@ -140,6 +138,18 @@ class Eraser:
         if sweep.step == "redact":
             return self._go_on(msgspec.structs.replace(sweep, step="books", command=self.order(sweep)))
         self._finish(sweep)
+        return True
+
+    async def _take_out(self, offsets: list[int], stop: asyncio.Event) -> bool:
+        """Put empty entries in place of those at the offsets, in slices; return whether all of it is done."""
+        loop, start, slice_ = asyncio.get_running_loop(), 0, _SLICES[0]
+        while start < len(offsets):
+            if stop.is_set():
+                return False
+            began = loop.time()
+            self._journal.redact(offsets[start : start + slice_], redacted)
+            start, slice_ = start + slice_, trimming.next_slice(slice_, loop.time() - began, _SLICES)
+            await asyncio.sleep(_PAUSE_S)
         return True
 
     def _after_books(self, sweep: Sweep) -> bool:

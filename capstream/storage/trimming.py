@@ -43,7 +43,7 @@ async def trim(
     while not stop.is_set() and not is_enough():
         started = loop.time()
         gone, reached = log.trim(through, needed, after=position, segments=slice_)
-        slice_ = _next_slice(slice_, loop.time() - started, _SLICES)
+        slice_ = next_slice(slice_, loop.time() - started, _SLICES)
         if reached == position:
             break
         trimmed, position = trimmed + gone, reached
@@ -58,7 +58,7 @@ async def give_back(store: Shrinking, stop: asyncio.Event, *, all_of_them: bool 
     while not stop.is_set() and (spare := spare_pages(store, all_of_them=all_of_them)):
         started = loop.time()
         gone = store.give_back(min(pages, spare))
-        pages = _next_slice(pages, loop.time() - started, _PAGES)
+        pages = next_slice(pages, loop.time() - started, _PAGES)
         if not gone:
             break
         given += gone
@@ -96,7 +96,7 @@ async def leave_nothing(store: Shreddable, stop: asyncio.Event, wanted: asyncio.
             await asyncio.sleep(1)
 
 
-def _next_slice(size: int, took_s: float, bounds: tuple[int, int]) -> int:
+def next_slice(size: int, took_s: float, bounds: tuple[int, int]) -> int:
     """Return how much the next slice takes on."""
     if took_s > _LONG_S:
         return max(size // 2, bounds[0])
