@@ -77,26 +77,17 @@ async def rehearse(
 
     simulation = Simulation(replace(options, on_accepted=accepted))
     with PlatformClient(credentials) as client:
-        configured = await asyncio.to_thread(_source, client, source)
-        async with simulation:
+        async with _as_it_was(client, source), simulation:
             connection = await _connect(credentials, source, simulation.api_url)
             before = await asyncio.to_thread(standing, client, connection)
             view.phase = "streaming"
-            async with asyncio.TaskGroup() as tasks:
-                watchers = [
-                    tasks.create_task(_watch(client, view, show, simulation)),
-                    tasks.create_task(_probe(client, view, probes)),
-                ]
+            async with _watching(client, view, show, simulation, probes):
                 summary = await simulation.send(lambda progress: setattr(view, "progress", progress), stop)
                 view.phase = "draining"
-                relay = await _quiet(client)
-                for watcher in watchers:
-                    watcher.cancel()
+                relay = await _quiet(client, source)
         view.phase, view.relay = "comparing", relay
         show(view)
         findings = await asyncio.to_thread(_compare, client, connection, summary, before)
-        if configured is not None:  # the simulator's API is gone now: the source gets back what it had
-            await asyncio.to_thread(client.relay, "PUT", f"/relay/sources/{source}", body=configured)
         view.phase = "done"
         show(view)
     return Outcome(summary, connection, relay, view, findings)
@@ -114,6 +105,17 @@ async def _watching(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _as_it_was(client: PlatformClient, source: str) -> AsyncIterator[None]:
+    """Give a source back what it had, whatever comes of the block: the simulator's API is gone then."""
+    configured = await asyncio.to_thread(_source, client, source)
+    try:
+        yield
+    finally:
+        if configured is not None:
+            await asyncio.to_thread(client.relay, "PUT", f"/relay/sources/{source}", body=configured)
 
 
 def _source(client: PlatformClient, key: str) -> Json:
@@ -205,8 +207,15 @@ def waiting(relay: Json) -> int:
     return int(relay["journal"]["pending"] + sum(relay["waiting"][kind] for kind in ("parked", "held", "outbox")))
 
 
-async def _quiet(client: PlatformClient) -> Json:
-    """Return the relay's status once neither the relay nor the pipeline has anything left to do.
+def _left(relay: Json, source: str) -> int:
+    """Return how much the relay has to do for one source; what other sources cannot deliver is not waited for."""
+    behind = sum(count for flow, count in relay["behind"].items() if flow.startswith(f"{source}/"))
+    parked = sum(flow["parked"] for flow in relay["sources"].get(source, {}).get("flows", {}).values())
+    return int(relay["journal"]["pending"] + relay["waiting"]["held"] + behind + parked)
+
+
+async def _quiet(client: PlatformClient, source: str) -> Json:
+    """Return the relay's status once neither the relay has anything left to do for `source`, nor the pipeline anything at all.
 
     Errors: CapstreamError when nothing moves any more.
     """
@@ -214,7 +223,7 @@ async def _quiet(client: PlatformClient) -> Json:
     while time.monotonic() - moved < _STUCK_AFTER_S:
         relay = await asyncio.to_thread(client.relay, "GET", "/relay/status")
         platform = await asyncio.to_thread(client.platform, "GET", "/capstream/status")
-        now_left = waiting(relay) + platform["pending"]
+        now_left = _left(relay, source) + platform["pending"]
         if now_left == 0:
             return relay
         if now_left != left:
