@@ -23,7 +23,7 @@ _NAME = re.compile(
 )
 _QUALIFIED = {"points_event_type.type": "points_event_type", "deduction_type.type": "deduction_type"}
 """Columns whose last part alone would say too little."""
-_FIELD_LIMIT = 10 * 1024 * 1024
+_FIELD_LIMIT = 10 * 1024 * 1024  #: characters of a field, and of a line: a packed line of gigabytes must not get into memory
 NOTE = "reject_"
 """Columns of a reject file start with this; they are left out when it is read again."""
 
@@ -175,7 +175,7 @@ def rows_of(export: Export, *, aliases: Mapping[str, str], password: bytes | Non
     """
     try:
         with _text(export.path, password) as text:
-            reader = csv.reader(text, strict=True)
+            reader = csv.reader(_lines(text), strict=True)
             names = [_column(cell, aliases) for cell in next(reader, [])]
             _check(export, names)
             kept = [(place, name) for place, name in enumerate(names) if not name.startswith(NOTE)]
@@ -203,6 +203,13 @@ def _text(path: Path, password: bytes | None) -> Generator[IO[str]]:
             raise InputError(path.name, f"holds {len(inner)} files", "Capillary puts one CSV file into an archive")
         with archive.open(inner[0], pwd=password) as packed, io.TextIOWrapper(packed, "utf-8-sig", newline="") as file:
             yield file
+
+
+def _lines(text: IO[str]) -> Iterator[str]:
+    while line := text.readline(_FIELD_LIMIT + 1):
+        if len(line) > _FIELD_LIMIT:
+            raise csv.Error(f"a line is longer than {_FIELD_LIMIT} characters")
+        yield line
 
 
 def _column(cell: str, aliases: Mapping[str, str]) -> str:

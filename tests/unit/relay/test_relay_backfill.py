@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from capstream.kernel.errors import CapstreamError, InputError
 from capstream.kernel.json import dumps
 from capstream.relay.backfill.book import Book
 from capstream.relay.backfill.door import Door, Pace
-from capstream.relay.backfill.files import Template, exports_in, template_of
+from capstream.relay.backfill.files import Template, exports_in, rows_of, template_of
 from capstream.relay.backfill.run import Backfill, Options, write_rejects
 from capstream.relay.exports import Exports
 from capstream.relay.sources import Sources
@@ -279,6 +280,21 @@ def test_damaged_archives_missing_columns_and_wrong_secrets_are_told(door: Webho
         Backfill(book, gate, options(aliases={"who": "user_id"})).run(exports_in(folder)[0])
     gate.close()
     book.close()
+
+
+def test_a_packed_line_without_end_does_not_get_into_memory(tmp_path: Path) -> None:
+    file = tmp_path / "Members.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("Members.csv", "w") as packed:
+        packed.write(b"user_id,auto_update_time_cps\n")
+        for _ in range(40):
+            packed.write(b"0" * 1_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="a line is longer than"):
+            list(rows_of(exports_in(tmp_path)[0], aliases={}))
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_rate_is_kept() -> None:
