@@ -291,7 +291,7 @@ def test_a_packed_line_without_end_does_not_get_into_memory(tmp_path: Path) -> N
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="a line is longer than"):
-            list(rows_of(exports_in(tmp_path)[0], aliases={}))
+            list(rows_of(exports_in(tmp_path)[0][0], aliases={}))
         assert tracemalloc.get_traced_memory()[1] < 30_000_000
     finally:
         tracemalloc.stop()
