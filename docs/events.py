@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from capstream.capillary.payloads.transaction import EVENT_TYPES
 from capstream.capillary.touching import ALWAYS, PURCHASES, WHEN_CHANGED
-from capstream.capillary.translation_config import TranslationConfig
+from capstream.capillary.translation_config import CHOICES, TranslationConfig
 from capstream.capillary.vocabulary import MAPPED, UNMAPPED
 
 Table = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
@@ -96,8 +96,7 @@ def _settings() -> list[Field[Any]]:
 
 def _setting(each: Field[Any]) -> list[str]:
     key = each.metadata["key"]
-    hint = get_type_hints(TranslationConfig)[each.name]
-    choices = ", ".join(f"`{choice}`" for choice in get_args(hint)) if get_origin(hint) is Literal else ""
+    choices = ", ".join(f"`{choice}`" for choice in CHOICES.get(each.name, ()))
     return [f"`{key}`", _default(each), choices, _MEANINGS[key]]
 
 

@@ -39,6 +39,8 @@ class NormalisedEvent:  # noqa: PLW1641 - it has no hash: its data can be change
         self.received_ms = received_ms
         self.envelope = envelope  #: A flat, B bus wrapper, C API wrapper, D body wrapper
         self.data = data
+        history = data.get("history")
+        self.history: dict[str, Json] | None = history if type(history) is dict else None  #: of an imported event alone
         self.flags = flags
         self.unknown = unknown  #: member names nobody documented, of the event and of `data`
 

@@ -32,13 +32,13 @@ UPDATED = ("auto_update_time_loyalty", "auto_update_time_cps", "auto_update_time
 
 def is_imported(event: NormalisedEvent) -> bool:
     """Say whether an event is history: a row of an export, not a webhook of Capillary."""
-    return type(event.data.get("history")) is dict
+    return event.history is not None
 
 
 def imported_answers(event: NormalisedEvent) -> Answers | None:
     """Return the answers an imported event carries, as of the instant its row describes; None for a webhook."""
-    history = event.data.get("history")
-    if type(history) is not dict:
+    history = event.history
+    if history is None:
         return None
     bodies = history.get("answers")
     found = bodies.items() if type(bodies) is dict else ()
@@ -62,8 +62,8 @@ def _id(value: Json) -> str:
 
 def history_name(event: NormalisedEvent) -> tuple[str, str] | None:
     """Return type and id under which an imported happening is known for ever; None for bills, members and webhooks."""
-    history = event.data.get("history")
-    if type(history) is not dict or type(history.get("type")) is not str or type(history.get("id")) is not str:
+    history = event.history
+    if history is None or type(history.get("type")) is not str or type(history.get("id")) is not str:
         return None
     return history["type"], history["id"]
 

@@ -44,12 +44,12 @@ def _email(found: Found, value: Json, config: TranslationConfig, flags: list[str
     if type(value) is not str:
         return
     email = value.strip().lower()
-    if "@" in email:
-        local, _, domain = email.partition("@")
-        if local and domain and len(email) <= _MAX_EMAIL and "@" not in domain and len(email.split()) == 1:
+    at, size = email.find("@"), len(email)
+    if at >= 0:
+        if 0 < at < size - 1 and size <= _MAX_EMAIL and email.rfind("@") == at and len(email.split()) == 1:
             found[EMAIL] = email
-    elif len(email) in (32, 40, 64) and _HEX.fullmatch(email):
-        if len(email) == 64 and not _is_denied(email, config):
+    elif size in (32, 40, 64) and _HEX.fullmatch(email):
+        if size == 64 and not _is_denied(email, config):
             found[EMAIL_HASH] = email
         else:
             flags.append("hashed_identifier")

@@ -126,9 +126,10 @@ def _put(schedule: Schedule, day: str, points: int, bill: str | None, promotion:
             lot.points += points
             return
     new = Lot(day, points, bill, promotion)
-    place = order(new)
-    while index > 0 and order(held[index - 1]) > place:
-        index -= 1
+    if index > 0 and held[index - 1].day == day:
+        place = order(new)
+        while index > 0 and order(held[index - 1]) > place:
+            index -= 1
     held.insert(index, new)
 
 

@@ -189,8 +189,10 @@ def _repeats_a_key(raw: bytes, keys: int) -> bool:
     Every member has a colon of its own: when the body holds exactly as many colons as members were kept, none was lost. Texts
     may hold further ones; then only those after a closing quote count.
     """
-    if raw.count(b":") == keys or raw.count(b'":') == keys:
-        return False
+    return raw.count(b":") != keys and raw.count(b'":') != keys and _finds_a_key_twice(raw)
+
+
+def _finds_a_key_twice(raw: bytes) -> bool:
     repeated = False
 
     def look(pairs: list[tuple[str, Json]]) -> None:

@@ -45,7 +45,8 @@ def record(state: MemberState, fact: Fact) -> bool:
 
     Order: any; the ledger afterwards is that of all facts in the order of time.
     """
-    if fact.at > state.log_at and fact.at > state.base_at:
+    at = fact.at
+    if at > state.log_at and at > state.base_at:
         _append(state, fact)
         apply_alone(state.book, fact, state.first)
     elif not _insert(state, fact):
@@ -61,14 +62,16 @@ def name_event(state: MemberState, at: int, name: str, event_id: str) -> None:
     last_at: int = state.last_at
     if at > last_at or (at == last_at and event_id > state.last_id):
         state.last_at, state.last_name, state.last_id = at, name, event_id
-    state.as_of = max(state.as_of, at)
+    if at > state.as_of:
+        state.as_of = at
 
 
 def meet(state: MemberState, at: int, owner: str = "") -> None:
     """Remember that an event of `at` exists; when it is the earliest, a zero seed that it disproves is withdrawn."""
-    known = state.first.get(owner)
+    first: dict[str, int] = state.first
+    known = first.get(owner)
     if known is None or at < known:
-        state.first[owner] = at
+        first[owner] = at
         if known is not None and state.log_count:
             _refold(state)
 

@@ -5,7 +5,6 @@ Source: capillary.md 7.3.
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -28,9 +27,16 @@ _SECONDS: Final[tuple[str, ...]] = tuple(f"{second:02d}." for second in range(60
 _MILLIS: Final[tuple[str, ...]] = tuple(f"{milli:03d}Z" for milli in range(1000))
 
 
-@lru_cache(maxsize=4096)
 def _day_text(number: int) -> str:
-    return f"{date.fromordinal(number + _EPOCH).isoformat()}T"
+    written = _day_texts.get(number)
+    if written is None:
+        if len(_day_texts) >= _WRITTEN_LIMIT:
+            _day_texts.clear()
+        written = _day_texts[number] = f"{date.fromordinal(number + _EPOCH).isoformat()}T"
+    return written
+
+
+_day_texts: Final[dict[int, str]] = {}
 
 
 def rfc3339(millis: int) -> str:

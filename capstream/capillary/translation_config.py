@@ -5,7 +5,7 @@ Source: capillary.md 5.4 (enrichment), 7.3 (times), 7.4 (identities), 7.5-7.8.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from capstream.capillary.vocabulary import MAPPED, canonical_name
@@ -15,7 +15,7 @@ from capstream.kernel.json import Json
 BillTime = Literal["auto", "instant", "cluster_wall_clock"]
 Need = Literal["required", "best_effort", "off"]
 
-STATUSES: Mapping[str, str] = {
+STATUSES: Final[dict[str, str]] = {
     "active": "active",
     "suspended": "suspended",
     "fraud suspected": "suspended",
@@ -26,17 +26,33 @@ STATUSES: Mapping[str, str] = {
 }
 """Status label (lower case) -> `loyalty.status`; any other label is used in lower case."""
 
-_DENIED = frozenset({"", "null", "none", "undefined", "n/a", "unknown", "-1", "anonymous", "invalid"})
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "bill_time": ("auto", "instant", "cluster_wall_clock"),
+    "primary": ("capillary_user_id", "adobe_sample"),
+    "key_case": ("sample", "namespace"),
+    "event_identities": ("state", "event"),
+    "voucher_codes": ("hash", "plain"),
+    "tier_case": ("keep", "lower", "upper"),
+    "expiry_change_source": ("pointsExpiryChange", "singlePointsExpiryUpdated"),
+    "anonymous_bills": ("drop", "dead_letter", "journal"),
+    "transaction_lines": ("required", "best_effort", "off"),
+}
+"""Field -> what it may be set to. The types of the fields say the same, but once compiled they are gone."""
+
+_DENIED: Final = frozenset({"", "null", "none", "undefined", "n/a", "unknown", "-1", "anonymous", "invalid"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TranslationConfig:
-    """How one source's events become payloads. `metadata["key"]` is the name of a field in the settings."""
+    """How one source's events become payloads. `metadata["key"]` is the name of a field in the settings.
+
+    Compiled: an event asks some thirty times (docs/adr/0004).
+    """
 
     org_zone: str = field(default="UTC", metadata={"key": "org_zone"})
     cluster_zone: str = field(default="UTC", metadata={"key": "cluster_zone"})
     bill_time: BillTime = field(default="auto", metadata={"key": "bill_time"})
-    store_zones: Mapping[str, str] = field(default_factory=dict, metadata={"key": "store_zones"})
+    store_zones: dict[str, str] = field(default_factory=dict, metadata={"key": "store_zones"})
     default_store_zone: str | None = field(default=None, metadata={"key": "default_store_zone"})
     default_currency: str | None = field(default=None, metadata={"key": "default_currency"})
 
@@ -48,7 +64,7 @@ class TranslationConfig:
     phone_key: str | None = field(default=None, metadata={"key": "identity.phone_key"})
     external_id_key: str = field(default="capillaryExternalId", metadata={"key": "identity.external_id_key"})
     cards: bool = field(default=False, metadata={"key": "identity.cards"})
-    account_keys: Mapping[str, str] = field(default_factory=dict, metadata={"key": "identity.accounts"})
+    account_keys: dict[str, str] = field(default_factory=dict, metadata={"key": "identity.accounts"})
     event_identities: Literal["state", "event"] = field(default="state", metadata={"key": "identity.event_identities"})
     default_country_code: str | None = field(default=None, metadata={"key": "identity.default_country_code"})
     denied_values: frozenset[str] = field(default=_DENIED, metadata={"key": "identity.denied_values"})
@@ -60,7 +76,7 @@ class TranslationConfig:
 
     program_select: str = field(default="default", metadata={"key": "program.select"})
     tier_case: Literal["keep", "lower", "upper"] = field(default="keep", metadata={"key": "tier_case"})
-    statuses: Mapping[str, str] = field(default_factory=lambda: STATUSES, metadata={"key": "statuses"})
+    statuses: dict[str, str] = field(default_factory=lambda: STATUSES, metadata={"key": "statuses"})
     profile_on_transaction: bool = field(default=False, metadata={"key": "profile.on_transaction"})
     emit_customer_updated_event: bool = field(default=False, metadata={"key": "emit_customer_updated_event"})
     expiry_change_source: Literal["pointsExpiryChange", "singlePointsExpiryUpdated"] = field(
@@ -69,7 +85,7 @@ class TranslationConfig:
     anonymous_bills: Literal["drop", "dead_letter", "journal"] = field(default="journal", metadata={"key": "anonymous_bills"})
     groups_enabled: bool = field(default=False, metadata={"key": "groups.enabled"})
     enabled_kinds: frozenset[str] = field(default=MAPPED, metadata={"key": "events"})
-    event_types: Mapping[str, str] = field(default_factory=dict, metadata={"key": "event_types"})
+    event_types: dict[str, str] = field(default_factory=dict, metadata={"key": "event_types"})
     extra_fields: frozenset[str] = field(default=frozenset(), metadata={"key": "extra_fields"})
 
     transaction_lines: Need = field(default="best_effort", metadata={"key": "enrichment.transaction"})
@@ -214,36 +230,36 @@ def _program(key: str, value: Json) -> str:
 _READERS: Mapping[str, _Reader] = {
     "org_zone": _zone,
     "cluster_zone": _zone,
-    "bill_time": _choice("auto", "instant", "cluster_wall_clock"),
+    "bill_time": _choice(*CHOICES["bill_time"]),
     "store_zones": _table(_zone),
     "default_store_zone": _optional(_zone),
     "default_currency": _optional(_currency),
     "customer_id_template": _template,
-    "primary": _choice("capillary_user_id", "adobe_sample"),
-    "key_case": _choice("sample", "namespace"),
+    "primary": _choice(*CHOICES["primary"]),
+    "key_case": _choice(*CHOICES["key_case"]),
     "phone_key": _optional(_name),
     "external_id_key": _name,
     "cards": _boolean,
     "account_keys": _table(_name),
-    "event_identities": _choice("state", "event"),
+    "event_identities": _choice(*CHOICES["event_identities"]),
     "default_country_code": _optional(_digits),
     "denied_values": _denied,
     "pii_names": _boolean,
     "pii_email": _boolean,
     "pii_phone": _boolean,
-    "voucher_codes": _choice("hash", "plain"),
+    "voucher_codes": _choice(*CHOICES["voucher_codes"]),
     "program_select": _program,
-    "tier_case": _choice("keep", "lower", "upper"),
+    "tier_case": _choice(*CHOICES["tier_case"]),
     "statuses": _statuses,
     "profile_on_transaction": _boolean,
     "emit_customer_updated_event": _boolean,
-    "expiry_change_source": _choice("pointsExpiryChange", "singlePointsExpiryUpdated"),
-    "anonymous_bills": _choice("drop", "dead_letter", "journal"),
+    "expiry_change_source": _choice(*CHOICES["expiry_change_source"]),
+    "anonymous_bills": _choice(*CHOICES["anonymous_bills"]),
     "groups_enabled": _boolean,
     "enabled_kinds": _kinds,
     "event_types": _event_types,
     "extra_fields": _names,
-    "transaction_lines": _choice("required", "best_effort", "off"),
+    "transaction_lines": _choice(*CHOICES["transaction_lines"]),
     "member_state": _boolean,
     "repair": _boolean,
 }

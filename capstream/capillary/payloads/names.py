@@ -13,8 +13,10 @@ def payload_id(*segments: str) -> str:
     """Return an `_id`: segments percent-encoded and joined by colons; when that is too long, the longest becomes its digest."""
     encoded = [segment if _is_plain(segment) else quote(segment, safe="") for segment in segments]
     name = f"capillary:{':'.join(encoded)}"
-    if len(name) <= MAX_ID:
-        return name
+    return name if len(name) <= MAX_ID else _with_digest(segments, encoded)
+
+
+def _with_digest(segments: tuple[str, ...], encoded: list[str]) -> str:
     longest = max(range(len(segments)), key=lambda index: len(encoded[index]))
     encoded[longest] = sha256(segments[longest].encode()).hexdigest()
     return f"capillary:{':'.join(encoded)}"

@@ -61,15 +61,16 @@ def points_issued(draft: Draft, body: dict[str, Json], capillary: dict[str, Json
     origin = draft.trigger.get("billId") or draft.trigger.get("billNumber") or draft.event.api_request_id
     if origin is not None:
         ids["transactionId"] = origin
-    section_read = capillary.setdefault("points", {})
+    section_read: dict[str, Json] = capillary.setdefault("points", {})
     regular = section_read.get("regular")
     gained: list[Json] = [{"value": regular, **ids}] if regular is not None and regular > 0 else []
     promotional = read(draft, "promotionalPointsIssued", _PROMOTION_EXPIRIES) or ()
     for item in promotional:
-        gain = {"value": item["points"]} if "points" in item else {}
+        gain: dict[str, Json] = {"value": item["points"]} if "points" in item else {}
         if "promotionId" in item:
             gain["promotionId"] = item["promotionId"]
-        gained.append({**gain, **ids})
+        gain.update(ids)
+        gained.append(gain)
     if gained:
         body["loyalty"] = {"pointsGained": gained}
     if promotional:

@@ -1,34 +1,57 @@
 """The profile payload: always a member's whole known snapshot. Source: capillary.md 6.4, 7.5 (5, 8, 10, 11), 7.7; xdm.md 9.2."""
 
-from collections.abc import Callable
 from typing import Final
+
+from msgspec.structs import astuple
 
 from capstream.capillary import times
 from capstream.capillary.identities import EMAIL, PHONE, identity_map
-from capstream.capillary.ledger import ledger_of
+from capstream.capillary.ledger import ADJUSTED, BALANCES, EXPIRED, LIFETIME, POINTS, PROMISED, REDEEMED, RETURNED, ledger_of
 from capstream.capillary.payloads.names import payload_id
 from capstream.capillary.programs import Programs, smallest
-from capstream.capillary.records import Account, Entry, Ledger, MemberState, Program, Schedule
+from capstream.capillary.records import Account, Entry, Ledger, MemberState, Program, Register, Schedule
 from capstream.capillary.times import rfc3339
 from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import from_milli
 from capstream.kernel.json import Json
 
-_UNKNOWN: Final = Account()
-_ZERO: Final = Account(0, 0, 0, 0, 0, 0, 0)
 
-_IN_LOYALTY: Final[tuple[tuple[str, str], ...]] = (
-    ("points", "points"),
-    ("lifetimePoints", "lifetime"),
-    ("expiredPoints", "expired"),
-    ("pointsRedeemed", "redeemed"),
-    ("promisedPoints", "promised"),
-    ("returnedPoints", "returned"),
-    ("adjustedPoints", "adjusted"),
+class _Held:
+    """An account as it is shown. Its members are read from the record in one go: one by one they are looked up by name."""
+
+    def __init__(self, account: Account) -> None:
+        members: tuple[Json, ...] = astuple(account)
+        self.balances = members  #: first those of BALANCES
+        self.tier: int | None = members[_TIER]
+        self.tier_expiry: str | None = members[_TIER + 1]
+        self.tier_upgraded: str | None = members[_TIER + 2]
+        self.schedule: Schedule = members[_TIER + 3]
+
+
+_TIER: Final = len(BALANCES)
+
+
+_UNKNOWN: Final = _Held(Account())
+_ZERO: Final = _Held(Account(0, 0, 0, 0, 0, 0, 0))
+
+_SHOWN: Final[tuple[tuple[str, str], ...]] = (
+    ("points", POINTS),
+    ("lifetimePoints", LIFETIME),
+    ("expiredPoints", EXPIRED),
+    ("pointsRedeemed", REDEEMED),
+    ("promisedPoints", PROMISED),
+    ("returnedPoints", RETURNED),
+    ("adjustedPoints", ADJUSTED),
 )
-_IN_PROGRAM: Final[tuple[tuple[str, str], ...]] = _IN_LOYALTY[:5]
+_IN_LOYALTY: Final = [(name, BALANCES.index(balance)) for name, balance in _SHOWN]
+_IN_PROGRAM: Final = _IN_LOYALTY[:5]
+"""Member -> index of its balance."""
 
-_CASES: Final[dict[str, Callable[[str], str]]] = {"keep": str, "lower": str.lower, "upper": str.upper}
+
+def _cased(name: str, config: TranslationConfig) -> str:
+    if config.tier_case == "keep":
+        return name
+    return name.lower() if config.tier_case == "lower" else name.upper()
 
 
 def profile_body(
@@ -50,13 +73,16 @@ def profile_body(
     quality: list[str] = []
     ledger = ledger_of(state.book)
     program_id = selected_program(org_id, ledger, programs, config)
-    body["loyalty"] = _loyalty(state, ledger, (org_id, program_id or "", customer_id), programs, (config, quality))
-    body["loyalty"]["status"] = status
+    accounts = {name: _Held(account) for name, account in ledger.accounts.items()}
+    held = _held(accounts, ledger, program_id or "")
+    loyalty = _loyalty(state, ledger, (org_id, program_id or "", customer_id), held, programs, (config, quality))
+    loyalty["status"] = status
+    body["loyalty"] = loyalty
     if person := _person(state, config):
         body |= person
     capillary = _stamp(org_id, customer_id, state)
     _attributes(state, capillary)
-    _programs(ledger, (org_id, program_id), programs, capillary, config)
+    _programs(accounts, ledger, (org_id, program_id), programs, capillary, config)
     if quality:
         capillary["quality"] = quality
     body["capillary"] = capillary
@@ -94,26 +120,28 @@ def awaits_tier_list(org_id: str, state: MemberState, programs: Programs, config
     return program is None or program.base_tier() is None
 
 
-def _account(ledger: Ledger, program_id: str) -> Account:
-    return ledger.accounts.get(program_id) or (_ZERO if ledger.zero else _UNKNOWN)
+def _held(accounts: dict[str, _Held], ledger: Ledger, program_id: str) -> _Held:
+    found = accounts.get(program_id)
+    return found if found is not None else _ZERO if ledger.zero else _UNKNOWN
 
 
 def _loyalty(
     state: MemberState,
     ledger: Ledger,
     names: tuple[str, str, str],
+    account: _Held,
     programs: Programs,
     notes: tuple[TranslationConfig, list[str]],
 ) -> dict[str, Json]:
     org_id, program_id, customer_id = names
     config, quality = notes
-    account, program = _account(ledger, program_id), programs.get(org_id, program_id)
+    program = programs.get(org_id, program_id)
     loyalty: dict[str, Json] = {"loyaltyID": [customer_id]}
-    for name, member in _IN_LOYALTY:
-        if (value := getattr(account, member)) is not None:
+    for name, index in _IN_LOYALTY:
+        if (value := account.balances[index]) is not None:
             loyalty[name] = from_milli(value)
-    if ledger.purchases is not None:
-        loyalty["lifetimePurchases"] = from_milli(ledger.purchases)
+    if (spent := ledger.purchases) is not None:
+        loyalty["lifetimePurchases"] = from_milli(spent)
     if program is not None and program.name:
         loyalty["program"] = program.name
     elif program_id:
@@ -129,7 +157,7 @@ def _loyalty(
 
 def _tier(
     loyalty: dict[str, Json],
-    account: Account,
+    account: _Held,
     ledger: Ledger,
     program: Program | None,
     notes: tuple[TranslationConfig, list[str]],
@@ -142,20 +170,20 @@ def _tier(
     if name is None:
         quality.append("tier_name_unknown")
         name = f"tier-{tier}"
-    loyalty["tier"] = _CASES[config.tier_case](name)
+    loyalty["tier"] = _cased(name, config)
     following = None if program is None else program.tier_name(tier + 1)
     if following is not None:
-        loyalty["nextTier"] = _CASES[config.tier_case](following)
+        loyalty["nextTier"] = _cased(following, config)
     if account.tier_upgraded is not None:
         loyalty["tierUpgradeDate"] = account.tier_upgraded
     if account.tier_expiry is not None:
         loyalty["tierExpiryDate"] = account.tier_expiry
 
 
-def _schedule(loyalty: dict[str, Json], account: Account, config: TranslationConfig, quality: list[str]) -> None:
+def _schedule(loyalty: dict[str, Json], account: _Held, config: TranslationConfig, quality: list[str]) -> None:
     schedule = account.schedule
     if schedule.lots:
-        entries, cut = _entries(schedule, account.points)
+        entries, cut = _entries(schedule, account.balances[0])
         if entries:
             loyalty["pointsExpiration"] = [
                 {"pointsExpiring": from_milli(held), "pointsExpirationDate": times.end_of_day(day, config.org_zone)}
@@ -212,11 +240,12 @@ def _coupon(entry: Entry) -> dict[str, Json]:
 
 
 def _status(state: MemberState, config: TranslationConfig) -> str:
-    label = state.attributes.get("status")
+    stated: dict[str, Register] = state.attributes
+    label = stated.get("status")
     if label is not None and label[0]:
         lowered = str(label[0]).strip().lower()
         return config.statuses.get(lowered, lowered)
-    kind = state.attributes.get("loyalty_type")
+    kind = stated.get("loyalty_type")
     return "active" if kind is None or str(kind[0]).strip().lower() == "loyalty" else "notEnrolled"
 
 
@@ -236,10 +265,11 @@ def _person(state: MemberState, config: TranslationConfig) -> dict[str, Json]:
 
 def _stamp(org_id: str, customer_id: str, state: MemberState) -> dict[str, Json]:
     stamp: dict[str, Json] = {"orgId": org_id, "customerId": customer_id, "stateVersion": state.version}
-    if state.as_of:
-        stamp["asOf"] = rfc3339(state.as_of)
-    if state.last_id:
-        stamp["lastEvent"] = {"name": state.last_name, "id": state.last_id}
+    as_of, last_id = state.as_of, state.last_id
+    if as_of:
+        stamp["asOf"] = rfc3339(as_of)
+    if last_id:
+        stamp["lastEvent"] = {"name": state.last_name, "id": last_id}
     return stamp
 
 
@@ -252,33 +282,40 @@ _ATTRIBUTES: Final[tuple[tuple[str, str], ...]] = (
 
 
 def _attributes(state: MemberState, capillary: dict[str, Json]) -> None:
-    for member, name in _ATTRIBUTES:
-        register = state.attributes.get(name)
-        if register is not None and register[0] is not None:
-            capillary[member] = register[0]
+    stated: dict[str, Register] = state.attributes
+    if stated:
+        for member, name in _ATTRIBUTES:
+            register = stated.get(name)
+            if register is not None and register[0] is not None:
+                capillary[member] = register[0]
     for member, registers in (("customFields", state.custom), ("extendedFields", state.extended)):
         if registers and (known := {name: register[0] for name, register in registers.items() if register[0] is not None}):
             capillary[member] = known
 
 
 def _programs(
-    ledger: Ledger, names: tuple[str, str | None], programs: Programs, capillary: dict[str, Json], config: TranslationConfig
+    accounts: dict[str, _Held],
+    ledger: Ledger,
+    names: tuple[str, str | None],
+    programs: Programs,
+    capillary: dict[str, Json],
+    config: TranslationConfig,
 ) -> None:
     org_id, selected = names
     listed: list[Json] = []
-    named = list(ledger.accounts)
+    named = list(accounts)
     if len(named) > 1:
-        named.sort(key=lambda name: (len(name), name))
+        named.sort(key=_by_size)
     for program_id in named:
         if not program_id:
             continue
-        account, program = ledger.accounts[program_id], programs.get(org_id, program_id)
+        account, program = accounts[program_id], programs.get(org_id, program_id)
         tier = account.tier if account.tier is not None else base_tier(ledger, program)
         listed.append(_program(program_id, account, program, tier, config))
     if selected:
         capillary["programId"] = selected
         program = programs.get(org_id, selected)
-        tier = _account(ledger, selected).tier
+        tier = _held(accounts, ledger, selected).tier
         if tier is None:
             tier = base_tier(ledger, program)
         if tier is not None:
@@ -287,8 +324,12 @@ def _programs(
         capillary["programs"] = listed
 
 
+def _by_size(program_id: str) -> tuple[int, str]:
+    return (len(program_id), program_id)
+
+
 def _program(
-    program_id: str, account: Account, program: Program | None, tier: int | None, config: TranslationConfig
+    program_id: str, account: _Held, program: Program | None, tier: int | None, config: TranslationConfig
 ) -> dict[str, Json]:
     entry: dict[str, Json] = {"id": program_id}
     if program is not None:
@@ -296,12 +337,12 @@ def _program(
             entry["name"] = program.name[:255]
         if program.is_default is not None:
             entry["isDefault"] = program.is_default
-    for name, member in _IN_PROGRAM:
-        if (value := getattr(account, member)) is not None:
+    for name, index in _IN_PROGRAM:
+        if (value := account.balances[index]) is not None:
             entry[name] = from_milli(value)
     if tier is not None:
         known = None if program is None else program.tier_name(tier)
-        entry["tier"] = _CASES[config.tier_case](known or f"tier-{tier}")[:255]
+        entry["tier"] = _cased(known or f"tier-{tier}", config)[:255]
         entry["tierNumber"] = tier
     if account.tier_expiry is not None:
         entry["tierExpiryDate"] = account.tier_expiry
