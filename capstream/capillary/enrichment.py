@@ -63,6 +63,11 @@ _MEMBER_CALLS: Final[dict[str, tuple[str, tuple[tuple[str, str], ...]]]] = {
 }
 
 
+def is_answered(answers: Answers, org_id: str, customer_id: str) -> bool:
+    """Return whether Capillary's API told something about a member."""
+    return any(answer(answers, kind, org_id, customer_id) is not None for kind in _MEMBER_CALLS)
+
+
 def plan(event: NormalisedEvent, states: States, programs: Programs, config: TranslationConfig) -> list[ApiCall]:
     """Return the calls to make before this event is translated, in no particular order.
 

@@ -122,6 +122,7 @@ class MemberState(msgspec.Struct, array_like=True, gc=False):
     badges: list[Entry] = msgspec.field(default_factory=list)
     folded: bytes = b""  #: time and digest of facts in the checkpoint, ascending: those that left the log for want of room
     closed_at: int = -1  #: facts up to here are no longer told apart, so none is taken any more
+    sealed: int = 0  #: how many parts of the log, the oldest, are kept apart; `log` has what came after them
 
 
 class Program(msgspec.Struct, array_like=True, gc=False):

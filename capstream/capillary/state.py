@@ -6,10 +6,13 @@ The *ledger* is the fold of all facts in the order of `createdAt`. A fact later 
 late is put in its place and everything after the checkpoint is folded again; one whose event id is known has no effect. Facts
 stay in the log for 30 days after their arrival, at most 512; then they become part of the checkpoint. Of those that left for want
 of room the ids are kept, so that an even later one still counts, once; what comes 30 days late cannot move the ledger.
+
+A fact that is later than all others needs none of the log. So whoever keeps states may `seal` a long log and keep that part
+elsewhere; `wants_log` tells which events need it back.
 Source: capillary.md 7.5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -55,6 +58,28 @@ def record(state: MemberState, fact: Fact) -> bool:
     if state.log_count > LOG_LIMIT or fact.received - state.log_since > LOG_KEPT_MS:
         _trim(state, fact.received)
     return True
+
+
+def seal(state: MemberState) -> bytes:
+    """Take the facts out of a state's log and return them: the next part of its log, to be kept apart."""
+    part, state.log = state.log, b""
+    state.sealed += 1
+    return part
+
+
+def unseal(state: MemberState, parts: Iterable[bytes]) -> None:
+    """Give a state its log back. `parts` are all that were sealed, oldest first."""
+    state.log = b"".join((*parts, state.log))
+    state.sealed = 0
+
+
+def wants_log(state: MemberState, at: int, received: int) -> bool:
+    """Return whether an event of `at` needs the sealed parts of the log.
+
+    It does when it is not later than everything known, and when the log is about to be trimmed.
+    """
+    is_late = at <= state.log_at or at <= max(state.first.values(), default=at)
+    return is_late or state.log_count >= LOG_LIMIT or received - state.log_since > LOG_KEPT_MS
 
 
 def name_event(state: MemberState, at: int, name: str, event_id: str) -> None:
@@ -184,6 +209,8 @@ def _set_folded(state: MemberState, names: list[bytes]) -> None:
 
 
 def _facts(state: MemberState) -> list[Fact]:
+    if state.sealed:
+        raise RuntimeError("parts of the member's log are sealed: a late event needs them back first")
     return _facts_decoder.decode(b"\xdd" + state.log_count.to_bytes(4, "big") + state.log) if state.log_count else []
 
 

@@ -45,10 +45,11 @@ class CourierSettings:
     portion: int = 2000  #: journal entries translated and posted together
     portions: int = 16  #: in a batch, while a backlog waits
     members: int = 6000  #: a batch that touched as many takes no further portion
-    batch_ms: int = 2000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
+    batch_ms: int = 4000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     patience_s: float = 2.0  #: how long a portion waits for a slow dataflow before it goes on without it
     member_bytes: int = 64 * 1024 * 1024  #: of member states in memory; with less, batches end sooner: more snapshots
+    log_bytes: int = 2048  #: of a member's log, above which it is kept beside the state
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
 
 
@@ -87,7 +88,13 @@ class Courier:
         outlets = Outlets(world.client, sources, timing, self._report, self._ledger.report_token)
         enrichment = Enrichment(world.client, sources, world.clock, wait_s=self._settings.enrichment_wait_s)
         self._feed = Feed(
-            journal, self._ledger, sources, enrichment=enrichment, timing=timing, member_bytes=self._settings.member_bytes
+            journal,
+            self._ledger,
+            sources,
+            enrichment=enrichment,
+            timing=timing,
+            member_bytes=self._settings.member_bytes,
+            log_bytes=self._settings.log_bytes,
         )
         lane_world = LaneWorld(
             ledger=self._ledger,
@@ -105,7 +112,7 @@ class Courier:
         self._news = asyncio.Event()  #: a posting ended, a dataflow got into trouble, or the courier has to stop
 
     def adapt(self, settings: CourierSettings) -> None:
-        """Work with other settings from the next batch on; `member_bytes` and `enrichment_wait_s` stay."""
+        """Work with other settings from the next batch on; `member_bytes`, `log_bytes` and `enrichment_wait_s` stay."""
         self._settings = settings
 
     async def run(self, stop: asyncio.Event) -> None:

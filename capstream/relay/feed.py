@@ -32,14 +32,22 @@ class Feed:
     """Makes batches. `position` runs ahead of the settled cursor while a batch is on its way."""
 
     def __init__(
-        self, journal: Log, ledger: Ledger, sources: Sources, *, enrichment: Enrichment, timing: Timing, member_bytes: int
+        self,
+        journal: Log,
+        ledger: Ledger,
+        sources: Sources,
+        *,
+        enrichment: Enrichment,
+        timing: Timing,
+        member_bytes: int,
+        log_bytes: int,
     ) -> None:
         self._journal = journal
         self._ledger = ledger
         self._sources = sources
         self._enrichment = enrichment
         self._clock: Clock = timing.clock
-        self._translation = Translation(ledger, sources, clock=timing.clock, member_bytes=member_bytes)
+        self._translation = Translation(ledger, sources, clock=timing.clock, member_bytes=member_bytes, log_bytes=log_bytes)
         self._holding = Holding(ledger, enrichment, timing)
         self._jobs = Jobs(ledger, journal)
         self._position = ledger.cursor()
@@ -108,6 +116,7 @@ class Feed:
 
     def settled(self, draft: Draft) -> None:
         """Note that a batch is settled."""
+        self._translation.members.settled(draft.settlement)
         for act in draft.on_settled:
             act()
 

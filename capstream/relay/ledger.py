@@ -17,6 +17,7 @@ from capstream.storage.ports import Reading, Shreddable, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
 _AWAITING, _TOKENS, _OUTBOX, _LANES = "awaiting", "tokens", "outbox", "lanes"
+_LOGS = "logs"
 _PAGE = 500
 
 
@@ -30,6 +31,11 @@ _job = msgspec.msgpack.Decoder(Job).decode
 def parked_key(source_key: str, kind: Kind, payload_id: str) -> str:
     """Return the key under which a payload is parked: a newer payload with the same `_id` takes its place."""
     return f"{source_key}/{kind}/{payload_id}"
+
+
+def log_part_key(member: str, number: int) -> str:
+    """Return the key of a sealed part of a member's log."""
+    return f"{member}/{number:06d}"
 
 
 def held_key(offset: int) -> str:
@@ -55,6 +61,10 @@ class Ledger:
     def states(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the member states that exist under `keys`."""
         return self._documents.get_many(_STATES, keys)
+
+    def log_parts(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the sealed parts of member logs under `keys` (see `log_part_key`)."""
+        return self._documents.get_many(_LOGS, keys)
 
     def parked_lanes(self) -> list[str]:
         """Return the dataflows (`source/flow`) of which payloads are parked."""
@@ -127,6 +137,8 @@ class Ledger:
         """Write all of it, durably, or nothing. Errors: StorageUnavailable."""
         with self._documents.transaction() as transaction:
             _put(transaction, _STATES, settlement.states)
+            _drop(transaction, _LOGS, settlement.joined_parts)
+            _put(transaction, _LOGS, settlement.log_parts.items())
             _put(transaction, _PARKED, ((key, _encode(value)) for key, value in settlement.parked.items()))
             _drop(transaction, _PARKED, settlement.unparked - settlement.parked.keys())
             for lane in settlement.outbox.values():
@@ -295,6 +307,8 @@ def erase_members(
     """
     there = set(transaction.get_many(_STATES, list(names)))
     _drop(transaction, _STATES, there)
+    for name in there:
+        _drop(transaction, _LOGS, [key for key, _ in transaction.scan(_LOGS, prefix=f"{name}/")])
     _drop(transaction, _PARKED, parked)
     _drop(transaction, _HELD, held)
     _drop(transaction, _AWAITING, [key for key, _ in transaction.scan(_AWAITING) if key.partition("/")[2] in names])

@@ -2,13 +2,21 @@
 
 Two tiers. *At hand* are the objects that the translation reads and changes; of one member they take eight times what its stored
 form does. *At rest* are members of earlier batches, in their stored form: bringing one back costs a fourth of a read.
+
+A log that has grown long is kept in parts beside the state, each written once; an event that is late needs them back (ADR 0014).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from capstream.capillary.enrichment import is_answered
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.history import is_imported
+from capstream.capillary.members import resolve
 from capstream.capillary.records import MemberState
-from capstream.capillary.state import dump, load
-from capstream.relay.ledger import Ledger
+from capstream.capillary.results import Answers
+from capstream.capillary.state import dump, load, seal, unseal, wants_log
+from capstream.relay.ledger import Ledger, log_part_key
+from capstream.relay.settlement import Settlement
 
 _MERGE_DEPTH = 8
 _OBJECTS, _GROWTH = 4000, 2  # bytes in memory per state and per stored byte; measured 2,800 and 1, lots are objects beside them
@@ -27,11 +35,14 @@ class Members:
     """A cache of member states over the ledger. `states` is what the translation reads and changes.
 
     `capacity` is in bytes of memory, half of it for each tier. What a batch in the making changed stays at hand beyond that, up
-    to `capacity`; then the batch has to end.
+    to `capacity`; then the batch has to end. A log of `log_bytes` and more is sealed when its state is written.
     """
 
-    def __init__(self, ledger: Ledger, capacity: int) -> None:
+    def __init__(self, ledger: Ledger, capacity: int, log_bytes: int) -> None:
         self._ledger = ledger
+        self._log_bytes = log_bytes
+        self._parts: dict[str, bytes] = {}  # sealed, and not settled yet
+        self._joined: set[str] = set()  # stored parts that are in a state's log again
         self._capacity = capacity // 2
         self._weights: dict[Key, int] = {}
         self._held = 0
@@ -76,13 +87,42 @@ class Members:
             self.states[names[name]] = load(body)
             self._weigh(names[name], body)
 
-    def dumps(self, keys: Iterable[Key]) -> list[tuple[str, bytes]]:
-        """Return the states under `keys` as they are now, for the ledger. Those there is no room for are at rest then."""
+    def recall(self, event: NormalisedEvent, keys: Sequence[Key], answers: Answers) -> list[Key]:
+        """Bring back the sealed logs of members where an event may need them; return whose: their states have to be written."""
+        found: list[Key] = []
+        for key in keys:
+            state = self.states.get(key)
+            if state is None:
+                continue
+            if state.merged_into is not None:
+                place = resolve(self.states, key)
+                if place.state is not None and place.state.sealed:
+                    self._unseal(place.key, place.state)
+                    found.append(place.key)
+            if state.sealed and (len(keys) > 1 or _may_be_late(event, key, state, answers)):
+                self._unseal(key, state)
+                found.append(key)
+        return found
+
+    def _unseal(self, key: Key, state: MemberState) -> None:
+        names = [log_part_key(member_name(key), number) for number in range(state.sealed)]
+        stored = self._ledger.log_parts([name for name in names if name not in self._parts])
+        unseal(state, [self._parts.pop(name) if name in self._parts else stored[name] for name in names])
+        self._joined.update(names)
+
+    def write(self, settlement: Settlement, keys: Iterable[Key]) -> None:
+        """Add the states under `keys`, as they are now, to a settlement. Those there is no room for are at rest then."""
         states = self.states
+        settlement.joined_parts |= self._joined
+        self._joined.clear()
         found: dict[Key, bytes] = {}
         for key in keys:
-            if key in states:
-                body = found[key] = dump(states[key])
+            state = states.get(key)
+            if state is not None:
+                if len(state.log) >= self._log_bytes:
+                    name = log_part_key(member_name(key), state.sealed)
+                    self._parts[name] = settlement.log_parts[name] = seal(state)
+                body = found[key] = dump(state)
                 self._weigh(key, body)
         if self._held > self._capacity:
             for key in list(states):
@@ -90,7 +130,13 @@ class Members:
                     break
                 if key in found:
                     self._rest(key, found[key])
-        return [(member_name(key), body) for key, body in found.items()]
+        settlement.states = [(member_name(key), body) for key, body in found.items()]
+
+    def settled(self, settlement: Settlement) -> None:
+        """Note that a settlement is written: its parts of logs need not be kept here any more."""
+        for name, part in settlement.log_parts.items():
+            if self._parts.get(name) is part:
+                del self._parts[name]
 
     def _weigh(self, key: Key, body: bytes) -> None:
         weight = _OBJECTS + _GROWTH * len(body)
@@ -128,3 +174,12 @@ class Members:
         self._held = 0
         self._resting.clear()
         self._held_at_rest = 0
+        self._parts.clear()
+        self._joined.clear()
+
+
+def _may_be_late(event: NormalisedEvent, key: Key, state: MemberState, answers: Answers) -> bool:
+    """Return whether a member's ledger may not just go on with an event."""
+    if wants_log(state, event.created_at_ms, event.received_ms) or is_imported(event):
+        return True
+    return bool(answers) and is_answered(answers, event.org_id, key[1])

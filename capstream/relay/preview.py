@@ -88,9 +88,10 @@ class Preview:
         """Return what an event becomes: its payloads by `_id`, or why there are none."""
         config = replace(config, transaction_lines="off")
         ledger = Ledger(self.courier)
-        members = Members(ledger, capacity=0)
+        members = Members(ledger, capacity=0, log_bytes=0)
         keys = members_of(event)
         members.load(keys)
+        members.recall(event, keys, {})
         stored = ledger.programs()
         programs = Programs.load(stored) if stored else Programs()
         try:

@@ -26,6 +26,8 @@ class Settlement:
     def __init__(self) -> None:
         self.cursor: int | None = None
         self.states: list[tuple[str, bytes]] = []
+        self.log_parts: dict[str, bytes] = {}  #: parts of member logs that are kept beside the states
+        self.joined_parts: set[str] = set()  #: those that are part of a state's log again
         self.programs: bytes | None = None
         self.dead: dict[str, DeadLetter] = {}
         self.revived: set[str] = set()  #: dead letters that are none any more

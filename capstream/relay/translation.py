@@ -42,11 +42,11 @@ Ready = tuple[Arrival, NormalisedEvent, list[Key]]
 class Translation:
     """Translates arrivals with what is known about members and programmes."""
 
-    def __init__(self, ledger: Ledger, sources: Sources, *, clock: Clock, member_bytes: int) -> None:
+    def __init__(self, ledger: Ledger, sources: Sources, *, clock: Clock, member_bytes: int, log_bytes: int) -> None:
         self._ledger = ledger
         self._sources = sources
         self._clock = clock
-        self.members = Members(ledger, member_bytes)
+        self.members = Members(ledger, member_bytes, log_bytes)
         self._now_ms = clock()  #: when the slice in hand was begun
         self.start_over()
 
@@ -110,6 +110,7 @@ class Translation:
     def _one(
         self, draft: Draft, arrival: Arrival, event: NormalisedEvent, keys: list[Key], *, answers: Found, with_transactions: bool
     ) -> None:
+        draft.dirty.update(self.members.recall(event, keys, answers))
         outcome = self._outcome(arrival, event, answers)
         if arrival.only is not None:
             self._repeat_payload(draft, arrival, outcome, keys)
@@ -229,7 +230,7 @@ class Translation:
                     self._supersede(draft.settlement, source_key, payload.id, lane.parking)
                     self._send(draft, source_key, "profile", Record(payload.id, payload.member, dumps(payload.body), offset))
                 self._note_awaiting(draft, source_key, key, awaits_tier_list(key[0], state, programs, config))
-        draft.settlement.states = self.members.dumps(draft.dirty)
+        self.members.write(draft.settlement, draft.dirty)
         if programs.revision != self._revision:
             self._revision = programs.revision
             draft.settlement.programs = programs.dump()
