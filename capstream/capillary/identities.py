@@ -4,6 +4,7 @@ Source: capillary.md 7.4.
 """
 
 import re
+from hashlib import sha256
 from typing import Final
 
 from capstream.capillary.records import MemberState
@@ -11,7 +12,7 @@ from capstream.capillary.translation_config import TranslationConfig
 from capstream.capillary.values import Unfit, opaque_id
 from capstream.kernel.json import Json
 
-EMAIL, EMAIL_HASH, PHONE, EXTERNAL, CARD = "email", "email_hash", "phone", "external", "card"
+EMAIL, EMAIL_HASH, PHONE, PHONE_HASH, EXTERNAL, CARD = "email", "email_hash", "phone", "phone_hash", "external", "card"
 _HEX: Final = re.compile(r"[0-9a-f]+", re.ASCII)
 _MAX_EMAIL: Final = 254
 _MAX_VALUE: Final = 255
@@ -139,8 +140,19 @@ def identity_map(
             for kind, register in registers.items():
                 if register[0] is not None:
                     _add(items, keys.get(kind) or _other_key(kind), register[0])
+    if config.email_mode != "pass":
+        _veil(items, keys[EMAIL], keys[EMAIL_HASH] if config.email_mode == "hash" else "")
+    if config.phone_mode != "pass":
+        _veil(items, keys[PHONE], keys[PHONE_HASH] if config.phone_mode == "hash" else "")
     items[_primary_key(items, config)][0]["primary"] = True
     return items
+
+
+def _veil(items: dict[str, list[Json]], key: str, hashed_key: str) -> None:
+    """Replace the values under a key by their SHA-256 under another one; without that one they are left out."""
+    for item in items.pop(key, ()):
+        if hashed_key:
+            _add(items, hashed_key, sha256(item["id"].encode()).hexdigest())
 
 
 _ITEM: Final[dict[str, Json]] = {"id": "", "authenticatedState": "ambiguous", "primary": False}

@@ -14,6 +14,7 @@ from capstream.kernel.json import Json
 
 BillTime = Literal["auto", "instant", "cluster_wall_clock"]
 Need = Literal["required", "best_effort", "off"]
+IdentityMode = Literal["pass", "hash", "drop"]
 
 STATUSES: Final[dict[str, str]] = {
     "active": "active",
@@ -68,6 +69,8 @@ class TranslationConfig:
     event_identities: Literal["state", "event"] = field(default="state", metadata={"key": "identity.event_identities"})
     default_country_code: str | None = field(default=None, metadata={"key": "identity.default_country_code"})
     denied_values: frozenset[str] = field(default=_DENIED, metadata={"key": "identity.denied_values"})
+    email_mode: IdentityMode = field(default="pass", metadata={"key": "identity.email"})
+    phone_mode: IdentityMode = field(default="pass", metadata={"key": "identity.phone"})
 
     pii_names: bool = field(default=False, metadata={"key": "pii.names"})
     pii_email: bool = field(default=False, metadata={"key": "pii.email"})
@@ -99,6 +102,7 @@ class TranslationConfig:
         sample = self.key_case == "sample"
         keys = {"email": "email" if sample else "Email", "email_hash": "email_lc_sha256" if sample else "Email_LC_SHA256"}
         keys |= {"phone": self.phone_key or ("phone" if sample else "Phone"), "external": self.external_id_key}
+        keys["phone_hash"] = "phone_sha256_e.164" if sample else "Phone_SHA256_E.164"
         object.__setattr__(self, "identity_keys", keys)
 
     @classmethod
@@ -244,6 +248,8 @@ _READERS: Mapping[str, _Reader] = {
     "event_identities": _choice(*CHOICES["event_identities"]),
     "default_country_code": _optional(_digits),
     "denied_values": _denied,
+    "email_mode": _choice("pass", "hash", "drop"),
+    "phone_mode": _choice("pass", "hash", "drop"),
     "pii_names": _boolean,
     "pii_email": _boolean,
     "pii_phone": _boolean,

@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -18,6 +18,10 @@ _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _WHOLE_S = 120.0  # for the whole answer: a byte now and then must not hold a lane for ever
 _READ = httpx.ByteStream(b"")  # stands where an answer was read from
 _ENVELOPE = len(b'{"messages":[]}')
+
+
+Turn = Callable[[int], Awaitable[None]]
+"""Returns when a request with so many records may be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,10 @@ def body_size(records: Sequence[bytes]) -> int:
 class Inlet:
     """Posts to one flow, with a token; a refused token is replaced once a request."""
 
-    def __init__(self, client: httpx.AsyncClient, tokens: Tokens, address: FlowAddress, clock: Clock) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, tokens: Tokens, address: FlowAddress, clock: Clock, turn: Turn | None = None
+    ) -> None:
+        self._turn = turn
         self._client = client
         self._tokens = tokens
         self._address = address
@@ -62,6 +69,8 @@ class Inlet:
     async def post(self, records: Sequence[bytes]) -> Answer:
         """Return what the platform made of the records; never raises for what network or platform do."""
         try:
+            if self._turn is not None:
+                await self._turn(len(records))
             token = await self._tokens.get()
             answer = await self._send(records, token)
             if isinstance(answer, Unauthorised):

@@ -8,8 +8,9 @@ from capstream.relay.answers import Pause, Rejected
 from capstream.relay.dead_letters import DeadClass
 from capstream.relay.delivery import FlowDelivery, Health, Timing
 from capstream.relay.ims import Credentials, Tokens
-from capstream.relay.inlet import FlowAddress, Inlet
+from capstream.relay.inlet import FlowAddress, Inlet, Turn
 from capstream.relay.records import Kind
+from capstream.relay.shaping import Pace, wanted
 from capstream.relay.sources import Ims, Source, Sources
 
 Report = Callable[[str, Kind, Health], None]
@@ -30,6 +31,7 @@ class Outlets:
         self._deliveries: dict[tuple[str, Kind], FlowDelivery] = {}
         self._inlets: dict[tuple[str, Kind], tuple[Source, Inlet]] = {}
         self._tokens: dict[Ims, Tokens] = {}
+        self._paces: dict[tuple[str, tuple[int, int]], Pace] = {}
 
     def delivery(self, source_key: str, kind: Kind) -> FlowDelivery:
         """Return the delivery to one dataflow of a source."""
@@ -51,9 +53,19 @@ class Outlets:
         made_for, inlet = self._inlets.get((source_key, kind), (None, None))
         if inlet is None or made_for != source:
             address = FlowAddress(inlet_url=source.inlet_url, flow_id=flow_id, org_id=source.org_id, gzip=source.limits.gzip)
-            inlet = Inlet(self._client, self._tokens_of(source), address, self._timing.clock)
+            inlet = Inlet(self._client, self._tokens_of(source), address, self._timing.clock, self._turn_of(source))
             self._inlets[(source_key, kind)] = (source, inlet)
         return inlet
+
+    def _turn_of(self, source: Source) -> Turn | None:
+        """Return the pace of the source's organisation, None when there is no limit."""
+        limits = wanted(source)
+        if limits == (0, 0):
+            return None
+        key = (source.org_id, limits)
+        if key not in self._paces:
+            self._paces[key] = Pace(*limits, self._timing.clock, self._timing.sleep)
+        return self._paces[key].take
 
     def _tokens_of(self, source: Source) -> Tokens:
         """Return the tokens of the source's client, shared by all who use the same client."""

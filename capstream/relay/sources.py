@@ -74,6 +74,8 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
     records: int = 500
     bytes: int = 900_000
     lanes: int = 4  #: requests in flight for each flow
+    requests_per_second: int = 0  #: of the organisation; 0: what Adobe publishes for its addresses, no limit for others
+    messages_per_second: int = 0  #: likewise
     gzip: bool = False
 
 
@@ -149,6 +151,8 @@ def _check_numbers(source: Source) -> None:
         ("limits.records", limits.records, 1, 10_000),
         ("limits.bytes", limits.bytes, 1_000, 1_000_000),  # the inlet answers 413 above 1 MB
         ("limits.lanes", limits.lanes, 1, 64),
+        ("limits.requestsPerSecond", limits.requests_per_second, 0, 100_000),
+        ("limits.messagesPerSecond", limits.messages_per_second, 0, 1_000_000),
     ]
     if api is not None:
         known += [

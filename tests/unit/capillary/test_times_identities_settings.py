@@ -1,6 +1,7 @@
 """Time rule, identity rule, settings, and the plan of calls. Source: capillary.md 5.4, 7.3, 7.4."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -124,6 +125,43 @@ def test_identity_settings(make_desk: Callable[..., Any], published: Published) 
     }
     assert [key for key, items in found["identityMap"].items() if items[0]["primary"]] == ["Email"]
     assert found["capillary"]["customerId"] == "900000101"
+
+
+EMAIL, PHONE = "member-0001@example.com", "+447700900101"
+EMAIL_SHA, PHONE_SHA = sha256(EMAIL.encode()).hexdigest(), sha256(PHONE.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"email": "pass", "phone": "pass"}, {"email": EMAIL, "phone": PHONE}),
+        ({"email": "hash", "phone": "pass"}, {"email_lc_sha256": EMAIL_SHA, "phone": PHONE}),
+        ({"email": "hash", "phone": "hash"}, {"email_lc_sha256": EMAIL_SHA, "phone_sha256_e.164": PHONE_SHA}),
+        ({"email": "drop", "phone": "hash"}, {"phone_sha256_e.164": PHONE_SHA}),
+        ({"email": "drop", "phone": "drop", "primary": "adobe_sample"}, {}),
+        (
+            {"email": "hash", "phone": "hash", "key_case": "namespace"},
+            {"Email_LC_SHA256": EMAIL_SHA, "Phone_SHA256_E.164": PHONE_SHA},
+        ),
+    ],
+)
+def test_personal_identities_pass_are_hashed_or_dropped(
+    make_desk: Callable[..., Any], published: Published, settings: dict[str, Any], shown: dict[str, str]
+) -> None:
+    desk = make_desk(identity=settings)
+    (event,) = desk.take(published("pointsIssued")).transactions
+    for body in (event.body, desk.profile()):
+        identities = body["identityMap"]
+        found = {key: items[0]["id"] for key, items in identities.items() if key.lower().startswith(("email", "phone"))}
+        assert found == shown
+        assert [item["primary"] for items in identities.values() for item in items].count(True) == 1
+        raw = dumps(body)
+        assert (EMAIL.encode() in raw, PHONE.encode() in raw) == (EMAIL in shown.values(), PHONE in shown.values())
+
+
+def test_a_hashed_address_meets_the_one_capillary_hashed(make_desk: Callable[..., Any], published: Published) -> None:
+    hashed = _map(make_desk(), published, email=EMAIL_SHA)["identityMap"]["email_lc_sha256"]
+    assert _map(make_desk(identity={"email": "hash"}), published, email=EMAIL)["identityMap"]["email_lc_sha256"] == hashed
 
 
 def test_configured_account_identifiers(make_desk: Callable[..., Any], published: Published) -> None:
