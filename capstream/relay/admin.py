@@ -267,7 +267,10 @@ class Admin:
         """Forget all dead letters that the filter in the body matches."""
         body = loads(await request.body() or b"{}")
         reason = body.pop("reason", "") if isinstance(body, dict) else ""
-        return self._discard(_checked_filter(body), reason, request)
+        wanted = _checked_filter(body)
+        if isinstance(reason, str) and not reason.strip():
+            raise InputError("reason", "it is missing", "say in words why nobody needs the letters")
+        return self._discard(wanted, reason, request)
 
     def _discard(self, wanted: Json, reason: Json, request: Request) -> Response:
         if not isinstance(reason, str):

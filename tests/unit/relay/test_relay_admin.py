@@ -206,6 +206,9 @@ def test_replay_and_discard_become_commands_in_the_journal(
         ("/relay/dead-letters/replay", {}),
         ("/relay/dead-letters/replay", {"klass": "x"}),
         ("/relay/dead-letters/discard", {"ids": "x"}),
+        ("/relay/dead-letters/discard", {"sinceMs": 0}),
+        ("/relay/dead-letters/discard", {"sinceMs": 0, "reason": " "}),
+        ("/relay/dead-letters/discard", {"sinceMs": 0, "reason": 1}),
         ("/relay/replay", {"from": 1}),
     ],
 )
