@@ -42,7 +42,7 @@ def _write(folder: Path, events: int) -> None:
 async def _drain(folder: Path, url: str, down: Path) -> Figures:
     """Drain the journal; when the stub is down first, let everything wait in the outboxes and then drain those."""
     journal = SqliteLog(folder / "journal.db", readonly=True)
-    documents = SqliteDocuments(folder / "courier.db", cache_kb=_CACHE_KB)
+    documents = SqliteDocuments(folder / "courier.db", shrinks=True, cache_kb=_CACHE_KB)
     found: Figures = {}
     stop = asyncio.Event()
     async with httpx.AsyncClient() as client:

@@ -208,7 +208,7 @@ async def _receive(folder: Path) -> float:
 
 
 async def _deliver(folder: Path, url: str) -> dict[str, float]:
-    journal, documents = SqliteLog(folder / "journal.db"), SqliteDocuments(folder / "courier.db")
+    journal, documents = SqliteLog(folder / "journal.db"), SqliteDocuments(folder / "courier.db", shrinks=True)
     now = system_clock()
     for first in range(0, EVENTS, 500):
         journal.append([encode(Entry("nw", now, 0, b"", body(number))) for number in range(first, first + 500)])

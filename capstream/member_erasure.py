@@ -11,12 +11,13 @@ from capstream.relay.book_erasure import BookErasure
 from capstream.relay.drift import DriftBook
 from capstream.relay.event_index import FACETS, follow
 from capstream.relay.journal_search import JournalSearch
-from capstream.relay.ledger import read_cursor
+from capstream.relay.ledger import note_clean, read_cursor
 from capstream.relay.privacy_desk import PrivacyDesk
 from capstream.relay.sweep import Asked, Sweep, read_sweep
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
+_PAGES = 10_000
 _TRIES, _PAUSE_S = 200, 0.05  # what is not the courier's to do is only a checkpoint underway
 
 
@@ -56,4 +57,8 @@ def _clear_books(courier: SqliteDocuments, sweep: Sweep | None, clock: Clock) ->
         return False
     members = [(each.org_id, each.customer_id) for each in sweep.members]
     BookErasure(courier, members).erase(sweep.command, clock(), moves_cursor=True)
+    while courier.give_back(_PAGES):
+        pass
+    if courier.clear_wal():
+        note_clean(courier)
     return True

@@ -25,7 +25,7 @@ from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import FACETS, EventBrowser, follow
 from capstream.relay.journal_search import JournalSearch
-from capstream.relay.ledger import read_cursor, read_lanes
+from capstream.relay.ledger import is_to_be_cleaned, note_clean, read_cursor, read_lanes
 from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
 from capstream.relay.privacy_desk import PrivacyDesk
@@ -266,9 +266,11 @@ def _verifier(layout: Layout) -> Callable[[str, str], bool]:
 async def courier(live: Live, layout: Layout, client: httpx.AsyncClient, stop: asyncio.Event) -> None:
     """Deliver what the journal holds until `stop` is set, and keep `courier.db` small meanwhile."""
     documents, erased = SqliteDocuments(layout.courier, shrinks=True, cache_kb=_COURIER_KB), asyncio.Event()
+    if is_to_be_cleaned(documents):  # a courier before this one was killed
+        erased.set()
     async with asyncio.TaskGroup() as group:
         group.create_task(trimming.keep_small(documents, stop, name="courier.db"))
-        group.create_task(trimming.leave_nothing(documents, stop, erased))
+        group.create_task(trimming.leave_nothing(documents, stop, erased, lambda: note_clean(documents)))
         await _courier(live, layout, client, documents, erased=erased.set).run(stop)
 
 

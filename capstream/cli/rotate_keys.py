@@ -53,6 +53,9 @@ def rotate_keys(
     else:
         with locked(settings.data):
             done = _stopped(settings, kinds, drop_old)
+    if not done:
+        typer.echo("nothing was changed: this server has no such keys", err=True)
+        raise typer.Exit(1)
     for name, count in done:
         typer.echo(_SAID[name].format(count))
 

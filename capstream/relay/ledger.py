@@ -13,11 +13,12 @@ from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.delivery import Health
 from capstream.relay.records import Held, Job, Kind, Parked, Stored
 from capstream.relay.settlement import CountKey, Settlement, Tally
-from capstream.storage.ports import Reading, Shreddable, Transaction
+from capstream.storage.ports import Documents, Reading, Shreddable, Transaction
 
 _META, _STATES, _PARKED, _HELD, _JOBS, _COUNTERS, _HEALTH = "meta", "states", "parked", "held", "jobs", "counters", "health"
 _AWAITING, _TOKENS, _OUTBOX, _LANES = "awaiting", "tokens", "outbox", "lanes"
 _LOGS = "logs"
+_UNCLEAN = "to_be_cleaned"
 _PAGE = 500
 
 
@@ -313,7 +314,19 @@ def erase_members(
     _drop(transaction, _HELD, held)
     _drop(transaction, _AWAITING, [key for key, _ in transaction.scan(_AWAITING) if key.partition("/")[2] in names])
     _drop(transaction, _JOBS, [job] if job else [])
+    transaction.put(_META, [(_UNCLEAN, b"")])
     return there
+
+
+def is_to_be_cleaned(store: Reading) -> bool:
+    """Return whether free space and the WAL may hold what an erasure took out."""
+    return store.get(_META, _UNCLEAN) is not None
+
+
+def note_clean(documents: Documents) -> None:
+    """Note that they hold nothing any more."""
+    with documents.transaction() as transaction:
+        transaction.delete(_META, [_UNCLEAN])
 
 
 def note_cursor(transaction: Transaction, offset: int) -> None:

@@ -78,8 +78,11 @@ async def keep_small(store: Shrinking, stop: asyncio.Event, *, name: str, every_
             await asyncio.wait_for(stop.wait(), every_s)
 
 
-async def leave_nothing(store: Shreddable, stop: asyncio.Event, wanted: asyncio.Event) -> None:
-    """Whenever `wanted` is set, give all free space back and empty the WAL, so that nothing that went is left in either."""
+async def leave_nothing(store: Shreddable, stop: asyncio.Event, wanted: asyncio.Event, done: Callable[[], None]) -> None:
+    """Whenever `wanted` is set, give all free space back and empty the WAL, so that nothing that went is left in either.
+
+    `done` is called after it.
+    """
     while not stop.is_set():
         waits = [asyncio.create_task(event.wait()) for event in (stop, wanted)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -90,6 +93,7 @@ async def leave_nothing(store: Shreddable, stop: asyncio.Event, wanted: asyncio.
             try:
                 await give_back(store, stop, all_of_them=True)
                 if store.clear_wal():
+                    done()
                     break
             except StorageUnavailable as error:
                 told.error("space cannot be given back", action="give_back_failed", reason=str(error))

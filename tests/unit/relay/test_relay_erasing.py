@@ -1,5 +1,6 @@
 """A deleted member is taken out by a running relay, by itself, whatever dies in between; everybody else's data stays."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +17,21 @@ from capstream.relay import journal
 from capstream.relay.audit import Audit
 from capstream.relay.book_erasure import BookErasure
 from capstream.relay.event_index import EventBrowser, EventQuery
-from capstream.relay.ledger import read_cursor, read_lanes, read_outbox, read_parked, read_states, read_waiting
+from capstream.relay.ledger import (
+    is_to_be_cleaned,
+    note_clean,
+    read_cursor,
+    read_lanes,
+    read_outbox,
+    read_parked,
+    read_states,
+    read_waiting,
+)
 from capstream.relay.outbox import unpack
 from capstream.relay.privacy import counted, read_met, read_open
 from capstream.relay.sources import Sources
 from capstream.relay.sweep import read_sweep
+from capstream.storage import trimming
 from capstream.storage.sqlite import SqliteDocuments
 
 ORG, GONE, OTHER = "700123", 900000901, 900000902
@@ -72,10 +83,22 @@ def two_members(rig: Rig, make_event: Any) -> None:
     rig.work(lambda: read_cursor(rig.documents) == 8)
 
 
+async def _cleaned(documents: SqliteDocuments) -> None:
+    """Do what the courier's process does beside its work."""
+    stop, wanted = asyncio.Event(), asyncio.Event()
+    wanted.set()
+
+    def done() -> None:
+        note_clean(documents)
+        stop.set()
+
+    await trimming.leave_nothing(documents, stop, wanted, done)
+
+
 def nothing_is_left(rig: Rig, erasing: Erasing) -> None:
-    while rig.documents.give_back(1000):  # as the courier's process does
-        pass
-    rig.documents.clear_wal()
+    assert is_to_be_cleaned(rig.documents)
+    asyncio.run(_cleaned(rig.documents))
+    assert not is_to_be_cleaned(rig.documents)
     assert MAIL not in erasing.on_disk()
     assert {key for key, _ in read_states(rig.documents, after="", limit=10)} == {f"{ORG}/{OTHER}"}
     assert {parked.record.member for _, parked in read_parked(rig.documents)} <= {str(OTHER)}
