@@ -18,7 +18,7 @@ _NOTHING = False  #: the schema no value fits: the exact half decides about all 
 
 _CLASS = r"\[\^?(?:[A-Za-z0-9_.,:;@#%+*/ ]|(?<!-)-(?!-)|\\[.\-/+*])+\]"
 _ATOM = rf"(?:[A-Za-z0-9_\-,:;@#%'\"!=<>/ ^$|.]|\((?!\?)|\)|\\[.\-/+*?()\[\]{{}}|^$\\dw]|{_CLASS})"
-_ALIKE = re.compile(rf"(?:{_ATOM}(?:[*+?]|\{{\d+(?:,\d*)?\}})?\??(?![*+?{{]))*")
+ALIKE = re.compile(rf"(?:{_ATOM}(?:[*+?]|\{{\d+(?:,\d*)?\}})?\??(?![*+?{{]))*")
 """Patterns that Python's engine and Rust's read alike: no look-around, no Unicode classes, no possessive quantifiers."""
 
 
@@ -60,7 +60,7 @@ def _lowered(field: Field) -> Json:
 def _text(field: Field) -> Json:
     name = (field.format or "") if field.kind == "string" else field.kind
     sure = SURE.get(name)
-    if (name in CHECKS and sure is None) or (field.pattern is not None and not _ALIKE.fullmatch(field.pattern)):
+    if (name in CHECKS and sure is None) or (field.pattern is not None and not ALIKE.fullmatch(field.pattern)):
         return _NOTHING
     if field.enum is not None and not all(isinstance(value, str) for value in field.enum):
         return _NOTHING

@@ -4,11 +4,9 @@ Plans are looked up for each batch and made anew only when the control plane cha
 kept as long as mapping set and schema stay the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-import pyarrow as pa
 
 from capstream.aep.call import Sandbox
 from capstream.aep.catalog.batches import Source
@@ -23,14 +21,12 @@ from capstream.aep.flow_service.model import ROUTES, Flows, Inlets, Route, State
 from capstream.kernel import log
 from capstream.kernel.json import Json, digest
 from capstream.storage.ports import Documents
-from capstream.xdm.arrow import compile_table
+from capstream.xdm.arrow import Tabulator, compile_table
 from capstream.xdm.schema import Schema
 from capstream.xdm.validate import Validator, compile_validator, part_validator
 
 Mapping = tuple[str, int]
 """(id, version) of a mapping set; the id is empty when records pass through unmapped."""
-
-ToTable = Callable[[Sequence[dict[str, Json]]], pa.Table]
 
 
 class Schemas(Protocol):
@@ -53,7 +49,7 @@ class Plan:
     program: Program | None  #: None when records pass through unmapped
     validate: Validator | None  #: None when the dataset's validation is switched off
     validate_part: Validator | None  #: the same for upserts, which hold a part of a record
-    tabulate: ToTable
+    tabulate: Tabulator
     profile: bool  #: fed to Profile
     upsert: bool  #: rows of files change what Profile has of a person instead of replacing it
     identity: bool  #: fed to the identity graph
@@ -91,7 +87,7 @@ class Plans:
         self._version = -1
         self._plans: dict[tuple[str, str, str], Plan | Unusable] = {}
         self._programs: dict[tuple[str, str, str], Program] = {}
-        self._compiled: dict[tuple[str, str, str], tuple[Validator, Validator, ToTable]] = {}
+        self._compiled: dict[tuple[str, str, str], tuple[Validator, Validator, Tabulator]] = {}
         self._prepared_version = -1
         self._unprepared: list[Route] = []
 
@@ -235,7 +231,7 @@ class Plans:
                 return f"mapping set {mapping_id} cannot be compiled: {error}"
         return self._programs[key]
 
-    def _of_schema(self, sandbox_id: str, schema: Schema) -> tuple[Validator, Validator, ToTable]:
+    def _of_schema(self, sandbox_id: str, schema: Schema) -> tuple[Validator, Validator, Tabulator]:
         key = (sandbox_id, schema.id, self._schema_key(sandbox_id, schema))
         if key not in self._compiled:
             validators = compile_validator(schema), part_validator(schema)

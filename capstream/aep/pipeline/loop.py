@@ -35,14 +35,6 @@ _BACK_OFF_S = 1.0
 _AHEAD_FROM = 4  #: from which part of a full micro-batch on the next one is shaped while one is committed
 _PART = 250  #: records taken through the stages together: see Batch.parts
 
-STAGES: tuple[Callable[[Batch], None], ...] = (
-    shaping.refuse,
-    shaping.transform,
-    shaping.validate,
-    shaping.stamp,
-)
-"""What a batch passes before it lands. Each stage only looks at rows nothing speaks against."""
-
 
 class Step(StrEnum):
     """The places where a crash is worth a test."""
@@ -262,26 +254,30 @@ class Pipeline:
         groups = groups_of(batches)
         for batch in batches:
             if isinstance(batch.flow, Unusable):
-                self._shape(batch)
+                self._begin(batch)
         for group in groups:
             for batch in group.batches:
                 for part in batch.parts(_PART):
-                    self._shape(part)
-                    self._prepare(part, group)
+                    self._shape(part, group)
         return _Work(cursor, self._version, entries, batches, groups, now_ms)
 
-    def _shape(self, part: Batch) -> None:
+    def _begin(self, part: Batch) -> None:
         self._condemn(part)
-        for stage in STAGES:
-            stage(part)
+        shaping.refuse(part)
 
-    def _prepare(self, part: Batch, group: Group) -> None:
-        """Take from the records what lake and people need of them, and let go of the records."""
-        problem = self._blocked.get(group.plan.table)
-        if problem is not None:
-            reject_all(part, problem)
+    def _shape(self, part: Batch, group: Group) -> None:
+        """Take a part through the stages, each for rows nothing speaks against, to what lake and people need of its records."""
+        self._begin(part)
+        shaping.transform(part)
+        blocked = self._blocked.get(group.plan.table)
+        proved = None if blocked else self._landing.proved(part, group)
+        if proved is None:
+            shaping.validate(part)
+        shaping.stamp(part)
+        if blocked is not None:
+            reject_all(part, blocked)
         self._people.identify(part, group.plan)
-        self._landing.tabulate(part, group)
+        self._landing.tabulate(part, group, proved)
         for row in part.rows:
             row.record = {}
 

@@ -114,14 +114,14 @@ def validate(batch: Batch) -> None:
 
 
 def stamp(batch: Batch) -> None:
-    """Encode records once, for Profile and for their size, and read their time."""
+    """Encode records once, for Profile and for their size, unless they are encoded; read their time."""
     plan = batch.flow
     if isinstance(plan, Unusable):
         return
     for index, row in batch.live():
         record = row.record
         try:
-            row.entity = dumps(record)
+            row.entity = row.entity or dumps(record)
             if plan.is_event:
                 row.time_ms = millis(record["timestamp"])
                 row.event_id = str(record.get("_id") or "")
