@@ -12,6 +12,7 @@ from capstream.capillary.values import Unfit
 from capstream.kernel.json import Json
 
 DAY_MS: Final = 86_400_000
+_DAY_S: Final = 86_400
 _MINUTE_MS: Final = 60_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _ISO_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -40,24 +41,23 @@ _day_texts: Final[dict[int, str]] = {}
 
 
 def rfc3339(millis: int) -> str:
-    """Return UTC RFC 3339 text with milliseconds: this runs several times for every event, mostly for instants just written."""
-    written = _written.get(millis)
+    """Return UTC RFC 3339 text with milliseconds: this runs several times for every event, mostly in a second just written."""
+    second = millis // 1000
+    written = _written.get(second)
     if written is None:
         if len(_written) >= _WRITTEN_LIMIT:
             _written.clear()
-        written = _written[millis] = _rfc3339(millis)
-    return written
+        written = _written[second] = _second_text(second)
+    return written + _MILLIS[millis % 1000]
 
 
 _written: Final[dict[int, str]] = {}
 _WRITTEN_LIMIT: Final = 4096
 
 
-def _rfc3339(millis: int) -> str:
-    rest = millis % DAY_MS
-    seconds = rest // 1000
-    clock = _MINUTES[seconds // 60] + _SECONDS[seconds % 60] + _MILLIS[rest % 1000]
-    return _day_text(millis // DAY_MS) + clock
+def _second_text(second: int) -> str:
+    rest = second % _DAY_S
+    return _day_text(second // _DAY_S) + _MINUTES[rest // 60] + _SECONDS[rest % 60]
 
 
 def day_of(value: Json) -> str | None:

@@ -130,7 +130,7 @@ def _verdict(event: NormalisedEvent, config: TranslationConfig) -> Outcome | Non
             return Refused("NO_IDENTITY", "an anonymous bill has no customer", "/data/customerIdentifiers")
         return Skipped("anonymous_bill")
     kind = section(event.data, "entityInformation").get("entityType")
-    if type(kind) is str and kind.strip().upper() not in ("", "USER") and not config.groups_enabled:
+    if type(kind) is str and kind != "USER" and kind.strip().upper() not in ("", "USER") and not config.groups_enabled:
         return Refused(
             "GROUP_ENTITY", f"the event is about a group of the type {kind[:64]}", "/data/entityInformation/entityType"
         )
@@ -194,7 +194,7 @@ def _apply(event: NormalisedEvent, step: _Step, victim: str | None, states: Stat
     key, owner = step.place.key, step.place.owner
     state = states.get(key)
     if state is None:
-        state = MemberState()
+        state = states[key] = MemberState()
     shows = shows_in_profile(event.event_name, config)
     is_told = event.event_name in ALWAYS and history_name(event) is None
     before = snapshot_of(state) if shows and not is_told else None
@@ -205,7 +205,6 @@ def _apply(event: NormalisedEvent, step: _Step, victim: str | None, states: Stat
     for kind, value in step.identities.items():
         put(registers, kind, value, at, event_id)
     if victim is not None:
-        states[key] = state
         _merge(event, key, victim, states, translated, config)
     if is_remembered(event.event_name, config) and not imported:
         fact = Fact(at, event.event_log_id, event_id, owner, event.received_ms, step.operations)
@@ -216,12 +215,12 @@ def _apply(event: NormalisedEvent, step: _Step, victim: str | None, states: Stat
                 state_voucher(state, step.statement, at)
             else:
                 state_it(state, step.statement, at, event_id)
-    states[key] = state
     if shows and (before is None or before != snapshot_of(state)) and key not in translated.touched:
         translated.touched.append(key)
-    status = state.attributes.get("status")
-    if event.event_name == "customerUpdated" and status is not None and str(status[0]).lower() == DELETED:
-        translated.deleted.append(key)
+    if event.event_name == "customerUpdated":
+        status = state.attributes.get("status")
+        if status is not None and str(status[0]).lower() == DELETED:
+            translated.deleted.append(key)
 
 
 def _merge(
