@@ -56,7 +56,7 @@ def _clear_books(courier: SqliteDocuments, sweep: Sweep | None, clock: Clock) ->
     if sweep is None or sweep.step != "books" or read_cursor(courier) != sweep.command - 1:
         return False
     members = [(each.org_id, each.customer_id) for each in sweep.members]
-    BookErasure(courier, members).erase(sweep.command, clock(), moves_cursor=True)
+    BookErasure(courier, members, sweep.id).erase(sweep.command, clock(), moves_cursor=True)
     while courier.give_back(_PAGES):
         pass
     if courier.clear_wal():

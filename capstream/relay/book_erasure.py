@@ -44,8 +44,10 @@ Lost = dict[str, Tally]
 class BookErasure:
     """The members one command names. Others may write between two `survey`s; during `erase` nothing may be on its way."""
 
-    def __init__(self, documents: Shreddable, members: Sequence[Key]) -> None:
+    def __init__(self, documents: Shreddable, members: Sequence[Key], sweep: int = 0) -> None:
+        """`sweep`: which the command is of; one that was given twice adds to what the first took out."""
         self._documents = documents
+        self._sweep = sweep
         self._sought = Sought(members)
         self._seen: dict[str, str] = {}  #: by lane, the last segment that was looked at
         self._found: set[str] = set()
@@ -85,8 +87,8 @@ class BookErasure:
             add_counts(transaction, {(source_key, now_ms // _DAY_MS): counter for source_key, counter in lost.items()})
             for key in counts:
                 counts[key]["states"] += member_name(key) in gone
-                facts = {"erasedAtMs": now_ms, "command": command, "through": through, "erased": dict(counts[key])}
-                privacy.meet(transaction, member_name(key), {**facts, "linked": linked[key]})
+                facts = {"erasedAtMs": now_ms, "command": command, "through": through, "sweep": self._sweep}
+                privacy.meet(transaction, member_name(key), facts, erased=counts[key], linked=linked[key])
             if moves_cursor:
                 note_cursor(transaction, command)
 

@@ -86,7 +86,7 @@ class Eraser:
     def order(self, sweep: Sweep) -> int:
         """Order the courier to clear its books; return the order's offset."""
         members: Json = [[each.org_id, each.customer_id] for each in sweep.members]
-        return self._journal.append([journal.command("erase_members", self._clock(), members=members)])
+        return self._journal.append([journal.command("erase_members", self._clock(), members=members, sweep=sweep.id)])
 
     async def turn(self, stop: asyncio.Event) -> bool:
         """Bring the sweep underway one step on, or begin one; return whether anything could be done."""

@@ -150,7 +150,7 @@ class Jobs:
     def _erasure(self, key: str, command: Json) -> BookErasure:
         if key not in self._erasures:
             members = [(str(org), str(customer)) for org, customer in command["members"]]
-            self._erasures = {key: BookErasure(self._ledger.documents, members)}
+            self._erasures = {key: BookErasure(self._ledger.documents, members, int(command.get("sweep", 0)))}
         return self._erasures[key]
 
     def _give_up(self, draft: Draft, key: str, job: Job, withdraw: Withdraw) -> None:

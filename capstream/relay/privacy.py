@@ -4,7 +4,8 @@ Source: capillary.md 7.8. A request has the identities that a work order on the 
 customer id and when that was.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.ports import Item, Reading, Transaction
@@ -24,8 +25,19 @@ def ask(transaction: Transaction, requests: Iterable[Item]) -> None:
         transaction.put(_BY_TIME, [(_place(name, body), b"") for name, body in fresh])
 
 
-def meet(transaction: Transaction, name: str, facts: Json) -> None:
-    """Note that a request is met, asked for or not. `facts` are told beside when it was asked for."""
+def meet(
+    transaction: Transaction, name: str, facts: dict[str, Json], *, erased: Mapping[str, int], linked: Sequence[str]
+) -> None:
+    """Note that a request is met, asked for or not. `facts` are told beside when it was asked for.
+
+    `erased`: how much went, by where it was; `linked`: members it was merged with. Of one sweep they add up.
+    """
+    before = transaction.get(_MET, name)
+    known: Json = loads(before) if before and facts.get("sweep") else {}
+    if known.get("sweep") == facts.get("sweep"):
+        erased = Counter(erased) + Counter(known.get("erased", {}))
+        linked = sorted({*linked, *known.get("linked", ())})
+    facts = {**facts, "erased": dict(erased), "linked": list(linked)}
     body = transaction.get(_OPEN, name)
     org_id, _, customer_id = name.partition("/")
     asked = {"orgId": org_id, "customerId": customer_id} | (loads(body) if body else {})
@@ -74,7 +86,7 @@ def in_new_form(transaction: Transaction) -> None:
         after = items[-1][0]
         for name, body in items:
             if "erasedAtMs" in loads(body):
-                meet(transaction, name, {})
+                meet(transaction, name, {}, erased={}, linked=())
             else:
                 transaction.put(_BY_TIME, [(_place(name, body), b"")])
 

@@ -346,7 +346,7 @@ def test_a_member_can_be_asked_to_go_and_is_found_in_each_state(call: Any, couri
     act = call("GET", "/relay/audit").json()["acts"][-1]
     assert (act["act"], act["details"]["reason"]) == ("ask_privacy", "request 7")
     with courier_db.transaction() as transaction:
-        privacy.meet(transaction, "700123/7", {"erasedAtMs": clock(), "command": 1, "erased": {}})
+        privacy.meet(transaction, "700123/7", {"erasedAtMs": clock(), "command": 1}, erased={}, linked=())
     assert call("GET", "/relay/privacy-requests").json() == {"privacyRequests": []}
     (met,) = call("GET", "/relay/privacy-requests", params={"state": "erased"}).json()["privacyRequests"]
     assert (met["state"], met["customerId"]) == ("erased", "7")
