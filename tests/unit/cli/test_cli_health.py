@@ -45,6 +45,12 @@ def test_the_exit_code_says_whether_it_is_ready(
     assert (done.exit_code, word in done.output) == (code, True), done.output
 
 
+def test_the_port_given_at_the_start_is_asked(server: HTTPServer, tmp_path: Path) -> None:
+    server.status = 200  # type: ignore[attr-defined]
+    done = CliRunner().invoke(app, ["health", "--data", str(tmp_path), "--port", str(server.server_port)])
+    assert done.exit_code == 0, done.output
+
+
 def test_a_server_that_does_not_answer_is_told(server: HTTPServer, tmp_path: Path) -> None:
     server.shutdown()
     server.server_close()
