@@ -12,6 +12,7 @@ import pytest
 from fake_edge import failing, received, refusing
 from relay_rig import Rig
 
+from capstream.capillary.translation_config import TranslationConfig
 from capstream.kernel import log
 from capstream.kernel.metrics import exposition
 from capstream.measures import of_relay
@@ -116,18 +117,11 @@ def everything(rig: Rig, sources: Sources, make_event: Any, tmp_path: Path, monk
     full.close()
     rig.drain()
 
-    class Broken:
-        """Settings no translation survives: a bug made on purpose, also where the translation is compiled."""
-
-        def __getattr__(self, name: str) -> Any:
-            try:
-                raise KeyError(MAIL)
-            except KeyError as error:
-                raise ValueError(f"{NAME} cannot be translated: {ECHO}") from error
-
+    no_zone = TranslationConfig(org_zone=f"/{ECHO}")  # unchecked: a bug made on purpose, whose error says too much
+    lots = [{"points": 10, "expiryAt": "2025-01-31"}]
     with monkeypatch.context() as patched:
-        patched.setattr(rig.sources, "translations", {"nw": Broken()})
-        receive(rig, sources, journal, person(make_event, 9))
+        patched.setattr(rig.sources, "translations", {"nw": no_zone})
+        receive(rig, sources, journal, person(make_event, 9, regularPointsBreakup=lots))
         rig.drain()
 
 
