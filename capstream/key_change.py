@@ -17,7 +17,8 @@ from capstream.relay.sources import reseal_sources
 from capstream.relay.vault import Vault
 from capstream.storage.key_file import add_key, drop_old_keys
 from capstream.storage.ports import Item, Transaction
-from capstream.storage.sqlite import SqliteDocuments, compact
+from capstream.storage.sqlite import SqliteDocuments
+from capstream.storage.sqlite_files import compact
 
 _MARK = b'"sealed"'
 _COMMITS_WITHIN_S = 10.0  # whoever sealed a secret with the old key has stored it by then

@@ -227,19 +227,10 @@ def _event(fields: dict[str, Json], envelope: str, received_ms: int, notes: _Not
     data = fields.get("data")
     if type(data) is not dict:
         return Unreadable("INVALID_BODY", "the event has no data object", "/data")
-    field = "orgId"
     try:
-        org_id = _org(fields)
-        field = "eventId"
-        event_id = opaque_id(fields.get(field))
-        field = "refId"
-        ref_id = opaque_id(fields.get(field))
-        field = "apiRequestId"
-        request_id = opaque_id(fields.get(field))
-        field = "loyaltyEventId"
-        loyalty_event_id = opaque_id(fields.get("loyaltyEventId")) or opaque_id(data.get("loyaltyEventId"))
+        org_id, event_id, ref_id, request_id, loyalty_event_id = _ids(fields, data)
     except Unfit as unfit:
-        return Unreadable("INVALID_FIELD", f"an id of the envelope {unfit.reason}", f"/{field}")
+        return Unreadable("INVALID_FIELD", f"an id of the envelope {unfit.reason}", unfit.pointer)
     if org_id is None:
         return Unreadable("INVALID_FIELD", "the event names no organisation", "/orgId")
     stated = instant(fields.get("createdAt"))
@@ -263,6 +254,24 @@ def _event(fields: dict[str, Json], envelope: str, received_ms: int, notes: _Not
         flags=tuple(notes.flags),
         unknown=tuple(notes.unknown),
     )
+
+
+def _ids(fields: dict[str, Json], data: dict[str, Json]) -> tuple[str | None, str | None, str | None, str | None, str | None]:
+    """Return org, event, ref, request and loyalty event id. Errors: Unfit, its pointer naming the member."""
+    field = "orgId"
+    try:
+        org_id = _org(fields)
+        field = "eventId"
+        event_id = opaque_id(fields.get(field))
+        field = "refId"
+        ref_id = opaque_id(fields.get(field))
+        field = "apiRequestId"
+        request_id = opaque_id(fields.get(field))
+        field = "loyaltyEventId"
+        loyalty_event_id = opaque_id(fields.get(field)) or opaque_id(data.get(field))
+    except Unfit as unfit:
+        raise Unfit(unfit.reason, f"/{field}") from None
+    return org_id, event_id, ref_id, request_id, loyalty_event_id
 
 
 def _name(fields: dict[str, Json]) -> str | None:

@@ -87,9 +87,7 @@ def backfill(
     Exit code 1 when rows were refused or files could not be read.
     """
     who, at = find(credentials), _zone(zone)
-    place = (work or config.load().data / "backfill") / source
-    place.mkdir(parents=True, exist_ok=True)
-    org_id = _id("--org", org)
+    place, org_id = _folder(work, source), _id("--org", org)
     importer = Importer(org_id, zone=at, program_id=program, rate_is_line_total=rate_is_line_total)
     happenings = None if cutover is None else _happenings(org_id, at, cutover, program)
     options = _options(importer, happenings, rate, alias, zip_password_file)
@@ -99,6 +97,12 @@ def backfill(
     if watch is not None:
         rounds.watch(_interval(watch))
     raise typer.Exit(0 if rounds.once() else 1)
+
+
+def _folder(work: Path | None, source: str) -> Path:
+    place = (work or config.load().data / "backfill") / source
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def _options(

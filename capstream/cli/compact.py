@@ -9,7 +9,7 @@ from capstream import config
 from capstream.cli.options import AsJson
 from capstream.kernel.json import dumps
 from capstream.layout import Layout
-from capstream.storage.sqlite import compact as compacted
+from capstream.storage.sqlite_files import compact as compacted
 from capstream.supervisor import locked
 
 

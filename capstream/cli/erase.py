@@ -16,7 +16,7 @@ from capstream.kernel.json import Json, dumps
 from capstream.layout import Layout
 from capstream.member_erasure import erase_stopped
 from capstream.relay.sweep import Asked
-from capstream.storage.sqlite import compact as compacted
+from capstream.storage.sqlite_files import compact as compacted
 from capstream.supervisor import locked, runs
 
 _POLL_S = 0.5

@@ -17,56 +17,12 @@ from capstream.storage.checkpoints import CHECKPOINT_BYTES, Checkpoints
 from capstream.storage.pages import Pages
 from capstream.storage.ports import Entry, Item, Needed, StorageUnavailable
 from capstream.storage.seen_keys import WAITING_KEYS, SeenKeys
+from capstream.storage.sqlite_files import clear_wal, connect, translated
 
 _LENGTHS = struct.Struct("<I")
 _COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the ends of tables, half-filled pages
 _CHANGE_BYTES = 8192  # what a changed row adds to it: its page, and the one of its key
-_CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
 _TOGETHER = (256, 32, 4, 1)  # rows that one statement stores
-
-_WRITER_KB, _READER_KB = 16_000, 2_000
-
-
-def _connect(path: Path, *, readonly: bool, shrinks: bool = False, cache_kb: int = 0) -> sqlite3.Connection:
-    """Return a connection; a file that is made with `shrinks` can be made smaller while it is used.
-
-    `cache_kb`: pages kept in memory; by default more for the writer, who comes back to them, than for readers, who pass by.
-    """
-    if not readonly:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    mode = "ro" if readonly else "rwc"
-    db = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA busy_timeout=10000")
-    if not readonly:
-        if shrinks:
-            db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before anything is written; no effect on a file that has tables
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-    db.execute(f"PRAGMA cache_size=-{cache_kb or (_READER_KB if readonly else _WRITER_KB)}")
-    return db
-
-
-@contextmanager
-def translated() -> Generator[None]:
-    """Turn SQLite's failures into StorageUnavailable."""
-    try:
-        yield
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-        raise StorageUnavailable(str(error)) from error
-
-
-def _clear_wal(db: sqlite3.Connection) -> bool:
-    """Copy what is in the WAL and cut it off, unless somebody is in the way."""
-    with translated():
-        db.execute("PRAGMA busy_timeout=0")
-        try:
-            (is_busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError:  # a checkpoint is under way
-            return False
-        finally:
-            db.execute("PRAGMA busy_timeout=10000")
-    return not is_busy
 
 
 def _pack(records: Sequence[bytes]) -> bytes:
@@ -94,7 +50,7 @@ class SqliteLog:
     def __init__(
         self, path: Path, *, readonly: bool = False, waiting_keys: int = WAITING_KEYS, checkpoint_bytes: int = CHECKPOINT_BYTES
     ) -> None:
-        self._db = _connect(path, readonly=readonly, shrinks=True)
+        self._db = connect(path, readonly=readonly, shrinks=True)
         self._readonly = readonly
         if not readonly:
             self._db.executescript(
@@ -109,7 +65,7 @@ class SqliteLog:
             )
             self._db.execute("PRAGMA wal_autocheckpoint=0")
         self._pages = Pages(self._db)
-        self._checkpoints = Checkpoints(self._db, lambda: _connect(path, readonly=False), every_bytes=checkpoint_bytes)
+        self._checkpoints = Checkpoints(self._db, lambda: connect(path, readonly=False), every_bytes=checkpoint_bytes)
         self._last = self.end()
         self._is_wal_copied = False
         self._keys = SeenKeys(self._db, readonly=readonly, waiting=waiting_keys)
@@ -233,7 +189,7 @@ class SqliteLog:
             self._is_wal_copied = True
             self._checkpoints.run_soon()
             return False
-        self._is_wal_copied = cleared = _clear_wal(self._db)
+        self._is_wal_copied = cleared = clear_wal(self._db)
         return cleared
 
     def _redact(self, wanted: Sequence[int], change: Callable[[bytes], bytes]) -> int:
@@ -360,11 +316,11 @@ class SqliteDocuments(SqliteTransaction):
         """`shrinks`: a new file can be made smaller while it is used; `cache_kb`: pages kept in memory, where not as usual;
         `checkpoint_bytes`: about how much may lie in the WAL before a thread copies it into the file, else commits do it.
         """
-        super().__init__(_connect(path, readonly=readonly, shrinks=shrinks, cache_kb=cache_kb), set(), writing=False)
+        super().__init__(connect(path, readonly=readonly, shrinks=shrinks, cache_kb=cache_kb), set(), writing=False)
         self._checkpoints: Checkpoints | None = None
         if checkpoint_bytes:
             self._db.execute("PRAGMA wal_autocheckpoint=0")
-            self._checkpoints = Checkpoints(self._db, lambda: _connect(path, readonly=False), every_bytes=checkpoint_bytes)
+            self._checkpoints = Checkpoints(self._db, lambda: connect(path, readonly=False), every_bytes=checkpoint_bytes)
         self._pages = Pages(self._db)
         self._deletes = "FAST" if shrinks else "OFF"  #: FAST: bytes go where the page is written anyway
         if not readonly:
@@ -417,32 +373,9 @@ class SqliteDocuments(SqliteTransaction):
         return self._pages.give_back(pages)
 
     def clear_wal(self) -> bool:
-        return _clear_wal(self._db)
+        return clear_wal(self._db)
 
     def close(self) -> None:
         if self._checkpoints is not None:
             self._checkpoints.close()
         self._db.close()
-
-
-def compact(path: Path, *, shrinks: bool = False) -> tuple[int, int]:
-    """Give the free pages of a file that nobody has open back to the disk; return its bytes before and after, its WAL included.
-
-    `shrinks`: an older file gets the form that can be made smaller while it is used. Needs as much free disk as the result
-    takes; interrupted, the file is as it was. Errors: StorageUnavailable.
-    """
-    before = bytes_of(path)
-    with translated():
-        db = _connect(path, readonly=False, shrinks=shrinks)
-        try:
-            db.execute("VACUUM")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            db.close()
-    return before, bytes_of(path)
-
-
-def bytes_of(path: Path) -> int:
-    """Return the bytes a store takes on disk: its file, and what waits beside it to be copied into it."""
-    files = (path, path.with_name(f"{path.name}-wal"))
-    return sum(each.stat().st_size for each in files if each.exists())

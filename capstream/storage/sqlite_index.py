@@ -9,7 +9,7 @@ from pathlib import Path
 
 from capstream.storage.pages import Pages
 from capstream.storage.ports import Row, Search, StorageUnavailable
-from capstream.storage.sqlite import translated
+from capstream.storage.sqlite_files import translated
 
 _STEPS_AT_ONCE = 1000
 _MOST_STEPS = 20_000_000  # of SQLite's machine in one search: about a second

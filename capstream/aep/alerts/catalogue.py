@@ -128,8 +128,7 @@ class IntakeRules(NamedTuple):
 
 
 def _intake_rules(service: str) -> IntakeRules:
-    info, trouble = f"{service} Ingestion Info", f"{service} Ingestion Delays, Failures and Errors"
-    word = service.lower()
+    word, info, trouble = service.lower(), f"{service} Ingestion Info", f"{service} Ingestion Delays, Failures and Errors"
     return IntakeRules(
         Rule(
             id=f"{word}-flow-run-start",

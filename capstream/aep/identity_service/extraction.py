@@ -12,6 +12,7 @@ from capstream.kernel.json import Json
 
 _CACHE_LIMIT = 50_000
 _NOTHING: Mapping[str, Json] = {}
+_NO_ID = "the identity has no id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,8 @@ def identities_of(record: dict[str, Json], fields: Sequence[IdentityField], reso
     for code, items in (record.get("identityMap") or _NOTHING).items():
         for item in items:
             value = item.get("id")
-            if isinstance(value, str):
-                identity = known.get((code, value)) or resolver.identity(code, value)
-            else:
-                identity = "the identity has no id"
+            is_text = isinstance(value, str)
+            identity = (known.get((code, value)) or resolver.identity(code, value)) if is_text else _NO_ID
             if item.get("primary"):
                 primaries.append(identity)
             if isinstance(identity, Identity):

@@ -1,8 +1,10 @@
 """Time rule, identity rule, settings, and the plan of calls. Source: capillary.md 5.4, 7.3, 7.4."""
 
+import runpy
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -288,3 +290,9 @@ def test_programmes_take_the_newest_statement_whatever_the_order() -> None:
 )
 def test_amounts_are_exact_in_thousandths(value: object, thousandths: int) -> None:
     assert milli(value) == thousandths
+
+
+def test_the_choices_of_settings_are_those_of_their_types() -> None:
+    plain = runpy.run_path(str(Path(__file__).parents[3] / "capstream" / "capillary" / "translation_config.py"))
+    types = get_type_hints(plain["TranslationConfig"])
+    assert {name: get_args(kind) for name, kind in types.items() if get_origin(kind) is Literal} == plain["CHOICES"]

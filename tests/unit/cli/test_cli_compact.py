@@ -13,7 +13,8 @@ from capstream.layout import Layout
 from capstream.relay.event_index import FACETS
 from capstream.storage import trimming
 from capstream.storage.ports import Shrinking
-from capstream.storage.sqlite import SqliteDocuments, SqliteLog, bytes_of, compact
+from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite_files import bytes_of, compact
 from capstream.storage.sqlite_index import SqliteIndex
 from capstream.supervisor import locked
 

@@ -395,7 +395,6 @@ def test_no_destination_is_suggested_twice_and_the_best_come_first(plane: Plane)
     sample = plane.ok("POST", "/samples", {"sampleData": text})["id"]
     person = "https://ns.adobe.com/xdm/context/profile-person-details"
     found = plane.ok("GET", f"/mappingSets/suggestion?schemaId={person}&sampleId={sample}")["mappings"]
-    scores = [one["matchScore"] for one in found]
-    assert scores == sorted(scores, reverse=True)
+    assert found == sorted(found, key=lambda one: -one["matchScore"])
     assert len({one["destination"] for one in found}) == len(found)
     assert (found[0]["source"], found[0]["destination"]) == ("person.name.firstName", "person.name.firstName")

@@ -1,0 +1,76 @@
+"""SQLite files as the stores of this package use them: how they are opened, emptied beside their users, and rewritten whole."""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from capstream.storage.ports import StorageUnavailable
+
+_CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
+_WRITER_KB, _READER_KB = 16_000, 2_000
+
+
+def connect(path: Path, *, readonly: bool, shrinks: bool = False, cache_kb: int = 0) -> sqlite3.Connection:
+    """Return a connection; a file that is made with `shrinks` can be made smaller while it is used.
+
+    `cache_kb`: pages kept in memory; by default more for the writer, who comes back to them, than for readers, who pass by.
+    """
+    if not readonly:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    mode = "ro" if readonly else "rwc"
+    db = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA busy_timeout=10000")
+    if not readonly:
+        if shrinks:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before anything is written; no effect on a file that has tables
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+    db.execute(f"PRAGMA cache_size=-{cache_kb or (_READER_KB if readonly else _WRITER_KB)}")
+    return db
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Turn SQLite's failures into StorageUnavailable."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        raise StorageUnavailable(str(error)) from error
+
+
+def clear_wal(db: sqlite3.Connection) -> bool:
+    """Copy what is in the WAL and cut it off, unless somebody is in the way."""
+    with translated():
+        db.execute("PRAGMA busy_timeout=0")
+        try:
+            (is_busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:  # a checkpoint is under way
+            return False
+        finally:
+            db.execute("PRAGMA busy_timeout=10000")
+    return not is_busy
+
+
+def compact(path: Path, *, shrinks: bool = False) -> tuple[int, int]:
+    """Give the free pages of a file that nobody has open back to the disk; return its bytes before and after, its WAL included.
+
+    `shrinks`: an older file gets the form that can be made smaller while it is used. Needs as much free disk as the result
+    takes; interrupted, the file is as it was. Errors: StorageUnavailable.
+    """
+    before = bytes_of(path)
+    with translated():
+        db = connect(path, readonly=False, shrinks=shrinks)
+        try:
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            db.close()
+    return before, bytes_of(path)
+
+
+def bytes_of(path: Path) -> int:
+    """Return the bytes a store takes on disk: its file, and what waits beside it to be copied into it."""
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(each.stat().st_size for each in files if each.exists())
