@@ -147,7 +147,8 @@ class Courier:
         if self._feed.is_ready_to_erase():
             await self._erase()
         self._lanes.resume()
-        draft = self._draft = await self._feed.open(self._lanes)
+        draft = self._draft = Draft()  # known before anything is in it: its states must not leave memory
+        await self._feed.open(draft, self._lanes)
         opened_ms, is_last = self._world.clock(), False
         while not is_last:
             is_last = await self._take(draft, opened_ms)

@@ -52,10 +52,9 @@ class Feed:
         self._jobs = Jobs(ledger, journal)
         self._position = ledger.cursor()
 
-    async def open(self, lanes: Lanes) -> Draft:
+    async def open(self, draft: Draft, lanes: Lanes) -> None:
         """Begin a batch with what was waiting: parked payloads of lanes that keep up, held events, jobs."""
         self._sources.refresh()
-        draft = Draft()
         for key, parked in lanes.take_parked(self._clock()).items():
             draft.out(parked.source_key).of(parked.kind).append(parked.record)
             draft.settlement.unparked.add(key)
@@ -65,7 +64,6 @@ class Feed:
             wanted = {arrival.offset: what for arrival, what in work}
             ready = self._translation.readable(draft, [arrival for arrival, _ in work])
             await self._translate(draft, [item for item in ready if _is_wanted(item, wanted[item[0].offset])])
-        return draft
 
     async def take(self, draft: Draft, portion: int) -> None:
         """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice."""

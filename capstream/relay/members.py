@@ -43,6 +43,7 @@ class Members:
         self._log_bytes = log_bytes
         self._parts: dict[str, bytes] = {}  # sealed, and not settled yet
         self._joined: set[str] = set()  # stored parts that are in a state's log again
+        self._in_use: set[Key] = set()  # members of events that are being translated
         self._capacity = capacity // 2
         self._weights: dict[Key, int] = {}
         self._held = 0
@@ -54,12 +55,22 @@ class Members:
         """Return whether so much is at hand that the batch in the making may grow no further."""
         return self._held >= 2 * self._capacity
 
-    def load(self, keys: Iterable[Key]) -> None:
-        """Bring the states under `keys` to hand, with those of the members they were merged into."""
+    def hold(self, keys: Iterable[Key]) -> None:
+        """Bring states to hand as `load` does, to stay there until `release`: others let go of states meanwhile."""
+        self.load(keys, self._in_use)
+
+    def release(self) -> None:
+        """Note that what was held is translated: what changed is in the batch now."""
+        self._in_use.clear()
+
+    def load(self, keys: Iterable[Key], used: set[Key] | None = None) -> None:
+        """Bring the states under `keys` to hand, with those of the members they were merged into; `used` gets all of them."""
         states = self.states
         wanted = set(keys)
         in_order = self._held > self._capacity // 2  # while there is much room nothing is dropped, and the order tells nothing
         for _ in range(_MERGE_DEPTH):
+            if used is not None:
+                used.update(wanted)
             self._fetch([key for key in wanted if key not in states])
             survivors: set[Key] = set()
             for key in wanted:
@@ -150,10 +161,10 @@ class Members:
         self._held_at_rest += _AT_REST + len(body)
 
     def shrink(self, pinned: Iterable[set[Key]]) -> None:
-        """Let go of the states used longest ago while they hold too much, but of none in `pinned`: the store lacks those yet."""
+        """Let go of the states used longest ago while they hold too much, but of none held or in `pinned`: not stored yet."""
         if self._held <= self._capacity and self._held_at_rest <= self._capacity:
             return
-        kept: set[Key] = set().union(*pinned)
+        kept: set[Key] = set().union(self._in_use, *pinned)
         if self._held > self._capacity:
             for key in list(self.states):
                 if self._held <= self._capacity:
@@ -176,6 +187,7 @@ class Members:
         self._held_at_rest = 0
         self._parts.clear()
         self._joined.clear()
+        self._in_use.clear()
 
 
 def _may_be_late(event: NormalisedEvent, key: Key, state: MemberState, answers: Answers) -> bool:

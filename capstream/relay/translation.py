@@ -74,7 +74,7 @@ class Translation:
                 draft.dead(arrival, DeadClass.UNKNOWN_SOURCE, "its source does not exist any more", event=event)
             else:
                 ready.append((arrival, event, members_of(event)))
-        self.members.load(key for _, _, keys in ready for key in keys)
+        self.members.hold([key for _, _, keys in ready for key in keys])
         return ready
 
     def _forward(self, draft: Draft, arrival: Arrival) -> None:
@@ -106,6 +106,7 @@ class Translation:
             if index % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)  # answers to what is being posted come in
             self._one(draft, arrival, event, keys, answers=answers, with_transactions=arrival.offset not in held_back)
+        self.members.release()
 
     def _one(
         self, draft: Draft, arrival: Arrival, event: NormalisedEvent, keys: list[Key], *, answers: Found, with_transactions: bool
@@ -166,7 +167,7 @@ class Translation:
         """A tier list came: the members that only waited for it are sent again. Source: capillary.md 7.5 (5)."""
         waiting = sorted(name.split("/", 2) for name in self._awaiting)
         keys = [(org, customer) for source_key, org, customer in waiting if source_key == arrival.source_key]
-        self.members.load(keys)
+        self.members.hold(keys)
         draft.touch(arrival.source_key, [key for key in keys if key in self.members.states], arrival.offset)
 
     def _queue_privacy(self, draft: Draft, arrival: Arrival, key: Key) -> None:
@@ -216,6 +217,7 @@ class Translation:
         Of a dataflow that is behind only the members are noted: their snapshots are made when it has come so far.
         """
         self._now_ms = self._clock()
+        self.members.release()
         states, programs = self.members.states, self.programs
         for source_key, touched in draft.touched.items():
             self.members.load([key for key in touched if key not in states])  # who awaited a tier list need not be at hand

@@ -8,10 +8,13 @@ from typing import Any
 import httpx
 from fake_edge import FakeEdge
 
+from capstream.capillary.records import MemberState
+from capstream.capillary.state import load
 from capstream.relay import dead_letters
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.dead_letters import Filter
 from capstream.relay.journal import Entry, encode
+from capstream.relay.ledger import Ledger, log_part_key, read_states
 from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
@@ -88,3 +91,16 @@ class Rig:
 def points(edge: FakeEdge) -> dict[str, Any]:
     """Return the points of each member's newest snapshot."""
     return {profile["capillary"]["customerId"]: profile["loyalty"]["points"] for profile in edge.profiles().values()}
+
+
+def states(rig: Rig) -> dict[str, tuple[MemberState, int]]:
+    """Return each member's state with its whole log, and how many parts of it were apart."""
+    ledger, found = Ledger(rig.documents), {}
+    for name, body in read_states(rig.documents, after="", limit=1000):
+        state = load(body)
+        keys = [log_part_key(name, number) for number in range(state.sealed)]
+        parts = ledger.log_parts(keys)
+        state.log, parted = b"".join((*(parts[key] for key in keys), state.log)), state.sealed
+        state.sealed = 0
+        found[name] = (state, parted)
+    return found

@@ -7,11 +7,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from relay_rig import Rig
+from relay_rig import Rig, states
 
-from capstream.capillary.records import MemberState
-from capstream.capillary.state import load
-from capstream.relay.ledger import Ledger, erase_members, log_part_key, read_states
+from capstream.relay.ledger import erase_members
 from capstream.relay.sources import Sources
 
 EXAMPLES = Path(__file__).parents[3] / "cases" / "capillary-events"
@@ -50,19 +48,6 @@ def stream(seed: int, most_late_s: int) -> list[bytes]:
             found.append((at + dice.randint(0, most_late_s), json.dumps(body).encode()))
     found += [(at + 1, body) for at, body in dice.sample(found, 10)]
     return [body for _, body in sorted(found, key=lambda item: item[0])]
-
-
-def states(rig: Rig) -> dict[str, tuple[MemberState, int]]:
-    """Return each member's state with its whole log, and how many parts of it were apart."""
-    ledger, found = Ledger(rig.documents), {}
-    for name, body in read_states(rig.documents, after="", limit=1000):
-        state = load(body)
-        keys = [log_part_key(name, number) for number in range(state.sealed)]
-        parts = ledger.log_parts(keys)
-        state.log, parted = b"".join((*(parts[key] for key in keys), state.log)), state.sealed
-        state.sealed = 0
-        found[name] = (state, parted)
-    return found
 
 
 @pytest.mark.parametrize("most_late_s", [0, 5, 100])
