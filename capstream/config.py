@@ -6,7 +6,7 @@ Environment names are `CAPSTREAM_` + section + `_` + key in capitals, e.g. `CAPS
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -223,6 +223,17 @@ def load(
     if written:
         raise InputError(f"{file}: {next(iter(written))}", "unknown section", f"known: {', '.join(_sections())}")
     return Settings(data=folder.absolute(), **sections)
+
+
+def service_manager(environment: MutableMapping[str, str] | None = None) -> tuple[str, float]:
+    """Return the socket systemd listens at (empty: none) and the seconds of its watchdog (0: none). Source: sd_notify(3).
+
+    They are for this process alone, so they are taken out of the environment that its children get.
+    """
+    env = os.environ if environment is None else environment
+    address, watchdog, for_pid = (env.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
+    is_for_us = watchdog.isdecimal() and for_pid in ("", str(os.getpid()))
+    return address, int(watchdog) / 1_000_000 if is_for_us else 0.0
 
 
 class Live:

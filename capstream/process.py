@@ -29,7 +29,7 @@ def main() -> int:
 
     _note_pid(settings, role)
     tune_collector()
-    _runner()(_until_terminated(app.ROLES[role], config.Live(settings)))
+    _runner()(_until_terminated(role, app.ROLES[role], config.Live(settings)))
     return 0
 
 
@@ -70,15 +70,21 @@ def _stop_with_supervisor() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _until_terminated(run: Callable[[config.Live, asyncio.Event], Awaitable[None]], live: config.Live) -> None:
+async def _until_terminated(role: str, run: Callable[[config.Live, asyncio.Event], Awaitable[None]], live: config.Live) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, live)
+    loop.add_signal_handler(signal.SIGHUP, _reload, live, role)
     await run(live, stop)
 
 
-def _reload(live: config.Live) -> None:
+def _reload(live: config.Live, role: str) -> None:
+    """Read the settings again; the note that is written anew tells the supervisor that it was done."""
+    _take_settings(live)
+    _note_pid(live.now, role)
+
+
+def _take_settings(live: config.Live) -> None:
     try:
         taken, waiting = live.reload()
     except InputError as error:

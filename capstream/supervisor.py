@@ -17,8 +17,10 @@ from types import FrameType
 
 from capstream.kernel import log
 from capstream.kernel.errors import InputError
+from capstream.service_manager import Reports
 
 _STOP_S = 20.0
+_RELOAD_S = 10.0
 _TICK_S = 0.05
 _RESTART_MAX_S = 5.0
 
@@ -42,8 +44,11 @@ class Supervisor:
         self._roles = roles
         self._environment = {**environment, "CAPSTREAM_DATA": str(data)}
         self._lock = locked(data)
-        self._note = data / "run" / "supervisor.pid"
+        self._run = data / "run"
+        self._note = self._run / "supervisor.pid"
         self._children: list[_Child] = []
+        self._reload_until = 0.0
+        self._before: list[tuple[int, int]] = []  #: the notes of the children when they were asked to read their settings
 
     def __enter__(self) -> "Supervisor":
         self._lock.__enter__()
@@ -62,26 +67,40 @@ class Supervisor:
 
     def reload(self) -> None:
         """Let every process read its settings again."""
+        self._reload_until = time.monotonic() + _RELOAD_S
+        self._before = self._notes()
         for child in self._children:
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGHUP)
+
+    def has_reloaded(self) -> bool:
+        """Return whether every process has done so, or has had 10 s for it: one that was down reads them when it starts."""
+        pairs = zip(self._before, self._notes(), strict=True)
+        return time.monotonic() > self._reload_until or all(before != after for before, after in pairs)
+
+    def _notes(self) -> list[tuple[int, int]]:
+        return [_identity(self._run / f"{role}.pid") for role in self._roles]
 
     def pid(self, role: str) -> int:
         """Return the process id of a role."""
         return next(child.process.pid for child in self._children if child.role == role)
 
 
-def supervise(roles: Sequence[str], data: Path, environment: Mapping[str, str]) -> None:
+def supervise(roles: Sequence[str], data: Path, environment: Mapping[str, str], reports: Reports) -> None:
     """Run `roles` until SIGINT or SIGTERM; SIGHUP lets them read their settings again."""
     received = _on_signal()
-    with Supervisor(roles, data, environment) as running:
+    with Supervisor(roles, data, environment) as running, reports:
         while not {signal.SIGINT, signal.SIGTERM}.intersection(received):
             if signal.SIGHUP in received:
                 if _lost_terminal():
                     break
                 received.remove(signal.SIGHUP)
+                reports.reloading()
                 running.reload()
             running.tick()
+            reports.tick()
+            if reports.is_reloading and running.has_reloaded():
+                reports.reloaded()
             time.sleep(_TICK_S)
 
 
@@ -140,6 +159,15 @@ def _on_signal() -> list[int]:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, note)
     return received
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """Return what differs between a file and the one that took its place."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_ino, found.st_mtime_ns)
 
 
 def _start(role: str, environment: Mapping[str, str]) -> _Child:

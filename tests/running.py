@@ -45,13 +45,18 @@ class Server:
     port: int = field(default_factory=free_port)
 
     def start(self) -> "Server":
+        self.launch()
+        eventually(self.is_ready, what="the server")
+        return self
+
+    def launch(self) -> "Server":
+        """Start it without waiting until it is ready."""
         command = [sys.executable, "-m", "capstream.cli.main", "up", "--data", str(self.data), "--port", str(self.port)]
         clean = {key: value for key, value in os.environ.items() if not key.startswith("CAPSTREAM_")}
         self._log = (self.data.parent / f"{self.data.name}.log").open("ab")
         self.process = subprocess.Popen(
             command, env=clean | self.environment, stdout=self._log, stderr=self._log, start_new_session=True
         )
-        eventually(self.is_ready, what="the server")
         return self
 
     def is_ready(self) -> bool:

@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 
 from capstream import config
-
-_TIMEOUT_S = 3.0
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where one is asked that listens everywhere
+from capstream.probe import ask, health_url
 
 
 def health(
@@ -23,13 +20,10 @@ def health(
     It asks the port and address of the server's own settings, not the address others use.
     """
     server = config.load(data=data, overrides={"server": {"port": port}}).server
-    host = _ANY.get(server.host, f"[{server.host}]" if ":" in server.host else server.host)
-    url = f"http://{host}:{server.port}/health"
-    try:
-        answer = httpx.get(url, timeout=_TIMEOUT_S, trust_env=False)
-    except httpx.HTTPError as error:
-        typer.echo(f"{url} does not answer: {error or type(error).__name__}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(answer.text)
-    if answer.status_code != httpx.codes.OK:
+    found = ask(server)
+    if not found.has_answered:
+        typer.echo(f"{health_url(server)} does not answer: {found.text}", err=True)
+        raise typer.Exit(1)
+    typer.echo(found.text)
+    if not found.is_ready:
         raise typer.Exit(1)

@@ -7,6 +7,8 @@ import typer
 
 from capstream import app, config
 from capstream.kernel import log
+from capstream.probe import ask
+from capstream.service_manager import Reports, ServiceManager
 from capstream.supervisor import supervise
 
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything; made on first start. Default: .capstream")]
@@ -32,6 +34,10 @@ def platform(data: Data = None, port: Port = None, host: Host = None) -> None:
 def _serve(roles: list[str], data: Path | None, port: int | None, host: str | None) -> None:
     settings = config.load(data=data, overrides={"server": {"port": port, "host": host}})
     log.configure(settings.server.log_level)
-    app.prepare(settings)
+    address, watchdog_s = config.service_manager()
+    manager = ServiceManager(address=address, watchdog_s=watchdog_s)
+    with manager.extending("preparing the data folder"):
+        app.prepare(settings)
     typer.echo(f"capstream on {settings.base_url}, data in {settings.data} (Ctrl-C stops it)")
-    supervise(roles, settings.data, app.child_environment(settings))
+    reports = Reports(manager, lambda: ask(settings.server))
+    supervise(roles, settings.data, app.child_environment(settings), reports)

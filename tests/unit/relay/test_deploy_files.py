@@ -19,11 +19,12 @@ def commands() -> set[str]:
     return set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
-def test_the_unit_starts_a_command_there_is_and_reloads_by_signal() -> None:
+def test_the_unit_starts_a_command_there_is_waits_until_it_is_ready_and_reloads_by_signal() -> None:
     text = UNIT.read_text()
     (command,) = re.findall(r"^ExecStart=\S+/capstream (\w+)$", text, re.MULTILINE)
     assert command in commands()
-    assert "ExecReload=/bin/kill -HUP $MAINPID" in text
+    assert {"ExecReload=/bin/kill -HUP $MAINPID", "Type=notify", "NotifyAccess=main"} <= set(text.splitlines())
+    assert re.findall(r"^WatchdogSec=\d+$", text, re.MULTILINE)
     assert int(re.findall(r"TimeoutStopSec=(\d+)", text)[0]) > 20  # the supervisor's patience
 
 
