@@ -35,7 +35,7 @@ def change_relay_key(layout: Layout, key_file: Path) -> int:
         count = reseal_sources(documents, Vault(*keys))
     finally:
         documents.close()
-    compact(layout.sources)  # the old ciphertexts lie in free pages until then
+    compact(layout.sources)  # the old ciphertexts lie in free pages and gaps until then
     drop_old_keys(key_file)
     return count
 
@@ -61,6 +61,7 @@ async def change_running_platform_key(
     await asyncio.to_thread(_reseal, layout, vault)
     await asyncio.sleep(commits_within_s)
     count = await asyncio.to_thread(_reseal, layout, vault)
+    await asyncio.to_thread(compact, layout.control)
     drop_old_keys(layout.platform_key)
     vault.renew()
     return count
@@ -71,10 +72,9 @@ def _reseal(layout: Layout, vault: secrets.Vault) -> int:
     control = SqliteDocuments(layout.control)
     try:
         found = {name: [key for key, _ in _sealed_in(control, name)] for name in control.collections()}
-        with control.transaction(overwriting=True) as change:  # the search before it may be long: others write meanwhile
+        with control.transaction() as change:  # the search before it may be long: others write meanwhile
             count = sum(_resealed(change, vault, name, keys) for name, keys in found.items() if keys)
             count += resealed_secrets(change, vault)
-        control.clear_wal()
         return count
     finally:
         control.close()

@@ -39,6 +39,7 @@ from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
 from capstream.storage import trimming
 from capstream.storage.key_file import add_key, drop_old_keys, read_keys
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite_files import compact
 from capstream.storage.sqlite_index import SqliteIndex
 
 _CLERK_EVERY_S = 0.5
@@ -131,12 +132,12 @@ def _admin(live: Live, layout: Layout, stores: _Stores, *, drift: DriftDesk, era
         audit=Audit(stores.office, clock),
         drift=drift,
         parked=ParkedDesk(stores.courier, stores.journal, clock),
-        change_key=lambda: _change_key(stores, key_file(live.now, layout)),
+        change_key=lambda: _change_key(stores, layout, key_file(live.now, layout)),
         privacy=PrivacyDesk(stores.courier, stores.office, eraser, clock, lambda: live.now.privacy.grace_days),
     )
 
 
-def _change_key(stores: _Stores, file: Path) -> int:
+def _change_key(stores: _Stores, layout: Layout, file: Path) -> int:
     """Seal the stored secrets with a new key, as `key_change.py` does it when the server is stopped; return how many there were.
 
     Courier and clerk meet them with the old one, and read the key file again.
@@ -145,7 +146,7 @@ def _change_key(stores: _Stores, file: Path) -> int:
     add_key(file)
     vault.renew()
     count = reseal_sources(stores.origins, vault)
-    stores.origins.clear_wal()
+    compact(layout.sources)
     drop_old_keys(file)
     vault.renew()
     return count

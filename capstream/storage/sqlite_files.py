@@ -54,19 +54,23 @@ def clear_wal(db: sqlite3.Connection) -> bool:
 
 
 def compact(path: Path, *, shrinks: bool = False) -> tuple[int, int]:
-    """Give the free pages of a file that nobody has open back to the disk; return its bytes before and after, its WAL included.
+    """Write a file anew with what it holds; return its bytes before and after, its WAL included. No byte of what was deleted
+    or replaced is in them any more.
 
-    `shrinks`: an older file gets the form that can be made smaller while it is used. Needs as much free disk as the result
-    takes; interrupted, the file is as it was. Errors: StorageUnavailable.
+    Others may have it open: their writes wait, for 10 s at most. `shrinks`: an older file gets the form that can be made smaller
+    while it is used; only when nobody has it open. Needs as much free disk as the result takes; interrupted, the file holds
+    what it held. Errors: StorageUnavailable, also when somebody writes or reads on for 10 s.
     """
     before = bytes_of(path)
     with translated():
         db = connect(path, readonly=False, shrinks=shrinks)
         try:
             db.execute("VACUUM")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (is_busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             db.close()
+    if is_busy:
+        raise StorageUnavailable(f"{path.name} is being read: what it held before is still in it")
     return before, bytes_of(path)
 
 

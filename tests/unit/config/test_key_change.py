@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_a_running_relay_changes_its_key_and_its_readers_follow(layout: Layout) 
     reader = Sources(SqliteDocuments(layout.sources, readonly=True), vault())
     before = read_keys(layout.relay_key)
     for _ in range(2):
-        assert relay_side._change_key(stores, layout.relay_key) == 2
+        assert relay_side._change_key(stores, layout, layout.relay_key) == 2
         reader.refresh()
         assert reader.table["nw"].ims.client_secret == "ims-secret"
         opened(layout)
@@ -158,6 +159,39 @@ def test_a_running_platform_changes_its_key_and_what_is_stored_meanwhile_is_not_
     for each in (vault, secrets.Vault.open(layout.platform_key)):
         assert each.unseal(secrets.sealed_text(held["password"])) == "sealed before, stored after"
     control.close()
+
+
+def ciphertexts(path: Path) -> set[bytes]:
+    """Return every token of Fernet in a store's files, live or not."""
+    files = [path, path.with_name(f"{path.name}-wal")]
+    return {found for file in files if file.exists() for found in re.findall(rb"gAAAAA[\w-]{40,}", file.read_bytes())}
+
+
+def test_nothing_that_an_old_key_opens_stays_in_the_files_of_a_running_server(layout: Layout) -> None:
+    origins, office, courier = (SqliteDocuments(path) for path in (layout.sources, layout.relay_admin, layout.courier))
+    sources = Sources(origins, Vault(*read_keys(layout.relay_key), read_again=lambda: read_keys(layout.relay_key)))
+    for padding in (3000, 9000, 0):  # documents of other lengths: what they replace lies in free pages and gaps
+        sources.put("nw", SOURCE | {"ims": SOURCE["ims"] | {"clientSecret": f"older{'.' * padding}"}})
+    sources.put("nw", SOURCE)
+    control, vault = SqliteDocuments(layout.control), secrets.Vault.open(layout.platform_key)
+    for number in range(200):
+        sealed = secrets.sealed(vault, {"password": f"{number}", "pad": "." * number}, frozenset({"password"}), {})
+        with control.transaction() as change:
+            change.put("connections", [(f"a/{number % 20}-old", dumps(sealed))])
+    with control.transaction() as change:
+        change.delete("connections", [f"a/{number}-old" for number in range(20)])
+    before = ciphertexts(layout.sources) | ciphertexts(layout.control)
+    assert len(before) > 50
+
+    stores = relay_side._Stores(
+        journal=SqliteLog(layout.journal), origins=origins, sources=sources, office=office, courier=courier
+    )
+    relay_side._change_key(stores, layout, layout.relay_key)
+    asyncio.run(key_change.change_running_platform_key(layout, vault, commits_within_s=0))
+    assert (ciphertexts(layout.sources) | ciphertexts(layout.control)) & before == set()
+    opened(layout)
+    sources.put("nw", SOURCE)  # on the connection that was open meanwhile
+    opened(layout)
 
 
 def test_signing_keys_of_a_stopped_server_are_changed(layout: Layout) -> None:
