@@ -18,12 +18,14 @@ DEFAULT_DATA = ".capstream"
 _BOOLEANS: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-def setting(default: Any, doc: str, unit: str = "", *, least: float | None = None, live: bool = False) -> Any:
+def setting(
+    default: Any, doc: str, unit: str = "", *, least: float | None = None, most: float | None = None, live: bool = False
+) -> Any:
     """Return a dataclass field with its documentation; the reference page is generated from it.
 
     A `live` setting takes effect when the settings are read again; the others need a restart.
     """
-    return field(default=default, metadata={"doc": doc, "unit": unit, "least": least, "live": live})
+    return field(default=default, metadata={"doc": doc, "unit": unit, "least": least, "most": most, "live": live})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,15 @@ class Relay:
         "Disk that what waits for one dataflow of a source may take, unless the source says so itself; above it webhooks of that "
         "source get 429; 0: no bound.",
         "bytes",
+        live=True,
+    )
+    resume_percent: int = setting(
+        90,
+        "Where 429 ends: when what waits is down to this share of the limit that was exceeded, or when `min_free_bytes` is this "
+        "share of what is free. 1 to 100; at 100 answers change to and fro at the limit.",
+        "percent",
+        least=1,
+        most=100,
         live=True,
     )
     batch_events: int = setting(
@@ -309,9 +320,11 @@ def _build(kind: type, section: str, values: Mapping[str, Any]) -> Any:
             raise InputError(f"{section}.{key}", "unknown setting", f"known: {', '.join(types)}")
     built = kind(**{key: _cast(f"{section}.{key}", value, types[key]) for key, value in values.items()})
     for each in fields(kind):
-        least = each.metadata.get("least")
-        if least is not None and getattr(built, each.name) < least:
-            raise InputError(f"{section}.{each.name}", f"{getattr(built, each.name)} is too little", f"at least {least}")
+        least, most, value = each.metadata.get("least"), each.metadata.get("most"), getattr(built, each.name)
+        if least is not None and value < least:
+            raise InputError(f"{section}.{each.name}", f"{value} is too little", f"at least {least}")
+        if most is not None and value > most:
+            raise InputError(f"{section}.{each.name}", f"{value} is too much", f"at most {most}")
     return built
 
 

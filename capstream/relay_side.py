@@ -82,8 +82,9 @@ def build(live: Live, layout: Layout) -> RelaySide:
         courier=SqliteDocuments(layout.courier, readonly=True),
     )
     limits = ReceiverLimits(body_bytes=settings.relay.body_limit)
-    receiver = Receiver(stores.journal, stores.sources, clock=clock, gate=_gate(live, layout, stores), limits=limits)
-    watch = _watch(live, layout, stores.journal, stores.courier, stores.sources)
+    gate = _gate(live, layout, stores.journal, stores.courier, stores.sources)
+    receiver = Receiver(stores.journal, stores.sources, clock=clock, gate=gate, limits=limits)
+    watch = _watch(live, layout, stores.journal, stores.courier, stores.sources, gate=gate)
     drift = DriftDesk(SqliteDocuments(layout.drift, readonly=True), stores.office, clock)
     eraser = make_eraser(live, layout, stores.journal, office=stores.office, courier=stores.courier)
     retention = Retention(stores.journal, stores.courier, stores.office, clock=clock, kept=lambda: _kept(live.now))
@@ -104,14 +105,14 @@ def build(live: Live, layout: Layout) -> RelaySide:
     return RelaySide(receiver.handle, mounts, status=status, maintain=maintain, close=receiver.flush)
 
 
-def _gate(live: Live, layout: Layout, stores: _Stores) -> Gate:
+def _gate(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocuments, sources: Sources) -> Gate:
     """Return what closes the door while too much waits or the disk is full."""
     gate = Gate(
-        backlog=lambda: stores.journal.end() - read_cursor(stores.courier),
-        free_bytes=lambda: shutil.disk_usage(layout.data).free + stores.journal.free_bytes(),
+        backlog=lambda: max(journal.end() - read_cursor(courier), 0),
+        free_bytes=lambda: shutil.disk_usage(layout.data).free + journal.free_bytes(),
         mark=_mark(live.now),
-        lanes=lambda: read_lanes(stores.courier),
-        quotas=lambda: _quotas(stores.sources),
+        lanes=lambda: read_lanes(courier),
+        quotas=lambda: _quotas(sources),
     )
     live.listen(lambda fresh: gate.move(_mark(fresh)))
     return gate
@@ -180,7 +181,12 @@ def _vault(settings: Settings, layout: Layout) -> Vault:
 
 def _mark(settings: Settings) -> HighWater:
     limits = settings.relay
-    return HighWater(backlog=limits.backlog_limit, free_bytes=limits.min_free_bytes, outbox_bytes=limits.outbox_bytes)
+    return HighWater(
+        backlog=limits.backlog_limit,
+        free_bytes=limits.min_free_bytes,
+        outbox_bytes=limits.outbox_bytes,
+        resume_percent=limits.resume_percent,
+    )
 
 
 def _quotas(sources: Sources) -> dict[str, int]:
@@ -192,7 +198,7 @@ def _kept(settings: Settings) -> Kept:
     return Kept(journal_days=limits.journal_days, dedupe_days=limits.dedupe_days, journal_bytes=limits.journal_bytes)
 
 
-def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocuments, sources: Sources) -> Watch:
+def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocuments, sources: Sources, *, gate: Gate) -> Watch:
     """Return what looks after lag, disk, tokens, dead letters and deleted members."""
     index = SqliteIndex(layout.event_index, FACETS, readonly=True)
     return Watch(
@@ -203,8 +209,7 @@ def _watch(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocume
         thresholds=lambda: _thresholds(live.now),
         stores={"journal": journal, "courier": courier, "events": index},
         grace_days=lambda: live.now.privacy.grace_days,
-        mark=lambda: _mark(live.now),
-        quotas=lambda: _quotas(sources),
+        refusing=gate.refusing,
         sources=lambda: sources.table,
     )
 
@@ -234,7 +239,9 @@ async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
     until `stop` is set."""
     journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), live.now.clock()
     sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(live.now, layout))
-    watch, alerts = _watch(live, layout, journal, SqliteDocuments(layout.courier, readonly=True), sources), AlertLog()
+    courier = SqliteDocuments(layout.courier, readonly=True)
+    gate = _gate(live, layout, journal, courier, sources)
+    watch, alerts = _watch(live, layout, journal, courier, sources, gate=gate), AlertLog()
     notices, office, finds = (
         SqliteDocuments(layout.drift),
         SqliteDocuments(layout.relay_admin, readonly=True),

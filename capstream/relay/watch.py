@@ -7,7 +7,6 @@ from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json
 from capstream.relay import privacy
 from capstream.relay.alerting import Thresholds, alerts_of
-from capstream.relay.back_pressure import HighWater, refused_by_all, refused_sources
 from capstream.relay.journal import decode
 from capstream.relay.ledger import read_cursor, read_health, read_lanes, read_oldest_parked, read_tokens, read_waiting
 from capstream.storage.ports import Documents, Log, Shrinking
@@ -26,8 +25,7 @@ class Watch:
         default_factory=dict
     )  #: by name; the disk is as full as it is without what is free in them
     grace_days: Callable[[], float] = lambda: 7.0  #: how long data of deleted members stays
-    mark: Callable[[], HighWater] = HighWater  #: where webhooks are refused
-    quotas: Callable[[], Mapping[str, int]] = dict  #: disk for outboxes, of sources that say so
+    refusing: Callable[[int], dict[str, str]] = lambda _: {}  #: why webhooks are answered 429 now, by source; `Gate.refusing`
     sources: Callable[[], Iterable[str]] = tuple  #: whose dataflows are shown even when nothing ever happened to them
 
     def state(self) -> Json:
@@ -35,7 +33,7 @@ class Watch:
         now = self.clock()
         flows, tokens, pending_s = self._flows(now), self._tokens(now), self._pending_s(now)
         pending = max(self.journal.end() - read_cursor(self.courier), 0)
-        found = {
+        found: dict[str, Json] = {
             "oldestPendingS": pending_s,
             "lag": {key: max(pending_s, flow["parkedS"], flow["waitingS"]) for key, flow in flows.items()},
             "behind": {key: pending + flow["waiting"] for key, flow in flows.items()},
@@ -43,18 +41,11 @@ class Watch:
             "tokens": tokens,
             "disk": self._disk(),
             "privacy": privacy.counted(self.courier, now_ms=now, grace_days=self.grace_days()),
+            "refusing": self.refusing(now),
         }
-        found["refusing"] = self._refusing(pending, found["disk"])
         alerts = alerts_of(found, read_waiting(self.courier)["deadLetters"], self.thresholds())
         shown = [{"name": each.name, "about": each.about, "reason": each.reason, "cure": each.cure} for each in alerts]
         return {**found, "alerts": shown, "health": "alert" if alerts else "ok"}
-
-    def _refusing(self, pending: int, disk: Json) -> dict[str, str]:
-        """Return by source why its webhooks are answered 429; under `*` why everybody's are."""
-        found = refused_sources(self.mark(), read_lanes(self.courier), self.quotas())
-        free = disk["freeBytes"] + self.journal.free_bytes()
-        reason = refused_by_all(self.mark(), backlog=pending, free_bytes=free)
-        return found | ({"*": reason} if reason else {})
 
     def _disk(self) -> Json:
         sizes = {name: {"bytes": store.size_bytes(), "freeBytes": store.free_bytes()} for name, store in self.stores.items()}

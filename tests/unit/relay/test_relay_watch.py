@@ -13,7 +13,7 @@ from relay_rig import Rig
 from capstream import config
 from capstream.kernel.errors import InputError
 from capstream.relay.alerting import AlertLog, Thresholds
-from capstream.relay.back_pressure import HighWater
+from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.ledger import read_cursor, read_lanes
 from capstream.relay.sources import Sources
 from capstream.relay.watch import Watch
@@ -31,6 +31,7 @@ def rig(tmp_path: Path, sources: Sources, clock: Any) -> Iterator[Rig]:
 @pytest.fixture
 def watch(rig: Rig) -> Any:
     def look(free: int = 10**12, mark: HighWater = NO_BOUND, **limits: Any) -> Any:
+        gate = Gate(lambda: 0, lambda: free, mark, lanes=lambda: read_lanes(rig.documents))
         return Watch(
             journal=rig.journal,
             courier=rig.documents,
@@ -38,7 +39,7 @@ def watch(rig: Rig) -> Any:
             free_bytes=lambda: free,
             thresholds=lambda: Thresholds(**limits),
             stores={"journal": rig.journal, "courier": rig.documents},
-            mark=lambda: mark,
+            refusing=gate.refusing,
             sources=lambda: ["nw"],
         ).state()
 
