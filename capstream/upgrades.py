@@ -16,7 +16,7 @@ from capstream.relay import dead_letters, privacy
 from capstream.relay.ledger import weigh_outboxes
 from capstream.storage.sqlite import SqliteDocuments
 
-FORMAT = 5
+FORMAT = 6
 
 
 def _find_letters_by_offset(layout: Layout) -> None:
@@ -57,11 +57,18 @@ def _find_privacy_requests_by_time(layout: Layout) -> None:
         courier.close()
 
 
+def _make_the_event_index_anew(layout: Layout) -> None:
+    """The index knows the org of each webhook: numbers of members are each org's own. The clerk reads the journal again."""
+    for suffix in ("-wal", "-shm", ""):  # the file last: without it nothing would tell that the others have to go
+        layout.event_index.with_name(f"{layout.event_index.name}{suffix}").unlink(missing_ok=True)
+
+
 STEPS: Mapping[int, Callable[[Layout], None]] = {
     1: _find_letters_by_offset,
     2: _forget_identities_of_no_sandbox,
     3: _know_outboxes,
     4: _find_privacy_requests_by_time,
+    5: _make_the_event_index_anew,
 }
 """From each form to the next."""
 

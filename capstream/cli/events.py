@@ -17,6 +17,7 @@ app = typer.Typer(help="Received webhooks: find them, and see what became of eac
 Source = Annotated[str, typer.Option(help="Only webhooks of this source.")]
 Kind = Annotated[str, typer.Option(help="Only this kind, e.g. pointsIssued.")]
 Member = Annotated[str, typer.Option(help="Only events of this Capillary customer id.")]
+Org = Annotated[str, typer.Option(help="Only events of this Capillary org id: each org has its own customer ids.")]
 Since = Annotated[str, typer.Option(help="Received since: 2024-09-17, 2024-09-17T15:00:00Z, or 90m, 6h, 2d ago.")]
 Until = Annotated[str, typer.Option(help="Received before, in the same forms.")]
 
@@ -26,6 +27,7 @@ def list_(
     event_id: Annotated[str, typer.Option("--id", help="Only the event with this eventId.")] = "",
     kind: Kind = "",
     member: Member = "",
+    org: Org = "",
     source: Source = "",
     outcome: Annotated[str, typer.Option(help="pending, held, parked, dead, discarded, skipped or processed.")] = "",
     since: Since = "",
@@ -36,7 +38,7 @@ def list_(
     json: AsJson = False,
 ) -> None:
     """List received webhooks, newest first."""
-    wanted = {"eventId": event_id, "eventName": kind, "customerId": member, "sourceKey": source, "outcome": outcome}
+    wanted = {"eventId": event_id, "eventName": kind, "customerId": member, "orgId": org, "sourceKey": source, "outcome": outcome}
     query = {name: value for name, value in wanted.items() if value} | bounds(since, until) | {"limit": limit}
     with PlatformClient(find(credentials)) as client:
         page: Json = client.relay("GET", "/relay/events", query=query | ({"before": before} if before else {}))

@@ -20,9 +20,9 @@ from capstream.relay import dead_letters
 from capstream.relay.drift import DriftBook
 from capstream.relay.journal import Entry, Flag, decode
 from capstream.relay.ledger import read_cursor, read_held_offsets, read_parked_offsets, read_positions
-from capstream.storage.ports import Documents, Index, Log, Row, Search
+from capstream.storage.ports import Documents, Facets, Index, Log, Row, Search
 
-FACETS = ("source", "kind", "event_id", "member", "other_member")
+FACETS = Facets(sought=("source", "kind", "event_id", "member", "other_member"), beside=("org",))
 _TAIL = 5000  # entries behind the index that a search reads in the journal itself
 _AT_ONCE = 2000
 _OUTCOMES = ("pending", "held", "parked", "dead", "discarded", "skipped", "processed")
@@ -35,6 +35,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     event_name: str | None = None
     event_id: str | None = None
     customer_id: str | None = None
+    org_id: str | None = None  #: of Capillary; beside a member it is quick
     outcome: str | None = None  #: pending, held, parked, dead, discarded, skipped or processed
     since_ms: int | None = None
     until_ms: int | None = None
@@ -70,7 +71,7 @@ def row_of(offset: int, entry: Entry) -> Row | None:
     if entry.flags & (Flag.COMMAND | Flag.TALLY):
         return None
     if entry.flags & Flag.ERASED:
-        return Row(offset, entry.received_ms, (entry.source_key, None, None, None, None))
+        return _bare_row(offset, entry)
     return _plain_row(offset, entry) or _any_row(offset, entry)
 
 
@@ -83,18 +84,22 @@ def _plain_row(offset: int, entry: Entry) -> Row | None:
     is_wrapped = event.attributes is not msgspec.UNSET or event.body is not msgspec.UNSET
     if is_wrapped or name not in OF_ONE_MEMBER or not customer or customer < 0 or len(event_id) < _LEAST_ID:
         return None
-    if not event_id.isascii() or event_id.strip() != event_id:
+    if not event_id.isascii() or event_id.strip() != event_id or event.orgId <= 0:
         return None
-    return Row(offset, entry.received_ms, (entry.source_key, name, event_id, str(customer), None))
+    return Row(offset, entry.received_ms, (entry.source_key, name, event_id, str(customer), None, str(event.orgId)))
 
 
 def _any_row(offset: int, entry: Entry) -> Row:
     event = normalise(entry.body, entry.received_ms)
     if isinstance(event, Unreadable):
-        return Row(offset, entry.received_ms, (entry.source_key, None, None, None, None))
+        return _bare_row(offset, entry)
     customers = [customer for _, customer in members_of(event)][:2]
     first, second = [*customers, None, None][:2]
-    return Row(offset, entry.received_ms, (entry.source_key, event.event_name, event.event_id, first, second))
+    return Row(offset, entry.received_ms, (entry.source_key, event.event_name, event.event_id, first, second, event.org_id))
+
+
+def _bare_row(offset: int, entry: Entry) -> Row:
+    return Row(offset, entry.received_ms, (entry.source_key, None, None, None, None, None))
 
 
 def follow(journal: Log, index: Index, drift: DriftBook) -> int:
@@ -147,7 +152,12 @@ class EventBrowser:
         return found, before
 
     def _rows(self, wanted: EventQuery, before: int, limit: int) -> list[Row]:
-        facets = {"source": wanted.source_key, "kind": wanted.event_name, "event_id": wanted.event_id}
+        facets = {
+            "source": wanted.source_key,
+            "kind": wanted.event_name,
+            "event_id": wanted.event_id,
+            "org": wanted.org_id,
+        }
         given = {name: value for name, value in facets.items() if value is not None}
         rows: list[Row] = [row for row in self._tail() if row.offset < before and _matches(row, wanted, given)]
         found = {row.offset: row for row in rows}
@@ -187,8 +197,15 @@ class EventBrowser:
 
 
 def _shown(row: Row, outcome: str) -> Json:
-    source, kind, event_id, member, other = row.facets
-    named = {"sourceKey": source, "eventName": kind, "eventId": event_id, "customerId": member, "otherCustomerId": other}
+    source, kind, event_id, member, other, org = row.facets
+    named = {
+        "sourceKey": source,
+        "eventName": kind,
+        "eventId": event_id,
+        "orgId": org,
+        "customerId": member,
+        "otherCustomerId": other,
+    }
     known = {name: value for name, value in named.items() if value is not None}
     return {"offset": row.offset, "receivedAt": rfc3339(row.at_ms), **known, "outcome": outcome}
 
@@ -201,7 +218,7 @@ def _readable(body: bytes) -> Json:
 
 
 def _matches(row: Row, wanted: EventQuery, facets: Mapping[str, str]) -> bool:
-    have = dict(zip(FACETS, row.facets, strict=True))
+    have = dict(zip(FACETS.names, row.facets, strict=True))
     return (
         all(have[name] == value for name, value in facets.items())
         and wanted.customer_id in (None, have["member"], have["other_member"])
@@ -241,7 +258,7 @@ class _Books:
         for outcome, offsets in (("dead", dead), ("held", self._held), ("parked", self._parked), ("discarded", discarded)):
             if row.offset in offsets:
                 return outcome
-        if row.offset > min(self._cursor, self._behind.get(str(row.facets[FACETS.index("source")]), self._cursor)):
+        if row.offset > min(self._cursor, self._behind.get(str(row.facets[0]), self._cursor)):
             return "pending"
         kind = row.facets[1]
         return "skipped" if kind in UNMAPPED else "processed"

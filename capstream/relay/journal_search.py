@@ -65,5 +65,5 @@ class JournalSearch:
 
     def _clear_index(self, sweep: Sweep) -> None:
         for each in sweep.members:
-            gone = sum(self._index.erase(facet, each.customer_id) for facet in _FACETS)
+            gone = sum(self._index.erase({facet: each.customer_id, "org": each.org_id}) for facet in _FACETS)
             self._find.index_rows[each.name] = self._find.index_rows.get(each.name, 0) + gone

@@ -171,6 +171,19 @@ class Erasable(Documents, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Facets:
+    """What an Index knows of a record. It finds by the `sought` ones quickly, by the `beside` only among what those find."""
+
+    sought: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, in the order of `Row.facets`."""
+        return self.sought + self.beside
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """What an Index knows of one record: a value for each facet, None where it has none."""
 
@@ -206,8 +219,11 @@ class Index(Shrinking, Protocol):
         """Return up to `limit` rows. Errors: TimeoutError when too many would have to be looked at; ValueError for a facet."""
         ...
 
-    def erase(self, facet: str, value: str) -> int:
-        """Delete the rows that hold a value in a facet, and overwrite them on disk; return how many there were."""
+    def erase(self, facets: Mapping[str, str]) -> int:
+        """Delete the rows that hold all of some values, and overwrite them on disk; return how many there were.
+
+        Errors: StorageUnavailable; ValueError for a facet.
+        """
         ...
 
     def forget(self, before_ms: int, limit: int = 5000) -> int:

@@ -1,14 +1,14 @@
-"""An Index on SQLite: one table of facets, a B-tree for each facet that is searched by.
+"""An Index on SQLite: one table of facets, a B-tree for each facet that is sought by.
 
 It can be made again from the records it describes, so its commits need not be durable at once (`synchronous=NORMAL`).
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from capstream.storage.pages import Pages
-from capstream.storage.ports import Row, Search, StorageUnavailable
+from capstream.storage.ports import Facets, Row, Search, StorageUnavailable
 from capstream.storage.sqlite_files import translated
 
 _STEPS_AT_ONCE = 1000
@@ -18,23 +18,23 @@ _MOST_STEPS = 20_000_000  # of SQLite's machine in one search: about a second
 class SqliteIndex:
     """Rows of facets in one SQLite file. Implements `storage.ports.Index`. `facets` must be the same at every opening."""
 
-    def __init__(self, path: Path, facets: Sequence[str], *, readonly: bool = False) -> None:
-        self._facets = tuple(facets)
+    def __init__(self, path: Path, facets: Facets, *, readonly: bool = False) -> None:
+        self._facets = facets.names
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = "ro" if readonly else "rwc"
         self._db = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA busy_timeout=10000")
         self._pages = Pages(self._db)
         if not readonly:
-            self._prepare()
+            self._prepare(facets.sought)
 
-    def _prepare(self) -> None:
+    def _prepare(self, sought: Sequence[str]) -> None:
         columns = "".join(f", {name} TEXT" for name in self._facets)
         self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # no effect on a file that has tables
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(f"CREATE TABLE IF NOT EXISTS rows (offset INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL{columns})")
-        for name in self._facets:
+        for name in sought:
             self._db.execute(f"CREATE INDEX IF NOT EXISTS by_{name} ON rows ({name}, offset) WHERE {name} IS NOT NULL")
         self._db.execute("CREATE TABLE IF NOT EXISTS reached (id INTEGER PRIMARY KEY CHECK (id = 1), offset INTEGER NOT NULL)")
         self._db.execute("INSERT OR IGNORE INTO reached VALUES (1, 0)")
@@ -77,11 +77,11 @@ class SqliteIndex:
             self._db.set_progress_handler(None, 0)
         return [Row(offset, at_ms, tuple(facets)) for offset, at_ms, *facets in found]
 
-    def erase(self, facet: str, value: str) -> int:
-        _known({facet: value}, self._facets)
+    def erase(self, facets: Mapping[str, str]) -> int:
+        conditions = " AND ".join(f"{name} = ?" for name in _known(facets, self._facets))
         with translated():
             self._db.execute("PRAGMA secure_delete=ON")
-            gone = self._db.execute(f"DELETE FROM rows WHERE {facet} = ?", (value,)).rowcount
+            gone = self._db.execute(f"DELETE FROM rows WHERE {conditions}", tuple(facets.values())).rowcount
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 
@@ -106,7 +106,7 @@ class SqliteIndex:
         self._db.close()
 
 
-def _conditions(wanted: Search, facets: Sequence[str]) -> tuple[list[str], list[str | int]]:
+def _conditions(wanted: Search, facets: Collection[str]) -> tuple[list[str], list[str | int]]:
     conditions = ["offset > ?", "offset < ?"]
     found: list[str | int] = [wanted.after, wanted.before]
     for bound, comparison in ((wanted.since_ms, ">="), (wanted.until_ms, "<")):
@@ -119,7 +119,7 @@ def _conditions(wanted: Search, facets: Sequence[str]) -> tuple[list[str], list[
     return conditions, found
 
 
-def _known(wanted: Mapping[str, str], facets: Sequence[str]) -> Mapping[str, str]:
+def _known(wanted: Mapping[str, str], facets: Collection[str]) -> Mapping[str, str]:
     unknown = wanted.keys() - set(facets)
     if unknown:
         raise ValueError(f"no such facet: {', '.join(sorted(unknown))}")

@@ -86,6 +86,9 @@ def filled(rig: Rig, make_event: Any) -> Rig:
         ({"customer_id": "903"}, [3]),
         ({"customer_id": "902"}, [7, 2]),
         ({"customer_id": "907"}, [7]),
+        ({"customer_id": "902", "org_id": "700123"}, [7, 2]),
+        ({"customer_id": "902", "org_id": "700124"}, []),
+        ({"org_id": "700123"}, [12, 8, 7, 6, 5, 4, 3, 2, 1]),
         ({"source_key": "other"}, []),
         ({"source_key": "nw", "event_name": "pointsIssued", "customer_id": "901"}, [1]),
         ({"outcome": "dead"}, [9, 5, 4]),
@@ -136,7 +139,19 @@ def test_one_event_is_shown_whole(filled: Rig, browser: EventBrowser) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(CASES.glob("*.json")), ids=lambda file: file.stem)
-@pytest.mark.parametrize("change", [{}, {"eventId": ""}, {"eventId": " padded-id "}, {"eventId": 12}, {"eventId": "null"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"eventId": ""},
+        {"eventId": " padded-id "},
+        {"eventId": 12},
+        {"eventId": "null"},
+        {"orgId": 0},
+        {"orgId": -7},
+        {"orgId": "7"},
+    ],
+)
 def test_the_short_way_into_the_index_finds_what_the_long_one_finds(file: Path, change: dict[str, Any]) -> None:
     body = json.dumps(json.loads(file.read_text()) | change).encode()
     for each in (body, b'{"body":' + body + b"}", body.replace(b'"customerId": 9', b'"customerId": -9')):
@@ -155,7 +170,7 @@ def test_an_unknown_outcome_is_refused(browser: EventBrowser) -> None:
 
 
 def test_old_rows_are_forgotten_and_a_search_without_end_is_given_up(index: SqliteIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [Row(offset, offset * 1000, ("nw", "pointsIssued", f"e-{offset}", "1", None)) for offset in range(1, 20_001)]
+    rows = [Row(offset, offset * 1000, ("nw", "pointsIssued", f"e-{offset}", "1", None, "7")) for offset in range(1, 20_001)]
     index.add(rows, 20_000)
     assert index.forget(3_000_000) == 2999
     assert index.forget(3_000_000) == 0

@@ -12,9 +12,13 @@ from capstream import upgrades
 from capstream.kernel.errors import InputError
 from capstream.layout import Layout
 from capstream.relay import dead_letters, journal, privacy
+from capstream.relay.drift import DriftBook
+from capstream.relay.event_index import FACETS, follow
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault
+from capstream.storage.ports import Search
 from capstream.storage.sqlite import SqliteDocuments
+from capstream.storage.sqlite_index import SqliteIndex
 
 OLD = Path(__file__).parent / "data-0.1.0"
 """Stores as 0.1.0 left them: an event delivered, one unreadable, one refused by the platform, one parked, two not yet read."""
@@ -34,7 +38,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_an_older_folder_is_brought_up_to_date_and_loses_nothing(layout: Layout, clock: Any, vault: Vault) -> None:
-    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4, 5]
     assert upgrades.bring_up_to_date(layout) == []
     sources = Sources(SqliteDocuments(layout.sources), vault)
     assert sources.table["nw"].ims.client_secret == "ims-secret"
@@ -65,7 +69,7 @@ def test_an_upgrade_that_was_cut_off_is_done_again(layout: Layout, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         upgrades.bring_up_to_date(layout)
     monkeypatch.undo()
-    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4, 5]
     courier = SqliteDocuments(layout.courier, readonly=True)
     assert dead_letters.between(courier, 1, 10).keys() == {2, 4}
     courier.close()
@@ -97,7 +101,7 @@ def test_identities_asked_for_without_a_sandbox_are_forgotten(tmp_path: Path) ->
     control = SqliteDocuments(layout.control)
     with control.transaction() as change:
         change.put("asked_identities", [(f"{'A' * 24}@AdobeOrg/xid", b"[6,1]"), ("0e0cf7db/xid", b"[6,1]")])
-    assert upgrades.bring_up_to_date(layout) == [2, 3, 4]
+    assert upgrades.bring_up_to_date(layout) == [2, 3, 4, 5]
     assert [key for key, _ in control.scan("asked_identities")] == ["0e0cf7db/xid"]
     control.close()
 
@@ -115,9 +119,26 @@ def test_privacy_requests_are_found_by_time_and_those_that_were_met_lie_apart(tm
     }
     with courier.transaction() as transaction:
         transaction.put("privacy", [(name, json.dumps(body).encode()) for name, body in requests.items()])
-    assert upgrades.bring_up_to_date(layout) == [4]
+    assert upgrades.bring_up_to_date(layout) == [4, 5]
     assert [each["id"] for each in privacy.read_open(courier)] == ["1/7", "1/8"]
     assert privacy.due(courier, 3000, 10) == ["1/8", "1/7"]
     (met,) = privacy.read_met(courier)
     assert (met["customerId"], met["erasedAtMs"], "identities" in met) == ("9", 1500, False)
     courier.close()
+
+
+def test_the_index_of_events_is_made_anew_with_the_orgs(layout: Layout, sources: Sources, clock: Any) -> None:
+    bare = "CREATE TABLE rows (offset INTEGER PRIMARY KEY, at_ms INTEGER, source TEXT, kind TEXT, event_id TEXT, member TEXT)"
+    db = sqlite3.connect(layout.event_index, isolation_level=None)
+    for statement in ("PRAGMA journal_mode=WAL", bare, "INSERT INTO rows VALUES (1, 1, 'nw', 'old', '1', '7')"):
+        db.execute(statement)
+    assert layout.event_index.with_name("events.db-wal").exists()
+    assert upgrades.bring_up_to_date(layout)[-1] == 5
+    db.close()
+    rig, index = Rig(layout.data / "relay", sources, clock), SqliteIndex(layout.event_index, FACETS)
+    drift = SqliteDocuments(layout.drift)
+    follow(rig.journal, index, DriftBook(drift))
+    assert [row.facets[0] for row in index.find(Search(facets={"kind": "old"}), 9)] == []
+    assert {row.facets[-1] for row in index.find(Search(), 9)} == {None, "700123"}
+    for store in (rig, index, drift):
+        store.close()
