@@ -29,7 +29,7 @@ def list_(
     member: Member = "",
     org: Org = "",
     source: Source = "",
-    outcome: Annotated[str, typer.Option(help="pending, held, parked, dead, discarded, skipped or processed.")] = "",
+    outcome: Annotated[str, typer.Option(help="pending, held, parked, dead, discarded, skipped, erased or processed.")] = "",
     since: Since = "",
     until: Until = "",
     before: Annotated[int, typer.Option(help="Only offsets below this one: the `next` of the last page.")] = 0,

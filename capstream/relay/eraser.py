@@ -16,6 +16,8 @@ from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json
 from capstream.relay import journal, privacy
 from capstream.relay.audit import Audit
+from capstream.relay.jobs import LATE_GONE
+from capstream.relay.late_webhooks import read_late
 from capstream.relay.ledger import read_cursor
 from capstream.relay.sought import redacted
 from capstream.relay.sweep import Asked, Find, Step, Sweep, ask, end, keep, last_begun_ms, read_asked, read_find, read_sweep
@@ -27,6 +29,7 @@ _EVERY_S, _PAUSE_S = 1.0, 0.02
 _LOOK_EVERY_MS = 60_000
 _SLICES = (1, 16)  # entries in one commit: each rewrites the group that came with it
 _MEMBERS = 500  # in a sweep
+_LATE_AT_ONCE = 500
 _AFTER_GRACE = "its time after the deletion is over"
 
 
@@ -66,6 +69,8 @@ class Eraser:
         self._audit = audit
         self._next_look_ms = 0
         self._redacted: tuple[int, str] | None = None  #: the step whose bodies this process has taken out
+        self._late_out: list[int] = []  #: late webhooks whose bodies it has taken out last
+        self._told: set[int] = set()  #: those the courier was told of, and may not have read of yet
 
     async def run(self, stop: asyncio.Event) -> None:
         """Do what there is to do until `stop` is set."""
@@ -92,7 +97,7 @@ class Eraser:
         """Bring the sweep underway one step on, or begin one; return whether anything could be done."""
         sweep = read_sweep(self._office)
         if sweep is None:
-            return self._begin()
+            return self._begin() or await self._take_out_late(stop)
         if sweep.step == "books":
             return self._after_books(sweep)
         find = read_find(self._finds, sweep)
@@ -150,6 +155,22 @@ class Eraser:
             self._journal.redact(offsets[start : start + slice_], redacted)
             start, slice_ = start + slice_, trimming.next_slice(slice_, loop.time() - began, _SLICES)
             await asyncio.sleep(_PAUSE_S)
+        return True
+
+    async def _take_out_late(self, stop: asyncio.Event) -> bool:
+        """Take out the bodies of webhooks that came after their member had gone; the courier has noted them."""
+        offsets = [offset for offset in read_late(self._courier, _LATE_AT_ONCE) if offset not in self._told]
+        if not offsets:
+            return False
+        if self._late_out != offsets:
+            if not await self._take_out(offsets, stop):
+                return False
+            self._late_out = offsets
+        if not self._journal.clear_wal():
+            return False
+        self._journal.append([journal.command(LATE_GONE, self._clock(), offsets=list[Json](offsets))])
+        self._told = set(offsets)
+        self._audit.note(who="capstream", address="", act="erase_late", target="", status=200, details={"journal": len(offsets)})
         return True
 
     def _after_books(self, sweep: Sweep) -> bool:

@@ -4,7 +4,7 @@ A process of its own (the clerk) follows the journal at low priority, so that ne
 became of an event is not stored: it follows from the courier's books at the moment of the question.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -18,14 +18,16 @@ from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, JsonError, loads
 from capstream.relay import dead_letters
 from capstream.relay.drift import DriftBook
+from capstream.relay.jobs import LATE_GONE
 from capstream.relay.journal import Entry, Flag, decode
+from capstream.relay.late_webhooks import late_among
 from capstream.relay.ledger import read_cursor, read_held_offsets, read_parked_offsets, read_positions
 from capstream.storage.ports import Documents, Facets, Index, Log, Row, Search
 
 FACETS = Facets(sought=("source", "kind", "event_id", "member", "other_member"), beside=("org",))
 _TAIL = 5000  # entries behind the index that a search reads in the journal itself
 _AT_ONCE = 2000
-_OUTCOMES = ("pending", "held", "parked", "dead", "discarded", "skipped", "processed")
+_OUTCOMES = ("pending", "held", "parked", "dead", "discarded", "skipped", "erased", "processed")
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
@@ -36,7 +38,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     event_id: str | None = None
     customer_id: str | None = None
     org_id: str | None = None  #: of Capillary; beside a member it is quick
-    outcome: str | None = None  #: pending, held, parked, dead, discarded, skipped or processed
+    outcome: str | None = None  #: pending, held, parked, dead, discarded, skipped, erased or processed
     since_ms: int | None = None
     until_ms: int | None = None
     before: int | None = None  #: only offsets below this one: where the last page ended
@@ -107,8 +109,17 @@ def follow(journal: Log, index: Index, drift: DriftBook) -> int:
     entries = [(offset, decode(record)) for offset, record in journal.read(index.through(), _AT_ONCE)]
     if entries:
         drift.look(entries, is_behind=len(entries) == _AT_ONCE)
-        index.add([row for offset, entry in entries if (row := row_of(offset, entry)) is not None], entries[-1][0])
+        changed = [found for _, entry in entries for found in _emptied(journal, entry)]
+        rows = [row for offset, entry in entries + changed if (row := row_of(offset, entry)) is not None]
+        index.add(rows, entries[-1][0])
     return len(entries)
+
+
+def _emptied(journal: Log, entry: Entry) -> list[tuple[int, Entry]]:
+    """Return the entries whose bodies went late, when an entry tells that they did: their rows have to say no more than they."""
+    if not entry.flags & Flag.COMMAND or LATE_GONE.encode() not in entry.body:
+        return []
+    return [(offset, decode(record)) for offset in loads(entry.body).get("offsets", []) if (record := journal.get(offset))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,7 @@ class EventBrowser:
         if wanted.outcome not in (None, *_OUTCOMES):
             raise InputError("outcome", f"{wanted.outcome!r} is no outcome", f"known: {', '.join(_OUTCOMES)}")
         limit = max(1, min(wanted.limit, 1000))
-        books = _Books(self.courier)
+        books = _Books(self.courier, self.journal)
         try:
             found, following = self._page(wanted, limit, books)
         except TimeoutError as error:
@@ -184,7 +195,7 @@ class EventBrowser:
         row = row_of(offset, entry) if entry else None
         if entry is None or row is None:
             return None
-        books = _Books(self.courier)
+        books = _Books(self.courier, self.journal)
         letters = [
             dead_letters.get(self.courier, key) for key in dead_letters.between(self.courier, offset, offset).get(offset, [])
         ]
@@ -230,8 +241,9 @@ def _matches(row: Row, wanted: EventQuery, facets: Mapping[str, str]) -> bool:
 class _Books:
     """What the courier's books say about events now."""
 
-    def __init__(self, courier: Documents) -> None:
+    def __init__(self, courier: Documents, journal: Log) -> None:
         self._courier = courier
+        self._journal = journal
         self._cursor = read_cursor(courier)
         self._parked = read_parked_offsets(courier)
         self._held = read_held_offsets(courier)
@@ -244,7 +256,14 @@ class _Books:
         """Return what became of each row: of several things that happened, what a person has to know first."""
         offsets = [row.offset for row in rows]
         dead, discarded = self._among(offsets, discarded=False), self._among(offsets, discarded=True)
-        return {row.offset: self._outcome(row, dead, discarded) for row in rows}
+        erased = late_among(self._courier, offsets) | {row.offset for row in rows if self._is_empty(row)}
+        known = {"dead": dead, "held": self._held, "parked": self._parked, "discarded": discarded, "erased": erased}
+        return {row.offset: self._outcome(row, known) for row in rows}
+
+    def _is_empty(self, row: Row) -> bool:
+        """Return whether a body was taken out; a row that names an event has one."""
+        record = None if row.facets[1] else self._journal.get(row.offset)
+        return record is not None and bool(decode(record).flags & Flag.ERASED)
 
     def _among(self, offsets: Sequence[int], *, discarded: bool) -> set[int]:
         if not offsets:
@@ -254,8 +273,8 @@ class _Books:
             return set(dead_letters.between(self._courier, first, last, discarded=discarded))
         return {each for each in offsets if dead_letters.between(self._courier, each, each, discarded=discarded)}
 
-    def _outcome(self, row: Row, dead: set[int], discarded: set[int]) -> str:
-        for outcome, offsets in (("dead", dead), ("held", self._held), ("parked", self._parked), ("discarded", discarded)):
+    def _outcome(self, row: Row, known: Mapping[str, Collection[int]]) -> str:
+        for outcome, offsets in known.items():
             if row.offset in offsets:
                 return outcome
         if row.offset > min(self._cursor, self._behind.get(str(row.facets[0]), self._cursor)):

@@ -26,6 +26,8 @@ from capstream.relay.records import Job, Kind, Parked, Record
 from capstream.storage.ports import Log
 
 _SLICE = 200
+LATE_GONE = "late_gone"
+"""The command that tells courier and clerk which late webhooks have no body any more."""
 _COMMANDS = ("replay_letters", "discard_letters", "replay_range", "discard_parked", "erase_members")
 
 
@@ -108,6 +110,9 @@ class Jobs:
     def accept(self, draft: Draft, offset: int, entry: Entry) -> None:
         """Make a job of a command. A command nobody knows is logged and dropped."""
         body = loads(entry.body)
+        if body.get("command") == LATE_GONE:
+            draft.settlement.late_gone.update(body["offsets"])
+            return
         if body.get("command") not in _COMMANDS:
             log.error("unknown command", action="command_unknown", offset=offset, command=str(body.get("command")))
             return

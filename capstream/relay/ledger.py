@@ -11,6 +11,7 @@ from capstream.kernel.json import Json, dumps, loads
 from capstream.relay import dead_letters, privacy
 from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.delivery import Health
+from capstream.relay.late_webhooks import forget_late, note_late
 from capstream.relay.records import Held, Job, Kind, Parked, Stored
 from capstream.relay.settlement import CountKey, Settlement, Tally
 from capstream.storage.ports import Documents, Reading, Shreddable, Transaction
@@ -159,6 +160,10 @@ class Ledger:
             _drop(transaction, _AWAITING, [key for key, waits in settlement.awaiting.items() if not waits])
             if settlement.privacy:
                 privacy.ask(transaction, settlement.privacy)
+            if settlement.late:
+                note_late(transaction, settlement.late)
+            if settlement.late_gone:
+                forget_late(transaction, settlement.late_gone)
             add_counts(transaction, settlement.counts)
             if settlement.programs is not None:
                 transaction.put(_META, [("programs", settlement.programs)])

@@ -5,7 +5,7 @@ customer id and when that was.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.ports import Item, Reading, Transaction
@@ -62,6 +62,14 @@ def read_open(store: Reading, *, after: str = "", limit: int = 100, keys: Sequen
 def read_met(store: Reading, *, after: str = "", limit: int = 100, keys: Sequence[str] | None = None) -> list[Json]:
     """Return requests that were met, in the order of `org/customer`, or those of `keys`."""
     return _read(store, _MET, after, limit, keys)
+
+
+def names_met(store: Reading) -> Iterator[str]:
+    """Yield `org/customer` of everybody whose request was met."""
+    after = ""
+    while items := store.scan(_MET, after=after, limit=1000):
+        after = items[-1][0]
+        yield from (name for name, _ in items)
 
 
 def _read(store: Reading, collection: str, after: str, limit: int, keys: Sequence[str] | None) -> list[Json]:

@@ -43,13 +43,15 @@ class Settlement:
         self.jobs_done: set[str] = set()
         self.awaiting: dict[str, bool] = {}  #: `source/org/customer` waits for a tier list, or no more
         self.privacy: list[tuple[str, bytes]] = []  #: members whose data has to be deleted
+        self.late: set[int] = set()  #: entries about members who were taken out before they came
+        self.late_gone: set[int] = set()  #: those whose bodies are out of the journal
         self.counts: dict[CountKey, Tally] = {}
         self._counted: tuple[str, int, Tally] | None = None  # the one asked for last: most events ask for the same
 
     def is_empty(self) -> bool:
         """Return whether the batch changes nothing."""
         changes = (self.states, self.dead, self.revived, self.parked, self.unparked, self.held, self.released, self.jobs)
-        more = (self.jobs_done, self.awaiting, self.privacy, self.counts, self.outbox, self.sent)
+        more = (self.jobs_done, self.awaiting, self.privacy, self.counts, self.outbox, self.sent, self.late, self.late_gone)
         return self.cursor is None and self.programs is None and not any(changes) and not any(more)
 
     def count(self, source_key: str, at_ms: int) -> Tally:

@@ -29,6 +29,7 @@ from capstream.relay.ready_made import ready_made
 from capstream.relay.records import Due, Kind, Record
 from capstream.relay.settlement import Settlement
 from capstream.relay.sources import Sources
+from capstream.relay.tombstones import Tombstones
 
 _YIELD_EVERY = 64
 _COUNTED: dict[Kind, str] = {"event": "payloads.event", "profile": "payloads.profile"}
@@ -47,12 +48,14 @@ class Translation:
         self._sources = sources
         self._clock = clock
         self.members = Members(ledger, member_bytes, log_bytes)
+        self._tombstones = Tombstones(ledger.documents)
         self._now_ms = clock()  #: when the slice in hand was begun
         self.start_over()
 
     def start_over(self) -> None:
         """Forget what is not settled."""
         self.members.forget()
+        self._tombstones.reload()
         stored = self._ledger.programs()
         self.programs = Programs.load(stored) if stored else Programs()
         self._revision = self.programs.revision
@@ -73,7 +76,11 @@ class Translation:
             elif source is None:
                 draft.dead(arrival, DeadClass.UNKNOWN_SOURCE, "its source does not exist any more", event=event)
             else:
-                ready.append((arrival, event, members_of(event)))
+                keys = members_of(event)
+                if self._tombstones.hashes and self._tombstones.cover(keys, event.created_at_ms):
+                    _leave_out(draft, arrival)
+                else:
+                    ready.append((arrival, event, keys))
         self.members.hold([key for _, _, keys in ready for key in keys])
         return ready
 
@@ -288,3 +295,11 @@ class Translation:
         if waits != (name in self._awaiting):
             draft.settlement.awaiting[name] = waits
             (self._awaiting.add if waits else self._awaiting.discard)(name)
+
+
+def _leave_out(draft: Draft, arrival: Arrival) -> None:
+    """Settle a webhook about a member who was taken out after it was created. Source: ADR 0015."""
+    draft.revive(arrival)
+    draft.settlement.count(arrival.source_key, arrival.received_ms).add("skipped.erased")
+    draft.count_settled(arrival, "skipped")
+    draft.settlement.late.add(arrival.offset)

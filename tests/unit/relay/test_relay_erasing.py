@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,8 @@ def test_what_comes_while_it_goes_on_goes_too(rig: Rig, erasing: Erasing, make_e
     rig.receive(make_event(4, customer=GONE))
     erasing.run()
     nothing_is_left(rig, erasing)
-    rig.receive(make_event(5, customer=GONE), make_event(15, customer=OTHER))
+    later = {**json.loads(make_event(5, customer=GONE)), "createdAt": rig.clock()}
+    rig.receive(json.dumps(later).encode(), make_event(15, customer=OTHER))
     rig.drain()
     assert f"capillary:{ORG}:member:{OTHER}" in rig.edge.profiles()
     assert len(read_states(rig.documents, after="", limit=9)) == 2, "what comes later is new"

@@ -42,7 +42,7 @@ def settled(rig: Rig, offset: int) -> Any:
 
 def outcomes(rig: Rig) -> list[str]:
     rows = [event_index.row_of(offset, journal.decode(record)) for offset, record in rig.journal.read(0, 1000)]
-    return list(event_index._Books(rig.documents).outcomes([row for row in rows if row is not None]).values())
+    return list(event_index._Books(rig.documents, rig.journal).outcomes([row for row in rows if row is not None]).values())
 
 
 def by_member(numbers: list[int]) -> dict[int, list[int]]:
