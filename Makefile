@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` and `make test`. Both prepare .venv first.
-PYTHON ?= python3
+PYTHON ?=
 VENV := .venv
 ARGS ?=
 NEWMAN := tests/parity/newman
@@ -42,8 +42,9 @@ lock:  ## lock requirements with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit("capstream needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; : "$${python:=$$(python3 requirements/choose_python.py)}"; \
+	$$python -c 'import sys; sys.exit("capstream needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None' && \
+	$$python -m venv $(VENV)
 
 $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml setup.py $(COMPILED) | $(VENV)/bin/python
 	@echo "Installing capstream into $(VENV) (once; compiles its hot modules where there is a C compiler) ..."
