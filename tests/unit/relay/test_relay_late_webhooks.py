@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +179,16 @@ def test_the_gateway_may_die_before_it_tells_that_the_body_is_out(erasing: Erasi
     rig.drain()
     append, rig.journal.append = rig.journal.append, _fails  # type: ignore[method-assign]
     with pytest.raises(StorageUnavailable):
-        while True:
-            erasing.gateway()
+        _again_and_again(erasing.gateway)
     rig.journal.append = append  # type: ignore[method-assign]
     assert read_late(rig.documents, 10) == [late]
     erasing.run()
     is_out_again(erasing, late)
+
+
+def _again_and_again(act: Callable[[], object]) -> None:
+    while True:
+        act()
 
 
 def _fails(*_: Any, **__: Any) -> int:
