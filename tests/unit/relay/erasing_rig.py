@@ -13,7 +13,7 @@ from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import FACETS, follow
 from capstream.relay.journal_search import JournalSearch
 from capstream.relay.privacy_desk import PrivacyDesk
-from capstream.relay.sweep import Asked
+from capstream.relay.sweep import Asked, read_sweep
 from capstream.relay.vault import Vault
 from capstream.storage.ports import StorageUnavailable
 from capstream.storage.sqlite import SqliteDocuments
@@ -76,7 +76,12 @@ class Erasing:
             except StorageUnavailable:
                 did = True
             (courier or self.rig.drain)()
-            idle = 0 if did else idle + 1
+            idle = 0 if did or self._is_wal_busy() else idle + 1
+
+    def _is_wal_busy(self) -> bool:
+        """Return whether the gateway waits for the thread that copies the journal's WAL."""
+        sweep = read_sweep(self.office)
+        return sweep is not None and sweep.step in ("redact", "redact_rest") and not self.rig.journal.clear_wal()
 
     def on_disk(self) -> bytes:
         """Every byte of every file of the relay."""
