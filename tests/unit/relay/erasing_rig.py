@@ -12,6 +12,7 @@ from capstream.relay.drift import DriftBook
 from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import FACETS, follow
 from capstream.relay.journal_search import JournalSearch
+from capstream.relay.late_webhooks import read_late
 from capstream.relay.privacy_desk import PrivacyDesk
 from capstream.relay.sweep import Asked, read_sweep
 from capstream.relay.vault import Vault
@@ -81,7 +82,8 @@ class Erasing:
     def _is_wal_busy(self) -> bool:
         """Return whether the gateway waits for the thread that copies the journal's WAL."""
         sweep = read_sweep(self.office)
-        return sweep is not None and sweep.step in ("redact", "redact_rest") and not self.rig.journal.clear_wal()
+        takes_out = sweep.step in ("redact", "redact_rest") if sweep else read_late(self.rig.documents, 1)
+        return bool(takes_out) and not self.rig.journal.clear_wal()
 
     def on_disk(self) -> bytes:
         """Every byte of every file of the relay."""
