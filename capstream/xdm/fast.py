@@ -1,6 +1,6 @@
 """The quick half of validation: the rules lowered to plain JSON Schema for jsonschema-rs, an engine in Rust.
 
-A record it accepts is valid beyond doubt. One it does not accept may still be valid (29 February, an unusual URI): the
+A record it accepts is valid beyond doubt. One it does not accept may still be valid (an unusual URI): the
 exact half decides. So the lowered schema may be stricter than the rules, never laxer. Why: docs/adr/0006.
 """
 

@@ -132,16 +132,18 @@ EXPECTATIONS: Mapping[str, str] = MappingProxyType(
 
 _YEAR = r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 _DAY = r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_FOURTH = "(?:0[48]|[2468][048]|[13579][26])"
+_LEAP_DAY = rf"(?:[0-9]{{2}}{_FOURTH}|{_FOURTH}00)-02-29"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 _SAFE = r"[A-Za-z0-9\-._~+]"
 SURE: Mapping[str, str] = MappingProxyType(
     {
-        "date": rf"{_YEAR}-{_DAY}",
-        "date-time": rf"{_YEAR}-{_DAY}T{_CLOCK}",
+        "date": rf"(?:{_YEAR}-{_DAY}|{_LEAP_DAY})",
+        "date-time": rf"(?:{_YEAR}-{_DAY}|{_LEAP_DAY})T{_CLOCK}",
         "email": r"[A-Za-z0-9_+-]{1,40}(?:\.[A-Za-z0-9_+-]{1,40}){0,4}@(?:[A-Za-z0-9]{1,60}\.){1,3}[A-Za-z]{2,60}",
         "uri": rf"{_SCHEME}//[A-Za-z0-9.\-]+(?:/(?:{_SAFE}|/)*)?",
         "uri-reference": rf"(?:{_SCHEME}{_SAFE}(?:{_SAFE}|[:/])*|{_SAFE}(?:{_SAFE}|/)*)",
         "uuid": r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
     }
 )
-"""Format -> pattern of whole texts valid beyond doubt, for any engine. Others need the exact test (29 February, exotic URIs)."""
+"""Format -> pattern of whole texts valid beyond doubt, for any engine. Others need the exact test (exotic URIs)."""

@@ -94,8 +94,8 @@ class Landing:
         if plan.validate is None or not rows or not self._are_new(rows, group):
             return None
         try:
-            texts = [dumps(row.record) for row in rows]
-            table = group.plan.tabulate.proved([row.record for row in rows], texts)
+            table = group.plan.tabulate.proved([row.record for row in rows])
+            texts = [] if table is None else [dumps(row.record) for row in rows]
         except Exception:  # noqa: BLE001 - whatever a record does to the table, validation tells what is wrong with it
             table = None
         if table is None:

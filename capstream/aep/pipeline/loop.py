@@ -33,7 +33,7 @@ _CURSOR = "inlet"
 _IDLE_S = 0.01
 _BACK_OFF_S = 1.0
 _AHEAD_FROM = 4  #: from which part of a full micro-batch on the next one is shaped while one is committed
-_PART = 250  #: records taken through the stages together: see Batch.parts
+_PART = 500  #: records taken through the stages together: see Batch.parts
 
 
 class Step(StrEnum):

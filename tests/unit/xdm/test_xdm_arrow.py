@@ -7,7 +7,8 @@ import pytest
 from capillary_schemas import REPOSITORY, target_schema
 
 from capstream.kernel.json import Json, loads
-from capstream.xdm.arrow import arrow_schema, compile_table
+from capstream.xdm.arrow import compile_table
+from capstream.xdm.arrow_types import arrow_schema
 from capstream.xdm.instants import micros
 from capstream.xdm.schema import Field, Schema
 
@@ -140,3 +141,18 @@ def test_no_two_columns_differ_in_case_alone(name: str) -> None:
                 check(list(inner))
 
     check(list(arrow_schema(target_schema(name))))
+
+
+def test_members_met_later_are_learned() -> None:
+    root = Field(kind="object", children={"a": Field(kind="int"), "b": Field(kind="map", values=Field(kind="string"))})
+    tabulator = compile_table(Schema(id="x", title="x", behaviour="record", class_id="x", root=root))
+    rows: list[list[dict[str, Json]]] = [[{"a": 1}], [{"a": 2}, {"b": {"k": "v"}}], [{"b": {"l": "w"}}]]
+    tables = [tabulator.proved(records) for records in rows]
+    assert [table and table.to_pylist(maps_as_pydicts="strict") for table in tables] == [
+        [{"a": 1, "b": None}],
+        [{"a": 2, "b": None}, {"a": None, "b": {"k": "v"}}],
+        [{"a": None, "b": {"l": "w"}}],
+    ]
+    assert tabulator.proved([{"a": 1}, {"a": 2.5}]) is None  # Arrow alone makes it 2
+    assert tabulator.proved([{"a": 1, "c": 1}]) is None
+    assert tabulator.proved([{"b": None}]) is None
