@@ -1,19 +1,17 @@
 """Many small data files of a Delta table in one: the columns that occur in them, few rows in memory at a time.
 
 delta-rs compacts too, but writes every column of the table: with 574 leaves and files of 2,000 rows that took 25 ms and 2 MB a
-file, and its share of memory never came back. The log entry is ours for the same reason: the library's writer takes no removals.
+file, and its share of memory never came back.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from capstream.kernel.json import Json, dumps
+from capstream.kernel.json import dumps
 from capstream.storage.data_files import in_one, mask, name_of_file, statistics
 from capstream.storage.durable import synced
 
@@ -38,41 +36,6 @@ def merge(folder: Path, paths: Sequence[str], columns: pa.Schema, *, skip_by: Se
     synced(folder / name)
     told = dumps(statistics(pa.concat_tables(known), skip_by, count)).decode()
     return AddAction(name, (folder / name).stat().st_size, {}, now_ms, data_change=False, stats=told)
-
-
-def commit(log: Path, version: int, replaced: dict[str, int], added: AddAction) -> None:
-    """Write the log entry `version` of a table: `added` takes the place of the files `replaced`, named with their sizes.
-
-    All or nothing, on disk when it returns. Errors: FileExistsError when there is such an entry; OSError.
-    """
-    gone = {
-        "dataChange": False,
-        "deletionTimestamp": added.modification_time,
-        "extendedFileMetadata": True,
-        "partitionValues": {},
-    }
-    actions: list[dict[str, Json]] = [
-        {"commitInfo": {"timestamp": added.modification_time, "operation": "OPTIMIZE", "engineInfo": "capstream"}},
-        *({"remove": {"path": path, "size": size, **gone}} for path, size in replaced.items()),
-        {
-            "add": {
-                "path": added.path,
-                "size": added.size,
-                "partitionValues": {},
-                "modificationTime": added.modification_time,
-                "dataChange": False,
-                "stats": added.stats,
-            }
-        },
-    ]
-    unnamed = log / f"_commit_{uuid4()}.json.tmp"
-    try:
-        unnamed.write_bytes(b"\n".join(map(dumps, actions)))
-        synced(unnamed)
-        os.link(unnamed, log / f"{version:020}.json")
-        synced(log)
-    finally:
-        unnamed.unlink(missing_ok=True)
 
 
 def _rows(file: Path, wanted: pa.Schema) -> Iterator[pa.Table]:

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import DeltaError, SchemaMismatchError, TableNotFoundError
 
 from capstream.kernel.errors import Permanent
@@ -35,9 +35,27 @@ _MISFITS = ("cast", "schema", "field name")
 
 @dataclass(slots=True)
 class _Open:
+    """A table as it was looked at last, and the entries that we wrote since."""
+
     table: DeltaTable
     entries: int  #: commits since the last checkpoint
+    written: int = 0  #: entries that `table` does not know
+    newest: dict[str, int] = field(default_factory=dict)  #: of each application that wrote them, its version
     fitting: "pa.Schema | None" = None  #: the last columns that were found to fit
+
+    @property
+    def version(self) -> int:
+        return int(self.table.version()) + self.written
+
+    def committed(self, app_id: str) -> int:
+        """Return the newest version that an application committed, 0 when there is none."""
+        return self.newest.get(app_id) or int(self.table.transaction_version(app_id) or 0)
+
+    def refresh(self) -> None:
+        """Look at the log anew."""
+        self.table.update_incremental()
+        self.written = 0
+        self.newest.clear()
 
 
 @contextmanager
@@ -89,10 +107,10 @@ class DeltaLake:
     def append(self, table: str, rows: "pa.Table", *, app_id: str, version: int) -> bool:
         with self._lock, _translated():
             opened = self._opened(table) or self._created(table, rows.schema)
-            if (opened.table.transaction_version(app_id) or 0) >= version:
+            if opened.committed(app_id) >= version:
                 return False
             try:
-                self._commit(table, opened, rows, Transaction(app_id, version))
+                self._commit(table, opened, rows, app_id, version)
             except BaseException:
                 self._tables.pop(table, None)  # its view of the log may be stale: look again next time
                 raise
@@ -103,7 +121,7 @@ class DeltaLake:
     def committed(self, table: str, app_id: str) -> int:
         with self._lock, _translated():
             opened = self._fresh(table)
-            return 0 if opened is None else int(opened.table.transaction_version(app_id) or 0)
+            return 0 if opened is None else opened.committed(app_id)
 
     def files(self, table: str) -> list[str]:
         with self._lock, _translated():
@@ -134,7 +152,7 @@ class DeltaLake:
     def _merge_small(self, table: str, seen: DeltaTable) -> None:
         import pyarrow as pa  # noqa: PLC0415 - large, and only who writes needs it
 
-        from capstream.storage import compaction  # noqa: PLC0415 - as above
+        from capstream.storage import compaction, log_entries  # noqa: PLC0415 - as above
 
         files = pa.table(seen.get_add_actions(flatten=True)).select(["path", "size_bytes"])
         small = {path: size for path, size in zip(*files.to_pydict().values(), strict=True) if size < _SMALL_BYTES}
@@ -146,7 +164,7 @@ class DeltaLake:
             self._tables.pop(table, None)
             newest = self._seen(table)
             if newest is not None:
-                compaction.commit(folder / "_delta_log", newest.version() + 1, small, added)
+                log_entries.write(folder / "_delta_log", newest.version() + 1, log_entries.merged(small, added))
 
     def delete(self, table: str, column: str, value: str) -> None:
         with self._rewriting, self._lock, _translated():
@@ -188,7 +206,7 @@ class DeltaLake:
         known = table in self._tables
         opened = self._opened(table)
         if known and opened is not None:
-            opened.table.update_incremental()
+            opened.refresh()
         return opened
 
     def _created(self, table: str, schema: "pa.Schema") -> _Open:
@@ -203,26 +221,18 @@ class DeltaLake:
         self._tables[table] = created
         return created
 
-    def _commit(self, table: str, opened: _Open, rows: "pa.Table", transaction: Transaction) -> None:
-        from capstream.storage import data_files  # noqa: PLC0415 - Arrow is large, and only who writes needs it
+    def _commit(self, table: str, opened: _Open, rows: "pa.Table", app_id: str, version: int) -> None:
+        from capstream.storage import data_files, log_entries  # noqa: PLC0415 - Arrow is large, and only who writes needs it
 
         with _writing():
             if not _fits(opened, rows.schema):
                 _widen(opened, rows.schema)
-            folder, before = self._root / table, opened.table.version()
+            folder = self._root / table
             added = data_files.write(folder, rows, skip_by=self._skip_by, now_ms=int(time.time() * 1000))
-            opened.table.create_write_transaction(
-                [added],
-                mode="append",
-                schema=opened.table.schema(),
-                commit_properties=CommitProperties(app_transactions=[transaction]),
-                post_commithook_properties=_HOOKS_OFF,
-            )
-            opened.table.update_incremental()
-            for number in range(before + 1, opened.table.version() + 1):  # a compaction's may be among them
-                synced(folder / "_delta_log" / f"{number:020}.json")
-            synced(folder / "_delta_log")
             synced(folder)
+            log_entries.write(folder / "_delta_log", opened.version + 1, log_entries.appended(added, app_id, version))
+        opened.written += 1
+        opened.newest[app_id] = version
         opened.entries += 1
 
     def _checkpoint(self, table: str) -> None:
@@ -230,6 +240,7 @@ class DeltaLake:
             opened = self._tables.pop(table, None) or self._opened(table)
             self._tables.pop(table, None)
             if opened is not None:
+                opened.refresh()
                 opened.table.create_checkpoint()
                 opened.table.cleanup_metadata()
 
@@ -247,8 +258,9 @@ def _fits(opened: _Open, schema: "pa.Schema") -> bool:
 
 def _widen(opened: _Open, schema: "pa.Schema") -> None:
     """Give the table the columns that it lacks, in a commit without rows. Errors: SchemaMismatchError and others."""
+    opened.refresh()
     write_deltalake(opened.table, schema.empty_table(), mode="append", schema_mode="merge", post_commithook_properties=_HOOKS_OFF)
-    opened.table.update_incremental()
+    opened.refresh()
     opened.entries += 1
     if not _fits(opened, schema):
         raise SchemaMismatchError("columns have another type in the table")

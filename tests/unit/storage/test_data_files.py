@@ -11,13 +11,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from capstream.kernel.errors import Permanent
-from capstream.storage import compaction
+from capstream.storage import log_entries
 from capstream.storage.delta import DeltaLake
+from capstream.storage.ports import StorageUnavailable
 
 _ITEM = pa.struct([("sku", pa.string()), ("quantity", pa.int32())])
 _TIER = pa.struct([("name", pa.string()), ("rank", pa.int64())])
@@ -171,7 +172,7 @@ def test_a_compaction_that_is_cut_off_changes_nothing(tmp_path: Path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(compaction.os, "link", cut_off)
+        patched.setattr(log_entries.os, "link", cut_off)
         with pytest.raises(KeyboardInterrupt):
             lake.compact("t")
     assert (lake.files("t"), lake.rows("t")) == (files, 2)
@@ -180,3 +181,34 @@ def test_a_compaction_that_is_cut_off_changes_nothing(tmp_path: Path, monkeypatc
 
     assert (len(lake.files("t")), lake.rows("t")) == (1, 2)
     assert not list((tmp_path / "t" / "_delta_log").glob("*.tmp"))
+
+
+def test_an_append_that_is_cut_off_adds_nothing_and_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = DeltaLake(tmp_path)
+    lake.append("t", _table([{}], 1), app_id="test", version=1)
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log_entries.os, "link", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            lake.append("t", _table([{}], 2), app_id="test", version=2)
+    assert (lake.rows("t"), lake.committed("t", "test")) == (1, 1)
+
+    assert lake.append("t", _table([{}], 2), app_id="test", version=2)
+    assert (lake.rows("t"), lake.committed("t", "test")) == (2, 2)
+    assert DeltaTable(tmp_path / "t").transaction_version("test") == 2
+
+
+def test_an_entry_of_somebody_else_is_left_alone_and_the_rows_come_behind_it(tmp_path: Path) -> None:
+    lake = DeltaLake(tmp_path)
+    lake.append("t", _table([{}], 1), app_id="test", version=1)
+    DeltaTable(tmp_path / "t").delete("false")
+    write_deltalake(tmp_path / "t", DeltaTable(tmp_path / "t").to_pyarrow_table(), mode="append")
+
+    with pytest.raises(StorageUnavailable):  # what waits is tried again
+        lake.append("t", _table([{}], 2), app_id="test", version=2)
+    assert lake.append("t", _table([{}], 2), app_id="test", version=2)
+
+    assert (lake.rows("t"), lake.committed("t", "test")) == (3, 2)
