@@ -40,6 +40,7 @@ _MEANINGS: Mapping[str, str] = {
     "pii.names": "whether names go into the profile",
     "pii.email": "whether e-mail addresses go into the profile (`identity.email` decides about the identity)",
     "pii.phone": "whether phone numbers go into the profile (`identity.phone` decides about the identity)",
+    "pii.fields": "custom or extended field (in any case; `*`: all others) → `pass`, `hash` or `drop`, in profiles and events",
     "pii.voucher_codes": "voucher codes as they are, or hashed",
     "program.select": "the programme whose balance is the profile's: its id, or `default`",
     "tier_case": "spelling of tier names",

@@ -125,7 +125,7 @@ def identity_map(
 
     Source: capillary.md 7.4 (primary, authenticatedState), 7.5 (9).
     """
-    items: dict[str, list[Json]] = {"capillaryUserId": [_item(_user_id(org_id, customer_id, config))]}
+    items: dict[str, list[Json]] = {"capillaryUserId": [_item(user_id(org_id, customer_id, config))]}
     keys: dict[str, str] = config.identity_keys
     if event:
         for kind, value in event.items():
@@ -136,7 +136,7 @@ def identity_map(
             if known is not None and (event is None or event.get(kind) != known):
                 _add(items, keys.get(kind) or _other_key(kind), known)
         for merged_id, registers in state.merged.items():
-            _add(items, "capillaryUserId", _user_id(org_id, merged_id, config))
+            _add(items, "capillaryUserId", user_id(org_id, merged_id, config))
             for kind, register in registers.items():
                 if register[0] is not None:
                     _add(items, keys.get(kind) or _other_key(kind), register[0])
@@ -176,7 +176,8 @@ def _add(items: dict[str, list[Json]], key: str, value: str) -> None:
     held.append(_item(value))
 
 
-def _user_id(org_id: str, customer_id: str, config: TranslationConfig) -> str:
+def user_id(org_id: str, customer_id: str, config: TranslationConfig) -> str:
+    """Return the identity of a member in the namespace of Capillary's ids."""
     if config.customer_id_template == "{customerId}":
         return customer_id
     return config.customer_id_template.replace("{orgId}", org_id).replace("{customerId}", customer_id)

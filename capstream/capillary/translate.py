@@ -8,6 +8,7 @@ from typing import Final
 
 from capstream.capillary.answers import read_answer
 from capstream.capillary.attributes import DELETED, Statement, read_statement, state_it, state_voucher
+from capstream.capillary.covering import cover
 from capstream.capillary.enrichment import BILLS, answer
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.history import history_name, imported_answers, is_imported
@@ -100,6 +101,8 @@ def translate(event: NormalisedEvent, states: States, programs: Programs, config
     for step in steps:
         if step.body is not None:
             step.body["identityMap"] = _identities(event, step, states, config)
+            if config.field_modes:
+                cover(step.body, event.org_id, config.field_modes)
             translated.transactions.append(Payload(step.body["_id"], step.customer_id, step.body))
     return translated
 
@@ -113,6 +116,8 @@ def profile_payload(key: Key, state: MemberState, programs: Programs, config: Tr
     """Return a member's whole snapshot as the profile payload."""
     org_id, customer_id = key
     body = profile_body(org_id, customer_id, state, programs, config)
+    if config.field_modes:
+        cover(body, org_id, config.field_modes)
     return Payload(body["_id"], customer_id, body)
 
 

@@ -79,6 +79,8 @@ class TranslationConfig:
     pii_phone: bool = field(default=False, metadata={"key": "pii.phone"})
     voucher_codes: Literal["hash", "plain"] = field(default="hash", metadata={"key": "pii.voucher_codes"})
 
+    field_modes: dict[str, str] = field(default_factory=dict, metadata={"key": "pii.fields"})
+
     program_select: str = field(default="default", metadata={"key": "program.select"})
     tier_case: Literal["keep", "lower", "upper"] = field(default="keep", metadata={"key": "tier_case"})
     statuses: dict[str, str] = field(default_factory=lambda: STATUSES, metadata={"key": "statuses"})
@@ -229,6 +231,10 @@ def _statuses(key: str, value: Json) -> dict[str, str]:
     return {**STATUSES, **{label.lower(): status for label, status in _table(_name)(key, value).items()}}
 
 
+def _field_modes(key: str, value: Json) -> dict[str, str]:
+    return {name.lower(): mode for name, mode in _table(_choice(*CHOICES["email_mode"]))(key, value).items()}
+
+
 def _program(key: str, value: Json) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else _name(key, value)
 
@@ -256,6 +262,7 @@ _READERS: Mapping[str, _Reader] = {
     "pii_email": _boolean,
     "pii_phone": _boolean,
     "voucher_codes": _choice(*CHOICES["voucher_codes"]),
+    "field_modes": _field_modes,
     "program_select": _program,
     "tier_case": _choice(*CHOICES["tier_case"]),
     "statuses": _statuses,
