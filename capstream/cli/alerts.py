@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient, Refused
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.errors import CapstreamError, InputError
 from capstream.kernel.json import Json, pretty
@@ -173,12 +173,12 @@ def _or_none(client: PlatformClient, path: str) -> Json:
 
 def _print(found: Json) -> None:
     console = Console()
-    rules = Table("rule", "threshold", "severity", "enabled", title="Rules")
+    rules = folded("rule", "threshold", "severity", "enabled", title="Rules")
     for each in found["rules"]:
         threshold = each["threshold"]
         shown = f"{threshold['value']:g} {threshold['unit']}" if threshold else ""
         rules.add_row(each["id"], shown, each["severity"], "yes" if each["enabled"] else "no")
-    told = Table("id", "rules", "dataflow", "to", "state", title="Subscriptions")
+    told = folded("id", "rules", "dataflow", "to", "state", title="Subscriptions")
     for each in found["subscriptions"]:
         places = [f"bell of {each['userId']}"] if "inapp" in each["channels"] else []
         told.add_row("", each["ruleId"], each["flowId"], ", ".join([*places, *filter(None, [each.get("email")])]), "")
@@ -187,7 +187,7 @@ def _print(found: Json) -> None:
         told.add_row(
             each["registration_id"], codes, each.get("flow_id", "all"), each.get("webhook_url", "journal"), each["status"]
         )
-    alerts = Table("id", "triggered", "rule", "about", "severity", "state", title="Alerts")
+    alerts = folded("id", "triggered", "rule", "about", "severity", "state", title="Alerts")
     for each in found["alerts"]:
         names = (each["id"], rfc3339(each["triggeredAt"]), each["ruleId"], each["resourceId"], each["severity"], each["state"])
         alerts.add_row(*(Text(name) for name in names))

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.cli.times import bounds
 from capstream.kernel.json import Json, pretty
 
@@ -33,7 +33,7 @@ def list_(
     if json:
         typer.echo(pretty(found))
         return
-    table = Table("at", "who", "address", "act", "target", "status")
+    table = folded("at", "who", "address", "act", "target", "status")
     for act in found:
         table.add_row(*(Text(str(act[name])) for name in ("at", "who", "address", "act", "target", "status")))
     Console().print(table)

@@ -29,6 +29,8 @@ from capstream.relay.backfill.sftp import Place, place_of
 from capstream.relay.webhook_auth import Form, webhook_header
 
 _COUNTED = ("read", "delivered", "duplicates", "rejected", "anonymous", "merged", "later")
+_USELESS = "its name states no template that is imported (…_Members_2024-11-08-00-00-00.csv, or Members.csv)"
+_UNTIMED = "say with --cutover when the webhook became active"
 _KNOWN_HOSTS = Path("~/.ssh/known_hosts")
 
 
@@ -150,6 +152,7 @@ class Rounds:
 
     def watch(self, every_s: float) -> None:
         """Import what comes until the process is stopped. Rejects of each round get a folder of their own."""
+        known: set[str] = set()
         while True:
             try:
                 found, others = self._ready()
@@ -158,7 +161,9 @@ class Rounds:
                     raise
                 typer.echo(f"{error}; trying again in {every_s:g} s", err=True)
                 found, others = [], []
-            if found or self.intake.failures:
+            others = [name for name in others if name not in known]  # each is told once
+            known.update(others)
+            if found or others or self.intake.failures:
                 self._run(found, others, self.work / "rejects" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}")
             time.sleep(every_s)
 
@@ -224,9 +229,9 @@ def _report(report: Report, *, json: bool) -> None:
     for path in report.rejects:
         typer.echo(f"refused rows with their reasons: {path}")
     for name in report.others:
-        needs_time = template_of(name) in HAPPENINGS
-        why = "say with --cutover when the webhook became active" if needs_time else "the template is not supported"
-        typer.echo(f"not imported, {why}: {name}", err=True)
+        typer.echo(f"not imported, {_USELESS if template_of(name) is None else _UNTIMED}: {name}", err=True)
+    if not (report.files or report.others or report.failures):
+        typer.echo("there is no export: files named as Capillary names them, .zip or .csv", err=True)
     for reason in report.failures.values():
         typer.echo(f"failed: {reason}", err=True)
 
@@ -264,7 +269,8 @@ def _interval(seconds: float) -> float:
 
 def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _id(option: str, value: str) -> str:

@@ -9,9 +9,9 @@ from typing import Annotated, TypeVar
 import httpx
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.cli.yaml_files import load_yaml, yaml_text
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, pretty
@@ -107,7 +107,7 @@ def _print(result: dict[str, Json], *, as_json: bool) -> None:
     if as_json:
         typer.echo(pretty(result))
         return
-    table = Table("what", "value")
+    table = folded("what", "value")
     for key, value in result.items():
         shown = dict.fromkeys(value, "***") if key == "webhook_headers" else value
         table.add_row(key, str(shown))

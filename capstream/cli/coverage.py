@@ -2,9 +2,9 @@
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from capstream.cli.options import AsJson
+from capstream.cli.printing import folded
 from capstream.kernel.json import pretty
 
 
@@ -28,7 +28,7 @@ def coverage(json: AsJson = False) -> None:
         ]
         typer.echo(pretty({"services": rows}))
         return
-    table = Table("service", "built", "in the specification", *measured.CLIENTS.values())
+    table = folded("service", "built", "in the specification", *measured.CLIENTS.values())
     for each in found:
         counts = [len(each.built), len(each.built) + len(each.missing), *(len(each.verified[name]) for name in measured.CLIENTS)]
         table.add_row(each.title, *(f"{count}" for count in counts))

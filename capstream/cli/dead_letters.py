@@ -7,11 +7,11 @@ from typing import Annotated
 import click
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.cli.times import bounds
 from capstream.kernel.json import Json, JsonError, loads, pretty
 
@@ -63,7 +63,7 @@ def list_(
         return
     names: tuple[str, ...] = ("id", "class", "eventName", "eventId", "firstSeen", "attempts", "reason")
     names = (*names, "discardedBy", "discardReason") if discarded else names
-    table = Table(*names)
+    table = folded(*names)
     for letter in letters:
         table.add_row(*(Text(str(letter.get(name, ""))) for name in names))
     Console().print(table)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.cli.times import bounds
 from capstream.kernel.json import Json, pretty
 
@@ -45,7 +45,7 @@ def list_(
     if json:
         typer.echo(pretty(page))
         return
-    table = Table("offset", "received", "source", "event", "event id", "member", "outcome")
+    table = folded("offset", "received", "source", "event", "event id", "member", "outcome")
     for event in page["events"]:
         names = ("offset", "receivedAt", "sourceKey", "eventName", "eventId", "customerId", "outcome")
         table.add_row(*(Text(str(event.get(name, ""))) for name in names))

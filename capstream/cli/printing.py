@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from capstream.kernel.json import Json, pretty
@@ -16,10 +16,15 @@ def table(items: Iterable[Mapping[str, Json]], columns: Sequence[tuple[str, str]
     if json:
         typer.echo(pretty(rows))
         return
-    made = Table(*(heading for heading, _ in columns))
+    made = folded(*(heading for heading, _ in columns))
     for row in rows:
         made.add_row(*(Text(_cell(row.get(member))) for _, member in columns))
     Console().print(made)
+
+
+def folded(*headings: str, title: str | None = None) -> Table:
+    """Return a table whose cells are broken where they are too long, so that ids and addresses can be copied."""
+    return Table(*(Column(heading, overflow="fold") for heading in headings), title=title)
 
 
 def one(item: Json, *, json: bool, line: str = "") -> None:
@@ -29,7 +34,8 @@ def one(item: Json, *, json: bool, line: str = "") -> None:
     elif line:
         typer.echo(line)
     else:
-        made = Table(show_header=False)
+        made = folded("", "")
+        made.show_header = False
         for name, value in item.items():
             made.add_row(Text(name), Text(_cell(value)))
         Console().print(made)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.kernel.json import Json, pretty
 
 app = typer.Typer(help="Members whose data has to go: who, since when, and how far it is.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def list_(
     if json:
         typer.echo(pretty(found))
         return
-    table = Table("org", "member", "state", "erased" if erased else "due", "what went" if erased else "source")
+    table = folded("org", "member", "state", "erased" if erased else "due", "what went" if erased else "source")
     for each in found:
         went = ", ".join(f"{name} {count}" for name, count in each.get("erased", {}).items() if count)
         facts = (each.get("erasedAt") or each["dueAt"], went if erased else each.get("sourceKey", ""))

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient, Refused
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, pretty
 
@@ -72,13 +72,13 @@ def _events(client: PlatformClient, namespace: str, value: str, limit: int) -> J
 
 def _print(found: Json, history: Json) -> None:
     console, entity = Console(), found["entity"]
-    identities = Table("namespace", "identity", "primary", title="Identities")
+    identities = folded("namespace", "identity", "primary", title="Identities")
     for each in entity.get("identities", []):
         identities.add_row(each["namespace"]["code"], each["id"], "yes" if each.get("primary") else "")
-    loyalty = Table("field", "value", title="Loyalty")
+    loyalty = folded("field", "value", title="Loyalty")
     for name, value in entity.get("loyalty", {}).items():
         loyalty.add_row(name, Text(str(value)))
-    recent = Table("timestamp", "event type", "_id", title="Recent events")
+    recent = folded("timestamp", "event type", "_id", title="Recent events")
     for event in history:
         recent.add_row(event.get("timestamp", ""), event.get("eventType", ""), event.get("_id", ""))
     for table in (identities, loyalty, recent):

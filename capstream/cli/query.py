@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.kernel.json import Json, dumps, pretty
 
 
@@ -39,7 +39,7 @@ def query(
     elif output is Format.CSV:
         csv.writer(sys.stdout).writerows([columns, *([_text(value) for value in row] for row in rows)])
     else:
-        table = Table(*columns)
+        table = folded(*columns)
         for row in rows:
             table.add_row(*(Text(_text(value)) for value in row))
         Console().print(table)

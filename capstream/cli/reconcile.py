@@ -11,9 +11,11 @@ import httpx
 import typer
 
 from capstream.capillary.results import Answered
+from capstream.capillary.touching import ALWAYS
+from capstream.capillary.vocabulary import canonical_name
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.rehearsal import profiles
+from capstream.cli.rehearsal import profiles_of
 from capstream.cli.times import instant_ms
 from capstream.kernel.clock import system_clock
 from capstream.kernel.errors import CapstreamError, InputError
@@ -116,17 +118,16 @@ async def _reconcile(client: PlatformClient, wish: Wish, pace: Pace, show: Show)
             report.merged += sum("mergedInto" in book for book in books)
             living = [book for book in books if "mergedInto" not in book]
             pace.take(len(living))
-            found = profiles(client, [int(book["customerId"]) for book in living]) if living else {}
+            found = profiles_of(client, [book["identity"] for book in living]) if living else {}
             for book in living:
                 report.members += 1
                 stated = await _loyalty(api, book["customerId"], report) if api else None
-                drift = differences(book, found.get(int(book["customerId"])), stated)
+                drift = differences(book, found.get(book["identity"]), stated)
                 if drift:
                     report.drifted += 1
-                    show(book["customerId"], drift, _explain(client, wish.source, book["customerId"]))
-        group = wish.consumer_group or (await _consumer_group(api, wish.source) if api else "")
-        if api and group:
-            report.delivery = await _deliveries(client, api, wish.source, group, wish.days)
+                    show(book["customerId"], drift, _explain(client, wish.source, book))
+        if api:
+            report.delivery = await _delivery(client, api, wish)
     return report
 
 
@@ -153,9 +154,9 @@ def _pages(client: PlatformClient, source: str, only: str) -> Iterator[list[Json
         query["after"] = page["next"]
 
 
-def _explain(client: PlatformClient, source: str, member: str) -> list[Json]:
+def _explain(client: PlatformClient, source: str, book: Mapping[str, Json]) -> list[Json]:
     """Return the member's newest events: those that were not processed, else the last ones."""
-    query = {"customerId": member, "sourceKey": source, "limit": _PAGE}
+    query = {"customerId": book["customerId"], "orgId": book["orgId"], "sourceKey": source, "limit": _PAGE}
     events = client.relay("GET", "/relay/events", query=query)["events"]
     stuck = [event for event in events if event.get("outcome") != "processed"]
     names = ("offset", "eventName", "eventId", "receivedAt", "outcome")
@@ -194,16 +195,34 @@ async def _ask(api: CapillaryClient, path: str, params: Mapping[str, str]) -> Js
     raise CapstreamError(f"Capillary's API gives no answer at {path}: {reason}")
 
 
-async def _consumer_group(api: CapillaryClient, source: str) -> str:
-    """Return the consumer group of the webhook that has the source's address; empty when Capillary shows none."""
+async def _delivery(client: PlatformClient, api: CapillaryClient, wish: Wish) -> dict[str, Json]:
+    """Compare what Capillary delivered with what was received; empty when it shows no webhook of the source."""
+    webhook = await _webhook(api, wish)
+    group = wish.consumer_group or str(webhook.get("consumerGroupId", ""))
+    if not group:
+        path = f"/webhooks/capillary/{wish.source}"
+        typer.echo(f"Capillary shows no webhook of {path}: deliveries are not compared; give --consumer-group", err=True)
+        return {}
+    found = await _deliveries(client, api, wish.source, group, wish.days)
+    registered = {canonical_name(name) for name in webhook.get("eventNames") or ()}
+    if registered and (missing := sorted(ALWAYS - registered)):
+        found["notRegistered"] = missing
+        typer.echo(f"the webhook does not send {', '.join(missing)}: what they change, the relay learns late or never", err=True)
+    return found
+
+
+async def _webhook(api: CapillaryClient, wish: Wish) -> dict[str, Json]:
+    """Return the webhook of the consumer group that was named, else the one with the source's address; empty: not shown."""
     body = await _ask(api, "/v3/webHooks", {})
     webhooks = (body or {}).get("data") or []
-    path = f"/webhooks/capillary/{source}"
+    path = f"/webhooks/capillary/{wish.source}"
     for webhook in webhooks if isinstance(webhooks, list) else [webhooks]:
-        if str(webhook.get("webHookUrl", "")).rstrip("/").endswith(path):
-            return str(webhook.get("consumerGroupId", ""))
-    typer.echo(f"Capillary shows no webhook of {path}: deliveries are not compared; give --consumer-group", err=True)
-    return ""
+        if wish.consumer_group:
+            if webhook.get("consumerGroupId") == wish.consumer_group:
+                return dict(webhook)
+        elif str(webhook.get("webHookUrl", "")).rstrip("/").endswith(path):
+            return dict(webhook)
+    return {}
 
 
 async def _deliveries(client: PlatformClient, api: CapillaryClient, source: str, group: str, days: int) -> dict[str, Json]:
@@ -228,7 +247,11 @@ def _json_line(member: str, drift: list[dict[str, Json]], events: list[Json]) ->
 
 def _line(member: str, drift: list[dict[str, Json]], events: list[Json]) -> None:
     for each in drift:
-        values = " · ".join(f"{name} {value}" for name, value in each.items() if name != "field")
+        values = " · ".join(f"{name} {_plain(value)}" for name, value in each.items() if name != "field")
         typer.echo(f"member {member} {each['field']}: {values}")
     for event in events:
         typer.echo("  " + " ".join(str(value) for value in event.values()))
+
+
+def _plain(value: Json) -> Json:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -190,15 +190,20 @@ def as_of_ms(entity: Json) -> int:
 
 def profiles(client: PlatformClient, members: Sequence[int]) -> dict[int, Json]:
     """Return the merged profiles of up to 100 members that have one."""
-    identities = [{"entityId": str(member), "entityIdNS": {"code": _NAMESPACE}} for member in members]
+    return {int(identity): entity for identity, entity in profiles_of(client, list(map(str, members))).items()}
+
+
+def profiles_of(client: PlatformClient, wanted: Sequence[str]) -> dict[str, Json]:
+    """Return the merged profiles of up to 100 identities in the namespace of Capillary's ids that have one."""
+    identities = [{"entityId": identity, "entityIdNS": {"code": _NAMESPACE}} for identity in wanted]
     answer = client.platform("POST", ENTITIES, body={"schema": {"name": _PROFILE_CLASS}, "identities": identities})
-    found: dict[int, Json] = {}
+    found: dict[str, Json] = {}
     for each in answer.values():
         entity = each["entity"]
         number = next((one["id"] for one in entity.get("identities", []) if one["namespace"]["code"] == _NAMESPACE.lower()), None)
         asked = each.get("requestedIdentity", {}).get("entityId", number)
         if entity and asked is not None:
-            found[int(asked)] = entity
+            found[str(asked)] = entity
     return found
 
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.kernel.json import Json, loads, pretty
 from capstream.xdm.advice import cure
 
@@ -34,7 +34,7 @@ def list_(
     if json:
         typer.echo(pretty(records))
         return
-    table = Table("batch", "field", "reason", "how to mend it", "record")
+    table = folded("batch", "field", "reason", "how to mend it", "record")
     for record in records:
         for reason in record["reasons"]:
             cells = (record["batch"], reason["field"], reason["reason"], reason["hint"], str(record["id"]))

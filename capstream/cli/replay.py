@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.cli.times import instant_ms
 from capstream.kernel.json import Json, JsonError, dumps, loads, pretty
 
@@ -58,7 +58,7 @@ def _settings(file: Path) -> Json:
 
 
 def _print(found: Json) -> None:
-    table = Table("offset", "event", "where", "old", "new")
+    table = folded("offset", "event", "where", "old", "new")
     for event in found["samples"]:
         for each in event["differences"]:
             cells = (event["offset"], event["eventName"], each["path"], _cell(each, "old"), _cell(each, "new"))

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.assignments import assigned
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.kernel.json import Json, pretty
 
 app = typer.Typer(help="Sources: the webhooks the relay takes, one for each brand or region.", no_args_is_help=True)
@@ -29,7 +29,7 @@ def list_(credentials: CredentialsFile = None, json: AsJson = False) -> None:
     if json:
         typer.echo(pretty(found))
         return
-    table = Table("key", "preset", "enabled", "authentication", "live secrets", "sandbox", "delivers to")
+    table = folded("key", "preset", "enabled", "authentication", "live secrets", "sandbox", "delivers to")
     for each in found:
         auth = each["auth"]
         shown = (

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from capstream import config, supervisor
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import folded
 from capstream.kernel.json import Json, pretty
 
 
@@ -36,7 +36,7 @@ def reload(data: Annotated[Path | None, typer.Option(help="The server's data fol
 
 def _print(found: Json) -> None:
     console = Console()
-    alerts = Table("alert", "about", "reason", "cure", title="Alerts")
+    alerts = folded("alert", "about", "reason", "cure", title="Alerts")
     for each in found["alerts"]:
         alerts.add_row(*(Text(each[name]) for name in ("name", "about", "reason", "cure")))
     console.print(alerts if found["alerts"] else "health: ok")
@@ -60,11 +60,11 @@ def _print(found: Json) -> None:
         f" {found['lag'][key]:.1f} s {flow['reason']}"
         for key, flow in found["delivery"].items()
     }
-    table = Table("what", "now")
+    table = folded("what", "now")
     for name, value in facts.items():
         table.add_row(Text(name), Text(value))
     console.print(table)
-    sources = Table("source", "received", "duplicates", "processed", "skipped", "dead letters", "lag p99 ms")
+    sources = folded("source", "received", "duplicates", "processed", "skipped", "dead letters", "lag p99 ms")
     for key, books in found["sources"].items():
         names = ("received", "duplicates", "processed", "skipped", "deadLettered")
         sources.add_row(Text(key), *(str(books[name]) for name in names), str(books["lagMs"]["p99"]))

@@ -16,9 +16,9 @@ from capstream.relay import provision_checks as checks
 from capstream.relay import provision_flows as flows
 from capstream.relay import provision_schemas as schemas
 from capstream.relay.platform_client import PlatformClient, PlatformRefused
-from capstream.relay.provision import NEEDED, Session, enter
+from capstream.relay.provision import NEEDED, Session, completed, enter
 from capstream.relay.provision_changes import Changes
-from capstream.relay.provision_wanted import Half, Wanted, packaged
+from capstream.relay.provision_wanted import Half, Wanted
 
 CHECKS = ("credentials", "token", "sandbox", "permissions", "schema", "dataset", "mapping", "dataflow", "endpoint")
 _TAGS = ("unifiedProfile", "unifiedIdentity")
@@ -55,7 +55,7 @@ async def examine(
     try:
         _credentials(report, credentials)
         session = await _token(report, credentials, http, wanted, clock)
-        doctor = _Doctor(report, session, wanted)
+        doctor = _Doctor(report, session, await _completed(session, wanted))
         await doctor.account()
         await doctor.connection()
     except _Stop:
@@ -64,6 +64,13 @@ async def examine(
     report.passed = [name for name in report.passed if name not in found]
     report.skipped = [name for name in CHECKS if name not in found and name not in report.passed]
     return report
+
+
+async def _completed(session: Session, wanted: Wanted) -> Wanted:
+    try:
+        return await completed(session, wanted)
+    except CapstreamError:  # the checks of the relay say why
+        return wanted
 
 
 def _credentials(report: Report, credentials: Mapping[str, Json]) -> None:
@@ -169,7 +176,7 @@ class _Doctor:
         schema = await self._client.call("GET", schemas.schema_path(found), accept=schemas.XED)
         if "union" not in schema.get("meta:immutableTags", []):
             self.find("schema", f"schema {title!r} is not enabled for Profile")
-        wanted = self._changes.filled(packaged("schemas", "descriptors.json"))
+        wanted = schemas.identity_fields(self._changes)
         here = {
             each.get("xdm:sourceProperty")
             for each in await schemas.listed_descriptors(self._client)

@@ -1,5 +1,6 @@
 """Each member's balances as the sum of their events: what reconciliation compares profiles and Capillary with."""
 
+from capstream.capillary.identities import user_id
 from capstream.capillary.programs import Programs
 from capstream.capillary.state import load
 from capstream.capillary.translate import profile_payload
@@ -14,8 +15,8 @@ COMPARED = ("points", "lifetimePoints", "tier")
 def member_books(courier: Documents, config: TranslationConfig, *, after: str, limit: int, only: str = "") -> Json:
     """Return a page of members in the order of their names, `org/customer`; `next` is the `after` of the next page.
 
-    Shape: `{orgId, customerId, asOf, points?, lifetimePoints?, tier?, mergedInto?}`; what no event stated is absent.
-    `only` names one member.
+    Shape: `{orgId, customerId, asOfMs, identity, points?, lifetimePoints?, tier?, mergedInto?}`; what no event stated is absent,
+    `identity` is the one in the profile. `only` names one member.
     """
     stored = read_programs(courier)
     programs = Programs.load(stored) if stored else Programs()
@@ -31,4 +32,5 @@ def _book(name: str, body: bytes, programs: Programs, config: TranslationConfig)
     if state.merged_into is not None:
         return facts | {"mergedInto": str(state.merged_into[0])}
     loyalty = profile_payload((org_id, customer_id), state, programs, config).body.get("loyalty", {})
+    facts["identity"] = user_id(org_id, customer_id, config)
     return facts | {field: loyalty[field] for field in COMPARED if field in loyalty}

@@ -6,7 +6,7 @@ Source: flow-service.md 9 (the tutorial as requests), xdm.md 10.3, catalog.md 4.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -24,6 +24,8 @@ from capstream.relay.provision_changes import NEW, Change, Changes
 from capstream.relay.provision_wanted import Wanted
 from capstream.relay.webhook_auth import webhook_header
 
+_DETERMINED = ("key", "orgId", "sandbox", "auth", "inletUrl", "profileFlowId", "eventFlowId", "ims")
+"""Members of a source that follow from the account and the dataflows."""
 NEEDED = ("org_id", "client_id", "client_secret", "ims_url", "platform_url", "relay_url", "webhook_secret")
 
 
@@ -96,6 +98,20 @@ async def enter(
     return Session(credentials, token, PlatformClient(http, str(credentials["platform_url"]), headers), relay, sandbox)
 
 
+async def completed(session: Session, wanted: Wanted) -> Wanted:
+    """Return the connection with what the relay's record of the source has beyond it, unless a file declares all of it."""
+    if wanted.is_declared:
+        return wanted
+    try:
+        found = await session.relay.call("GET", f"/relay/sources/{wanted.source}")
+    except PlatformRefused as refusal:
+        if refusal.status != 404:
+            raise
+        return wanted
+    kept = {name: value for name, value in found.items() if name not in _DETERMINED}
+    return replace(wanted, settings={**kept, **wanted.settings})
+
+
 async def _token(credentials: Mapping[str, Json], http: httpx.AsyncClient, clock: Clock) -> str:
     client = Credentials(
         token_url=str(credentials["ims_url"]).rstrip("/") + "/ims/token/v3",
@@ -116,6 +132,7 @@ async def _steps(session: Session, changes: Changes) -> dict[str, Json]:
     client, wanted = session.platform, changes.wanted
     await checks.sandbox(client, session.sandbox)
     await checks.permissions(client, wanted.permissions)
+    wanted = changes.wanted = await completed(session, wanted)
     changes.tenant = str((await client.call("GET", f"{schemas.REGISTRY}/stats"))["tenantId"])
     await schemas.namespaces(changes)
     made = {half.kind: await schemas.schema(changes, half) for half in wanted.halves}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from capstream.capillary.translation_config import TranslationConfig
 from capstream.kernel.json import Json
 from capstream.relay import provision_drift
 from capstream.relay.platform_client import PlatformClient
@@ -97,9 +98,7 @@ async def _is_enabled(client: PlatformClient, title: str) -> bool:
 
 async def descriptors(changes: Changes, schemas: Mapping[str, str]) -> None:
     """Mark the identity fields that are not yet marked."""
-    wanted = changes.filled(
-        packaged("schemas", "descriptors.json"), PROFILE_SCHEMA=schemas["profile"], EVENTS_SCHEMA=schemas["event"]
-    )
+    wanted = identity_fields(changes, PROFILE_SCHEMA=schemas["profile"], EVENTS_SCHEMA=schemas["event"])
     present = {_identity(found) for found in await listed_descriptors(changes.client)}
     for descriptor in wanted:
         name = f"{descriptor['xdm:sourceProperty']} as {descriptor['xdm:namespace']}"
@@ -107,6 +106,19 @@ async def descriptors(changes: Changes, schemas: Mapping[str, str]) -> None:
             changes.keep("identity", name)
         else:
             await changes.write(Change("create", "identity", name), "POST", f"{REGISTRY}/tenant/descriptors", body=descriptor)
+
+
+def identity_fields(changes: Changes, **places: str) -> list[dict[str, Json]]:
+    """Return the descriptors of the fields that are identities.
+
+    The customer id alone is none where the identity of a member is made of more: members of two organisations with the same
+    number would be one person. Source: capillary.md 7.4. Errors: InputError for a translation that cannot be read.
+    """
+    found: list[dict[str, Json]] = changes.filled(packaged("schemas", "descriptors.json"), **places)
+    translation = TranslationConfig.from_settings(changes.wanted.settings.get("translation") or {})
+    if translation.customer_id_template == "{customerId}":
+        return found
+    return [each for each in found if not each["xdm:sourceProperty"].endswith("/capillary/customerId")]
 
 
 async def listed_descriptors(client: PlatformClient) -> list[dict[str, Json]]:

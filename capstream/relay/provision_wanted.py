@@ -53,6 +53,7 @@ class Wanted:
     settings: Mapping[str, Json] = field(default_factory=dict)  #: further members of the relay's source record
     profile: Half = field(default_factory=lambda: _packaged_half("profile"))
     event: Half = field(default_factory=lambda: _packaged_half("event"))
+    is_declared: bool = False  #: a file says all of it; else further members of a record that is there already stay
 
     @property
     def halves(self) -> tuple[Half, Half]:
@@ -125,6 +126,7 @@ def read(document: Json, load: LoadFile) -> Wanted:
         settings=settings,
         profile=_half(_given(document, "profile"), default.profile, load),
         event=_half(_given(document, "event"), default.event, load),
+        is_declared=True,
     )
 
 

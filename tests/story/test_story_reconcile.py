@@ -14,6 +14,8 @@ import httpx
 import pytest
 from running import Server
 
+from capstream.capillary.touching import ALWAYS
+
 pytestmark = pytest.mark.story
 ROOT = Path(__file__).parents[2]
 ORG = "700123"
@@ -26,15 +28,15 @@ class Capillary:
     def __init__(self) -> None:
         self.loyalty: dict[str, dict[str, Any]] = {}
         self.delivered = 0
+        self.kinds: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 member = f"{self.path}/".split("/")[3].split("?")[0]
                 if "/v3/webHooks" in self.path:
-                    self.answer(
-                        200, {"data": [{"webHookUrl": "https://relay/webhooks/capillary/capillary", "consumerGroupId": "g"}]}
-                    )
+                    webhook = {"webHookUrl": "https://relay/webhooks/capillary/capillary", "consumerGroupId": "g"}
+                    self.answer(200, {"data": [{**webhook, "eventNames": outer.kinds}]})
                 elif "/metrics" in self.path:
                     self.answer(200, {"data": {"totalEvents": outer.delivered, "deliveredEvents": outer.delivered}})
                 elif member in outer.loyalty:
@@ -132,19 +134,35 @@ def test_drift_is_found_and_explained(server: Server, capillary: Capillary) -> N
     assert reconcile(server, "--member", "3", "--org", ORG)[0] == 0
     assert reconcile(server, "--since", "1h")[1] == [{"members": 0, "merged": 0, "drifted": 0, "unknownToCapillary": 0}]
 
-    capillary.delivered = 7
+    capillary.delivered, capillary.kinds = 7, sorted(ALWAYS - {"issuedPointsReversed", "tierRenewed"})
     code, (*_, total) = reconcile(server, "--capillary", "--days", "0", "--member", "3", "--org", ORG)
     assert code == 1
     assert (total["delivery"]["delivered"], total["delivery"]["journalled"], total["delivery"]["difference"]) == (7, 5, 2)
+    assert total["delivery"]["notRegistered"] == ["issuedPointsReversed", "tierRenewed"]
 
 
-def _overwrite_profile(server: Server, connection: Any, member: str) -> None:
+def test_members_of_two_orgs_are_told_apart(server: Server) -> None:
+    """Both orgs have a member 1; identities name the org."""
+    file = server.data / "connection.yaml"
+    file.write_text("relay: {translation: {identity: {customer_id_template: '{orgId}-{customerId}'}}}\n")
+    connection = server.run("connect", "capillary", str(file), "--json")
+    events = [event(1, 1, 10), event(2, 1, 20, orgId=700124)]
+    assert httpx.post(connection["webhook_url"], json=events, headers=connection["webhook_headers"]).status_code == 200
+    server.drained()
+    assert reconcile(server) == (0, [{"members": 2, "merged": 0, "drifted": 0, "unknownToCapillary": 0}])
+    _overwrite_profile(server, connection, "1", identity="700123-1")
+    _, (drift, total) = reconcile(server)
+    assert (total["drifted"], drift["member"]) == (1, "1")
+    assert [each["eventId"] for each in drift["events"]] == ["e-1"]
+
+
+def _overwrite_profile(server: Server, connection: Any, member: str, *, identity: str = "") -> None:
     """Somebody else writes into the profile dataset."""
     at = "2025-01-01T00:00:00.000Z"
-    identity = {"capillaryUserId": [{"id": member, "authenticatedState": "ambiguous", "primary": True}]}
+    own = {"id": identity or member, "authenticatedState": "ambiguous", "primary": True}
     record = {
         "_id": f"capillary:{ORG}:member:{member}",
-        "identityMap": identity,
+        "identityMap": {"capillaryUserId": [own]},
         "loyalty": {"points": 1, "loyaltyID": [member]},
         "capillary": {"orgId": ORG, "customerId": member, "asOf": at},
     }

@@ -177,7 +177,7 @@ def test_a_wrong_document_is_refused_by_the_members_name(document: Json, path: s
 
 def test_the_default_document_means_the_defaults() -> None:
     document = provision_wanted.default_document()
-    assert replace(provision_wanted.read(document, lambda name: []), sandbox="") == Wanted()
+    assert replace(provision_wanted.read(document, lambda name: []), sandbox="") == Wanted(is_declared=True)
 
 
 SCHEMA_REGISTRY = "/data/foundation/schemaregistry"

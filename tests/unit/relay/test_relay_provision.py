@@ -13,7 +13,7 @@ from capstream.kernel.errors import InputError, Permanent, Transient
 from capstream.relay.doctor import Report, examine
 from capstream.relay.provision import connect
 from capstream.relay.provision_flows import CAPILLARY_SPEC, PRINTED_FLOW_SPEC, STREAMING_FLOW_SPEC
-from capstream.relay.provision_wanted import Wanted
+from capstream.relay.provision_wanted import Wanted, read
 
 CREDENTIALS = {
     "org_id": "0A7D42FC5DB9D3360A495FD3@AdobeOrg",
@@ -42,6 +42,7 @@ class FakePlatform:
         self.fail_at: int | None = None
         self.lost_answer = False  #: the failing call does its work, but nobody hears of it
         self.relay: list[httpx.Request] = []
+        self.source: dict[str, Any] | None = None  #: the relay's record of it
         self.specs: list[dict[str, Any]] = [
             {"id": "spec-cap", "sourceSpec": {"attributes": {"uiAttributes": {"label": {"text": "Capillary Streaming Events"}}}}}
         ]
@@ -62,6 +63,8 @@ class FakePlatform:
     def dispatch(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode().partition("?")[0]
         if request.url.host == "relay.test":
+            if request.method == "GET":
+                return httpx.Response(404 if self.source is None else 200, json=self.source or {})
             self.relay.append(request)
             return httpx.Response(200, json={})
         if path == "/ims/token/v3":
@@ -169,6 +172,42 @@ def test_everything_is_made_once_and_found_again() -> None:
         "namespaces": 2, "fieldgroups": 2, "schemas": 2, "descriptors": 4, "datasets": 2, "connections": 1,
         "sourceConnections": 2, "targetConnections": 2, "mappings": 2, "flows": 2,
     }  # fmt: skip
+
+
+def registered(platform: FakePlatform) -> Any:
+    return json.loads(platform.relay[-1].content)
+
+
+def test_a_source_that_is_there_keeps_its_further_members_unless_a_file_declares_all() -> None:
+    platform = FakePlatform()
+    more = {
+        "translation": {"pii": {"names": True}},
+        "capillaryApi": {"host": "https://api.test", "secret": "xxxx"},
+        "enabled": False,
+    }
+    platform.source = {"key": "capillary", "orgId": "old", "inletUrl": "https://old.test", **more}
+    run(platform)
+    assert {name: registered(platform).get(name) for name in more} == more
+    assert registered(platform)["orgId"] == CREDENTIALS["org_id"]
+    assert registered(platform)["inletUrl"] == "https://dcs.test/collection/9d41"
+    assert "key" not in registered(platform)
+    run(platform, wanted=Wanted(settings={"capillaryApi": {"host": "https://new.test"}}))
+    assert registered(platform)["capillaryApi"] == {"host": "https://new.test"}
+    assert registered(platform)["translation"] == more["translation"]
+    run(platform, wanted=read({}, lambda _: None))
+    assert not set(more) & set(registered(platform))
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_the_customer_id_alone_is_no_identity_where_organisations_share_a_sandbox(declared: bool) -> None:
+    platform, settings = FakePlatform(), {"translation": {"identity": {"customer_id_template": "{orgId}-{customerId}"}}}
+    if declared:
+        run(platform, wanted=read({"relay": settings}, lambda _: None))
+    else:
+        platform.source = settings
+        run(platform)
+    made = [each["xdm:sourceProperty"] for each in platform.of("descriptors").values()]
+    assert sorted(made) == ["/mobilePhone/number", "/personalEmail/address"]
 
 
 def test_result_names_everything_the_next_step_needs() -> None:
