@@ -111,8 +111,9 @@ def grow(graphs: Iterable[Graph], seen: Sighting, *, limit: int = GRAPH_LIMIT) -
         members[identity.xid] = Member(identity.xid, identity.nsid, identity.value, identity.rank, updated)
     for a, b in combinations(sorted({identity.xid for identity in seen.identities}), 2):
         links[a, b] = _refreshed(links.get((a, b)), (a, b), seen)
-    if len(members) > limit:
-        _shrink(members, links, frozenset(identity.xid for identity in seen.identities), limit)
+    if links and len(members) <= limit:  # the record connects them all
+        return [Graph(tuple(members[name] for name in sorted(members)), tuple(links[pair] for pair in sorted(links)))]
+    _shrink(members, links, frozenset(identity.xid for identity in seen.identities), limit)
     return components(members, links.values())
 
 

@@ -235,8 +235,7 @@ class Pipeline:
         commits = [(group, self._landing.start(group, batch_ids, version=work.last, now_ms=now_ms)) for group in work.groups]
         try:
             with self._stores.state.transaction() as change:
-                for group in work.groups:
-                    self._people.write(change, group, batch_ids=batch_ids, now_ms=now_ms)
+                self._people.write(change, work.groups, batch_ids=batch_ids, now_ms=now_ms)
                 self._await_lake(commits, work)
                 self._checkpoint(Step.LAKE_COMMITTED)
                 for batch in work.batches:

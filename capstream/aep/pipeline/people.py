@@ -1,5 +1,8 @@
 """Identities to the graph, records and events to Profile. Source: identity.md 4, profile.md 1, streaming-ingestion.md 10."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from capstream.aep.catalog.batches import Source, Stage
 from capstream.aep.data_access.rejected import Violation
 from capstream.aep.flow_service.file_runs import started_of
@@ -37,37 +40,17 @@ class People:
                 missing = Violation("DCVS-1106-400", "required", "required key [identityMap] not found", "#", "#")
                 batch.reject(index, Stage.VALIDATION, [missing])
 
-    def write(self, change: Transaction, group: Group, *, batch_ids: dict[Source, str], now_ms: int) -> None:
-        """Store what `identify` found, inside the pipeline's transaction."""
-        plan = group.plan
-        sandbox_id = plan.source.sandbox_id
-        sightings: list[Sighting] = []
-        records: list[Record] = []
-        events: list[Event] = []
-        for flow, row in group.live():
-            identities = row.found
-            if identities is None:
-                continue
-            # ASSUMPTION: an upsert has no lake commit; its message id stands in for the batch.
-            batch_id = batch_ids.get(flow.source, row.accepted.xaction_id)
-            row.identity_problem = identities.refusal
-            if identities.identities and _feeds_graph(row):
-                dataset_id = row.accepted.identity_dataset_id or plan.source.dataset_id
-                sightings.append(Sighting(identities.identities, row.time_ms, dataset_id, batch_id))
-            if plan.profile:
-                row.profile_problem = _profile_problem(plan, row, identities)
-                if row.profile_problem or identities.primary is None:
-                    continue
-                if plan.is_event:
-                    events.append(_event(row, plan, identities.primary, batch_id, now_ms))
-                else:
-                    records.append(_record(row, plan, identities, batch_id, now_ms))
-        if sightings:
-            self.graphs.write(change, sandbox_id, sightings)
-        if events:
-            write_events(change, sandbox_id, events)
-        if records:
-            write_records(change, sandbox_id, records)
+    def write(self, change: Transaction, groups: Sequence[Group], *, batch_ids: dict[Source, str], now_ms: int) -> None:
+        """Store what `identify` found, inside the pipeline's transaction.
+
+        Datasets of one sandbox mostly tell of the same people at the same time: their graphs are read and written once.
+        """
+        seen: dict[str, list[Sighting]] = defaultdict(list)
+        for group in groups:
+            seen[group.plan.source.sandbox_id] += _write_rows(change, group, batch_ids, now_ms)
+        for sandbox_id, sightings in seen.items():
+            if sightings:
+                self.graphs.write(change, sandbox_id, sightings)
 
     def _resolver(self, org_id: str) -> Resolver:
         table = self._namespaces.table(org_id)
@@ -82,6 +65,37 @@ class People:
                 self._fields.clear()
             self._fields[plan] = identity_fields(plan.descriptors)
         return self._fields[plan]
+
+
+def _write_rows(change: Transaction, group: Group, batch_ids: dict[Source, str], now_ms: int) -> list[Sighting]:
+    """Store records and events of a group in Profile; return what the identity graph is to know of its rows."""
+    plan = group.plan
+    sightings: list[Sighting] = []
+    records: list[Record] = []
+    events: list[Event] = []
+    for flow, row in group.live():
+        identities = row.found
+        if identities is None:
+            continue
+        # ASSUMPTION: an upsert has no lake commit; its message id stands in for the batch.
+        batch_id = batch_ids.get(flow.source, row.accepted.xaction_id)
+        row.identity_problem = identities.refusal
+        if identities.identities and _feeds_graph(row):
+            dataset_id = row.accepted.identity_dataset_id or plan.source.dataset_id
+            sightings.append(Sighting(identities.identities, row.time_ms, dataset_id, batch_id))
+        if plan.profile:
+            row.profile_problem = _profile_problem(plan, row, identities)
+            if row.profile_problem or identities.primary is None:
+                continue
+            if plan.is_event:
+                events.append(_event(row, plan, identities.primary, batch_id, now_ms))
+            else:
+                records.append(_record(row, plan, identities, batch_id, now_ms))
+    if events:
+        write_events(change, plan.source.sandbox_id, events)
+    if records:
+        write_records(change, plan.source.sandbox_id, records)
+    return sightings
 
 
 def _event(row: Row, plan: Plan, primary: Identity, batch_id: str, now_ms: int) -> Event:
