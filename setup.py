@@ -22,14 +22,34 @@ PLAIN = {
 _WITHIN = ["-fno-semantic-interposition", "-fvisibility=hidden", "-fno-plt"]
 """Functions call each other directly: nothing outside an extension module replaces what is in it."""
 
-RELAY = ("arrival", "batching", "draft", "feed", "members", "settlement", "settling", "translation", "verdicts")
+RELAY = (
+    "arrival",
+    "back_pressure",
+    "batching",
+    "draft",
+    "feed",
+    "intake",
+    "members",
+    "receiver",
+    "settlement",
+    "settling",
+    "translation",
+    "verdicts",
+)
+WEBHOOKS = (  # what each of them passes before the relay has it, and until it is durable
+    "capstream/serving/exchange.py",
+    "capstream/serving/head.py",
+    "capstream/serving/thin.py",
+    "capstream/storage/group_commit.py",
+    "capstream/storage/seen_keys.py",
+)
 
 
 def compiled_modules() -> list[str]:
     """Return the files to compile."""
     folders = (Path("capstream/capillary"), Path("capstream/capillary/payloads"))
     found = [path.as_posix() for folder in folders for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
-    return [path for path in found if path not in PLAIN] + [f"capstream/relay/{name}.py" for name in RELAY]
+    return [path for path in found if path not in PLAIN] + [f"capstream/relay/{name}.py" for name in RELAY] + [*WEBHOOKS]
 
 
 def extensions() -> list[Extension]:

@@ -28,7 +28,7 @@ from capstream.relay.journal import Entry, encode
 from capstream.relay.receiver import Receiver
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault
-from capstream.serving import ThinRequest
+from capstream.serving.exchange import ThinRequest
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
 EVENTS = 30_000

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from capstream.capillary.events import NormalisedEvent
-from capstream.capillary.normalise import normalise, peek
+from capstream.capillary.normalise import normalise
+from capstream.capillary.peek import peek
 from capstream.capillary.programs import Programs
 from capstream.capillary.records import MemberState
 from capstream.capillary.results import Translated

@@ -30,7 +30,8 @@ from capstream.kernel.metrics import Metric, exposition
 from capstream.layout import Layout
 from capstream.measures import of_platform, of_relay
 from capstream.relay.event_index import FACETS
-from capstream.serving import AsgiApp, serve
+from capstream.serving.exchange import recognise_nobody
+from capstream.serving.port import AsgiApp, serve
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex
 
@@ -163,11 +164,20 @@ async def gateway(live: Live, stop: asyncio.Event, *, roles: tuple[str, ...] = W
         port.upkeep.append(relay.maintain)
         port.readings.append(lambda: of_relay(relay.status()))
     app = _platform(settings, layout, port) if "worker" in roles else own_api.mounted(port.all_mounts())
-    webhooks = relay.receive if relay is not None else own_api.no_relay
+    webhooks, recognise = (relay.receive, relay.recognise) if relay is not None else (own_api.no_relay, recognise_nobody)
     server, limit = settings.server, settings.relay.body_limit
     async with asyncio.TaskGroup() as group:
         port.work(group, stop)
-        await serve(app, webhooks, host=server.host, port=server.port, body_limit=limit, stop=stop, ready=lambda: None)
+        await serve(
+            app,
+            webhooks,
+            recognise=recognise,
+            host=server.host,
+            port=server.port,
+            body_limit=limit,
+            stop=stop,
+            ready=lambda: None,
+        )
     if relay is not None:
         relay.close()
 

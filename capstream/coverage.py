@@ -23,7 +23,7 @@ from capstream.aep.call import Operation
 from capstream.credentials import Credentials
 from capstream.kernel.json import loads
 from capstream.layout import Layout
-from capstream.serving import AsgiApp
+from capstream.serving.port import AsgiApp
 
 _NOT_BUILT = 501
 _PARAMETER = re.compile(r"\{[^}]*\}")

@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from capstream.aep.call import Caller, Sandbox
 from capstream.kernel.json import Json, JsonError, loads
-from capstream.serving import AsgiApp, Receive, Respond, Scope, Send, ThinRequest
+from capstream.serving.exchange import Respond, ThinRequest
+from capstream.serving.port import AsgiApp, Receive, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Verify = Callable[[str], Caller | None]

@@ -40,7 +40,7 @@ from capstream.key_change import change_running_platform_key
 from capstream.layout import Layout
 from capstream.platform_handlers import SLOW, Handlers, handlers_of
 from capstream.platform_parts import Parts, Stores, collection_of, flow_service_of, parts_of
-from capstream.serving import AsgiApp
+from capstream.serving.port import AsgiApp
 from capstream.storage.delta import DeltaLake
 from capstream.storage.sqlite import SqliteDocuments
 

@@ -35,7 +35,8 @@ from capstream.relay.sources import Sources, reseal_sources
 from capstream.relay.status import status_of
 from capstream.relay.vault import Vault
 from capstream.relay.watch import Watch
-from capstream.serving import AsgiApp, ThinHandler, asgi_webhooks
+from capstream.serving.exchange import Recognise, ThinHandler
+from capstream.serving.port import AsgiApp, asgi_webhooks
 from capstream.storage import trimming
 from capstream.storage.key_file import add_key, drop_old_keys, read_keys
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
@@ -53,6 +54,7 @@ class RelaySide:
     """The relay's part of the gateway process."""
 
     receive: ThinHandler
+    recognise: Recognise
     mounts: list[tuple[str, AsgiApp]]
     status: Callable[[], Json]
     maintain: Callable[[asyncio.Event], Coroutine[None, None, None]]  #: keeps the journal within bounds until the event
@@ -102,7 +104,7 @@ def build(live: Live, layout: Layout) -> RelaySide:
         ("/relay", admin.app()),
         ("/webhooks", asgi_webhooks(receiver.handle, settings.relay.body_limit)),
     ]
-    return RelaySide(receiver.handle, mounts, status=status, maintain=maintain, close=receiver.flush)
+    return RelaySide(receiver.handle, receiver.recognise, mounts, status=status, maintain=maintain, close=receiver.flush)
 
 
 def _gate(live: Live, layout: Layout, journal: SqliteLog, courier: SqliteDocuments, sources: Sources) -> Gate:

@@ -1,6 +1,6 @@
 """One Capillary webhook body, in any of its published shapes, as one normalised event.
 
-`peek` reads the four members the receiver needs; `normalise` reads everything and never raises; `split` takes arrays apart.
+`normalise` reads everything and never raises; `split` takes arrays apart.
 Source: capillary.md 1.4, 7.2. ASSUMPTION: a body that is a JSON array is a list of events (1.3).
 """
 
@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from capstream.capillary.envelope import Flat, Peek, Unreadable
+from capstream.capillary.envelope import Unreadable
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.values import Unfit, decimal_id, instant, opaque_id, whole
 from capstream.capillary.vocabulary import MAPPED, MEMBER_OF, MEMBERS, OPAQUE, canonical_name
@@ -23,7 +23,6 @@ _TOO_DEEP: Final = Unreadable(
     "INVALID_BODY", f"the body has objects or lists in each other, more than {_MOST_LEVELS} levels deep"
 )
 
-_flat: Final = msgspec.json.Decoder(Flat)
 _array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -35,32 +34,6 @@ def split(raw: bytes) -> list[bytes]:
         return [bytes(item) for item in _array.decode(raw.removeprefix(_BOM))]
     except (JsonError, UnicodeDecodeError, RecursionError):
         return [raw]
-
-
-def peek(raw: bytes) -> Peek | None:
-    """Return org, name, id and time of the event in `raw`, cheaply; None when `normalise` cannot read it either."""
-    try:
-        flat = _flat.decode(raw)
-    except (JsonError, UnicodeDecodeError, RecursionError):
-        return _peek_slowly(raw)
-    if flat.attributes is not msgspec.UNSET or flat.body is not msgspec.UNSET or not flat.eventName:
-        return _peek_slowly(raw)
-    try:
-        org_id, event_id = decimal_id(flat.orgId), opaque_id(flat.eventId)
-    except Unfit:
-        return _peek_slowly(raw)
-    created = instant(flat.createdAt)
-    if org_id is None or event_id is None or created is None:
-        return _peek_slowly(raw)
-    return Peek(org_id, canonical_name(flat.eventName), event_id, created, event_id)
-
-
-def _peek_slowly(raw: bytes) -> Peek | None:
-    event = normalise(raw, 0)
-    if isinstance(event, Unreadable):
-        return None
-    created = event.created_at_ms or None
-    return Peek(event.org_id, event.event_name, None if event.event_id_synthetic else event.event_id, created, event.event_id)
 
 
 def normalise(raw: bytes, received_ms: int) -> NormalisedEvent | Unreadable:

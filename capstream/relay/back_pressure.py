@@ -8,15 +8,16 @@ Refusing begins above a high mark and ends at a lower one, for each cause by its
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from capstream.kernel.json import Json
 
-_LOOK_EVERY_MS = 1000
-_FLOWS = 2  # of a source
-EVERYBODY = "*"
+_LOOK_EVERY_MS: Final = 1000
+_FLOWS: Final = 2  # of a source
+EVERYBODY: Final = "*"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HighWater:
     """Where the relay starts to refuse, and where it takes webhooks again."""
 
@@ -26,7 +27,7 @@ class HighWater:
     resume_percent: int = 90  #: of a mark that was exceeded: at this share of it webhooks are taken again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Level:
     """How full something is: above `high` webhooks are refused, until it is at `low` again."""
 

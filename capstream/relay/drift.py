@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from capstream.capillary.drift import forms, shown_name
-from capstream.capillary.normalise import peek
+from capstream.capillary.peek import peek
 from capstream.capillary.vocabulary import MAPPED, UNMAPPED
 from capstream.kernel import log
 from capstream.kernel.clock import rfc3339

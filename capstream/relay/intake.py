@@ -1,7 +1,10 @@
-"""The way of webhooks into the journal: what arrives in one turn of the loop is told apart from repeats and shares one commit."""
+"""The way of webhooks into the journal: what arrives in one turn of the loop is told apart from repeats and shares one commit.
 
-from collections.abc import Mapping
+Compiled, as is what leads here: every webhook passes (docs/adr/0004).
+"""
+
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -11,42 +14,45 @@ from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import canonical
 from capstream.relay.journal import NO_KEY, Entry, Flag, decode, encode, tally
-from capstream.serving import Respond
+from capstream.serving.exchange import Reply
 from capstream.storage.group_commit import GroupCommit
 from capstream.storage.ports import Log
 
-_TALLY_EVERY_MS = 1000
-_UNAVAILABLE = b'{"status":"unavailable","reason":"the journal cannot be written; send the event again"}'
-_ACCEPTED = b'{"status":"accepted","eventId":%b,"journalOffset":%d}'
-_DUPLICATE = b'{"status":"duplicate","eventId":%b,"journalOffset":%d}'
+_TALLY_EVERY_MS: Final = 1000
+_UNAVAILABLE: Final = b'{"status":"unavailable","reason":"the journal cannot be written; send the event again"}'
+_CONFLICT: Final = int(Flag.CONFLICT)
 
-_text = msgspec.json.Encoder().encode
+_text: Final = msgspec.json.Encoder().encode
 
 
-class Pending(msgspec.Struct, gc=False):
+class Pending:
     """A webhook between its arrival and its commit."""
 
-    respond: Respond
-    key: bytes  #: what repeats have in common; NO_KEY when nothing is known
-    source_key: str
-    received_ms: int
-    flags: int
-    headers: bytes
-    body: bytes
-    event_id: str | None = None
-    offset: int = 0
+    def __init__(self, reply: Reply, source_key: str, received_ms: int, headers: bytes, body: bytes) -> None:
+        self.reply = reply
+        self.source_key: Final = source_key
+        self.received_ms: Final = received_ms
+        self.headers: Final = headers
+        self.body = body
+        self.flags = 0
+        self.key: bytes = NO_KEY  #: what repeats have in common; NO_KEY when nothing is known
+        self.event_id: str | None = None
+        self.offset = 0  #: in the journal, once it is there
 
 
 class Intake:
     """Journals webhooks in groups and answers their senders."""
 
     def __init__(self, journal: Log, clock: Clock) -> None:
-        self._journal = journal
-        self._clock = clock
-        self._group: GroupCommit[Pending] = GroupCommit(self._commit)
+        self._journal: Final = journal
+        self._clock: Final = clock
+        self._group: Final[GroupCommit[Pending]] = GroupCommit(self._commit)
         self._repeats: dict[str, int] = {}
         self._next_tally_ms = 0
-        self.add = self._group.add
+
+    def add(self, pending: Pending) -> None:
+        """Journal a webhook with the others of this turn, then answer it."""
+        self._group.add(pending)
 
     def flush(self) -> None:
         """Journal the counts of repeats that are not there yet; call it before the process ends."""
@@ -63,16 +69,13 @@ class Intake:
         except Exception as error:  # noqa: BLE001 - the commit of a group must not raise; every sender gets its answer
             log.error("journal unavailable", action="journal_unavailable", exc=error, webhooks=len(group))
             for pending in group:
-                pending.respond(503, _UNAVAILABLE, b"")
+                pending.reply.give(503, _UNAVAILABLE, b"")
             return
         for index, pending in enumerate(group):
-            event_id = _text(pending.event_id)
-            if index in twins:
-                pending.respond(200, _DUPLICATE % (event_id, twins[index].offset), b"")
-            else:
-                pending.respond(200, _ACCEPTED % (event_id, pending.offset), b"")
+            twin = twins.get(index) if twins else None
+            pending.reply.give(200, _accepted(pending) if twin is None else _duplicate(pending, twin), b"")
 
-    def _store(self, group: list[Pending]) -> Mapping[int, Pending]:
+    def _store(self, group: list[Pending]) -> dict[int, Pending]:
         """Append what is new; return the repeats: their place in the group and the entry they repeat.
 
         Errors: what the journal raises; nothing was stored then.
@@ -84,9 +87,11 @@ class Intake:
         for index, pending in enumerate(group):
             key = pending.key
             if key:
-                first = firsts.get(key) or (self._earlier(known[key]) if key in known else None)
-                twin = first and self._twin(pending, first, firsts)
-                if twin:
+                first = firsts.get(key)
+                if first is None and key in known:
+                    first = self._earlier(known[key])
+                twin = None if first is None else self._twin(pending, first, firsts)
+                if twin is not None:
                     twins[index] = twin
                     continue
                 firsts[pending.key] = pending
@@ -97,7 +102,7 @@ class Intake:
             self._repeats[source_key] = self._repeats.get(source_key, 0) + 1
         return twins
 
-    def _twin(self, pending: Pending, first: Pending, firsts: Mapping[bytes, Pending]) -> Pending | None:
+    def _twin(self, pending: Pending, first: Pending, firsts: dict[bytes, Pending]) -> Pending | None:
         """Return the entry that `pending` repeats.
 
         None when it only shares the id of `first`: it is then marked as a conflict, and known by id and data from now on.
@@ -113,14 +118,15 @@ class Intake:
             return self._earlier(known[key])
         if key in firsts:
             return firsts[key]
-        pending.key, pending.flags = key, pending.flags | Flag.CONFLICT
+        pending.key, pending.flags = key, pending.flags | _CONFLICT
         return None
 
     def _earlier(self, offset: int) -> Pending:
         """Return the journalled entry as a Pending; without a body when it was trimmed after its delivery."""
         record = self._journal.get(offset)
-        body = decode(record).body if record else b""
-        return Pending(_nobody, NO_KEY, "", 0, 0, b"", body, None, offset)
+        earlier = Pending(Reply(), "", 0, b"", decode(record).body if record else b"")
+        earlier.offset = offset
+        return earlier
 
     def _append(self, fresh: list[Pending], *, at_once: bool = False) -> None:
         records = [encode(Entry(p.source_key, p.received_ms, p.flags, p.headers, p.body)) for p in fresh]
@@ -141,8 +147,14 @@ class Intake:
             self._next_tally_ms = now + _TALLY_EVERY_MS
 
 
-def _nobody(_status: int, _body: bytes, _extra: bytes) -> None:
-    """Answers nobody: an entry read back from the journal has had its answer."""
+def _accepted(pending: Pending) -> bytes:
+    event_id: bytes = _text(pending.event_id)
+    return b'{"status":"accepted","eventId":%b,"journalOffset":%b}' % (event_id, str(pending.offset).encode("ascii"))
+
+
+def _duplicate(pending: Pending, first: Pending) -> bytes:
+    event_id: bytes = _text(pending.event_id)
+    return b'{"status":"duplicate","eventId":%b,"journalOffset":%b}' % (event_id, str(first.offset).encode("ascii"))
 
 
 def _data(body: bytes) -> bytes | None:

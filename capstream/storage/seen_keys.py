@@ -7,18 +7,19 @@ costs alone, and no commit carries more than a bucket. What the index lacks is r
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-_BUCKETS = 256
-_PREFIX = 4  # bytes that may be the same in all keys of one time; the next one names the bucket
-WAITING_KEYS = 65_536  # 256 in a bucket; about 190 bytes of memory each
-_MOST_ARGUMENTS = 10_000  # of one statement; SQLite takes 32,766
-_TABLES = """
+_BUCKETS: Final = 256
+_PREFIX: Final = 4  # bytes that may be the same in all keys of one time; the next one names the bucket
+WAITING_KEYS: Final = 65_536  # 256 in a bucket; about 190 bytes of memory each
+_MOST_ARGUMENTS: Final = 10_000  # of one statement; SQLite takes 32,766
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS seen (key BLOB PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-_decoded = msgspec.msgpack.Decoder(list[bytes]).decode
+_decoded: Final = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 def _bucket(key: bytes) -> int:
@@ -54,12 +55,15 @@ class SeenKeys:
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return the offset of each of `keys` that was noted."""
-        buckets = self._buckets
-        found = {key: offset for key in keys if key and (offset := buckets[_bucket(key)].get(key))}
+        found: dict[bytes, int] = {}
+        for key in keys:
+            offset = self._buckets[_bucket(key)].get(key) if key else None
+            if offset is not None:
+                found[key] = offset
         for start in range(0, len(keys), _MOST_ARGUMENTS):
-            part = keys[start : start + _MOST_ARGUMENTS]
+            part = [bytearray(key) for key in keys[start : start + _MOST_ARGUMENTS]]  # sqlite3 asks for adapters of bytes
             marks = ",".join("?" * len(part))
-            found |= self._db.execute(f"SELECT key, offset FROM seen WHERE key IN ({marks})", part).fetchall()
+            found.update(self._db.execute(f"SELECT key, offset FROM seen WHERE key IN ({marks})", part).fetchall())
         return found
 
     def spill(self) -> None:

@@ -19,14 +19,13 @@ from capstream.storage.ports import Entry, Item, Needed, StorageUnavailable
 from capstream.storage.seen_keys import WAITING_KEYS, SeenKeys
 from capstream.storage.sqlite_files import clear_wal, connect, translated
 
-_LENGTHS = struct.Struct("<I")
 _COMMIT_BYTES = 8192  # what a commit adds to the WAL besides its records: the ends of tables, half-filled pages
 _CHANGE_BYTES = 8192  # what a changed row adds to it: its page, and the one of its key
 _TOGETHER = (256, 32, 4, 1)  # rows that one statement stores
 
 
 def _pack(records: Sequence[bytes]) -> bytes:
-    return b"".join((*(_LENGTHS.pack(len(record)) for record in records), *records))
+    return b"".join((struct.pack(f"<{len(records)}I", *map(len, records)), *records))
 
 
 def _unpack(first: int, count: int, body: bytes) -> list[Entry]:

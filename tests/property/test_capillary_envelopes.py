@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from capstream.capillary.envelope import Unreadable
 from capstream.capillary.events import NormalisedEvent
-from capstream.capillary.normalise import normalise, peek
+from capstream.capillary.normalise import normalise
+from capstream.capillary.peek import peek
 from capstream.capillary.programs import Programs
 from capstream.capillary.records import MemberState
 from capstream.capillary.results import Refused, Skipped, Translated

@@ -15,7 +15,7 @@ from capstream.aep.streaming_ingestion.rules import Circumstances, Verdict, clas
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import Json, JsonError, loads
-from capstream.serving import Receive, Scope, Send
+from capstream.serving.port import Receive, Scope, Send
 from capstream.storage.ports import Log
 
 TokenVerifier = Callable[[str, int], Caller | None]

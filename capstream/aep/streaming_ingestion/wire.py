@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from capstream.aep.streaming_ingestion.errors import MALFORMED_TITLE, Refused, refused
-from capstream.serving import Receive, Scope, Send
+from capstream.serving.port import Receive, Scope, Send
 
 BODY_LIMIT = 1_048_576
 """Bytes a request may have, received and again when decompressed (ASSUMPTION: 1 MB is 2^20)."""

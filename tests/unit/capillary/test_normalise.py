@@ -8,7 +8,8 @@ import pytest
 
 from capstream.capillary.envelope import Unreadable
 from capstream.capillary.events import NormalisedEvent
-from capstream.capillary.normalise import normalise, peek, split
+from capstream.capillary.normalise import normalise, split
+from capstream.capillary.peek import peek
 
 Published = Callable[..., dict[str, Any]]
 RECEIVED = 1_750_000_000_000
@@ -31,6 +32,12 @@ def _wrapped(flat: dict[str, Any], envelope: str) -> dict[str, Any]:
     return {"body": flat}
 
 
+def _peeked(raw: bytes) -> tuple[Any, ...]:
+    found = peek(raw)
+    assert found is not None
+    return found.org_id, found.event_name, found.event_id, found.created_at_ms, found.dedupe_key()
+
+
 @pytest.mark.parametrize("envelope", ["B", "C", "D"])
 def test_all_envelopes_hold_the_same_event(published: Published, envelope: str) -> None:
     flat = published("pointsIssued")
@@ -39,7 +46,7 @@ def test_all_envelopes_hold_the_same_event(published: Published, envelope: str) 
     assert found.envelope == envelope
     found.envelope = "A"
     assert found == expected
-    assert peek(json.dumps(wrapped).encode()) == peek(json.dumps(flat).encode())
+    assert _peeked(json.dumps(wrapped).encode()) == _peeked(json.dumps(flat).encode())
 
 
 def test_names_may_sit_in_the_event_type_alone(published: Published) -> None:
@@ -177,7 +184,7 @@ def test_what_is_no_event_has_a_reason(raw: bytes, code: str) -> None:
 def test_byte_order_mark_is_ignored(published: Published) -> None:
     raw = json.dumps(published("pointsExpired")).encode()
     assert _event(b"\xef\xbb\xbf" + raw) == _event(raw)
-    assert peek(b"\xef\xbb\xbf" + raw) == peek(raw)
+    assert _peeked(b"\xef\xbb\xbf" + raw) == _peeked(raw)
 
 
 def test_arrays_are_taken_apart() -> None:

@@ -18,7 +18,7 @@ from capstream.faults.mixed import refused_of
 from capstream.faults.model import KINDS, Switch
 from capstream.kernel.errors import InputError
 from capstream.layout import Layout
-from capstream.serving import serve
+from capstream.serving.port import serve
 
 Story = Callable[[httpx.AsyncClient], Awaitable[None]]
 FAULTS = "/capstream/faults"

@@ -25,7 +25,7 @@ from capstream.relay import ims, inlet
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.ledger import read_cursor, read_health, read_waiting
 from capstream.relay.sources import Sources
-from capstream.serving import serve
+from capstream.serving.port import serve
 
 ROWS = tomllib.loads((Path(__file__).parents[3] / "cases" / "faults.toml").read_text())["fault"]
 MEMBERS, EVENTS = 3, 12

@@ -16,7 +16,7 @@ from capstream.relay.back_pressure import Gate, HighWater
 from capstream.relay.journal import Flag, decode
 from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.sources import Sources
-from capstream.serving import asgi_webhooks, serve
+from capstream.serving.port import asgi_webhooks, serve
 from capstream.storage.ports import StorageUnavailable
 from capstream.storage.sqlite import SqliteLog
 

@@ -25,7 +25,7 @@ from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.redaction import without_values
 from capstream.relay.sources import Sources
 from capstream.relay.watch import Watch
-from capstream.serving import ThinRequest
+from capstream.serving.exchange import ThinRequest
 from capstream.storage.ports import StorageUnavailable
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_index import SqliteIndex

@@ -12,7 +12,7 @@ from capstream.relay.back_pressure import Gate
 from capstream.relay.receiver import Receiver
 from capstream.relay.sources import Sources
 from capstream.relay.vault import Vault
-from capstream.serving import asgi_webhooks, serve
+from capstream.serving.port import asgi_webhooks, serve
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 
 LIMIT = 10 * 1024 * 1024

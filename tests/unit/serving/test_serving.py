@@ -10,7 +10,8 @@ import pytest
 import uvloop
 from running import free_port
 
-from capstream.serving import Respond, ThinRequest, asgi_webhooks, serve
+from capstream.serving.exchange import Respond, ThinRequest
+from capstream.serving.port import asgi_webhooks, serve
 
 LIMIT = 1000
 WEBHOOK = b"POST /webhooks/x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n%02d"
