@@ -4,12 +4,11 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient, Refused
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.clock import rfc3339
 from capstream.kernel.errors import CapstreamError, InputError
 from capstream.kernel.json import Json, pretty
@@ -172,7 +171,7 @@ def _or_none(client: PlatformClient, path: str) -> Json:
 
 
 def _print(found: Json) -> None:
-    console = Console()
+    out = console()
     rules = folded("rule", "threshold", "severity", "enabled", title="Rules")
     for each in found["rules"]:
         threshold = each["threshold"]
@@ -192,9 +191,9 @@ def _print(found: Json) -> None:
         names = (each["id"], rfc3339(each["triggeredAt"]), each["ruleId"], each["resourceId"], each["severity"], each["state"])
         alerts.add_row(*(Text(name) for name in names))
     for table in (rules, told, alerts):
-        console.print(table)
+        out.print(table)
     never: dict[str, list[str]] = {}
     for each in found["neverTriggered"]:
         never.setdefault(each["reason"], []).append(each["name"])
     for reason, which in never.items():
-        console.print(f"Never triggered, for {reason}: {', '.join(which)}.")
+        out.print(f"Never triggered, for {reason}: {', '.join(which)}.")

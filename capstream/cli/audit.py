@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.cli.times import bounds
 from capstream.kernel.json import Json, pretty
 
@@ -36,4 +35,4 @@ def list_(
     table = folded("at", "who", "address", "act", "target", "status")
     for act in found:
         table.add_row(*(Text(str(act[name])) for name in ("at", "who", "address", "act", "target", "status")))
-    Console().print(table)
+    console().print(table)

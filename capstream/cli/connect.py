@@ -8,10 +8,9 @@ from typing import Annotated, TypeVar
 
 import httpx
 import typer
-from rich.console import Console
 
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.cli.yaml_files import load_yaml, yaml_text
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, pretty
@@ -111,4 +110,4 @@ def _print(result: dict[str, Json], *, as_json: bool) -> None:
     for key, value in result.items():
         shown = dict.fromkeys(value, "***") if key == "webhook_headers" else value
         table.add_row(key, str(shown))
-    Console().print(table)
+    console().print(table)

@@ -1,10 +1,9 @@
 """`capstream coverage`: what of Adobe's services answers, and which clients have seen it answer."""
 
 import typer
-from rich.console import Console
 
 from capstream.cli.options import AsJson
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.json import pretty
 
 
@@ -32,4 +31,4 @@ def coverage(json: AsJson = False) -> None:
     for each in found:
         counts = [len(each.built), len(each.built) + len(each.missing), *(len(each.verified[name]) for name in measured.CLIENTS)]
         table.add_row(each.title, *(f"{count}" for count in counts))
-    Console().print(table)
+    console().print(table)

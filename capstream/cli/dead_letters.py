@@ -6,12 +6,11 @@ from typing import Annotated
 
 import click
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.cli.times import bounds
 from capstream.kernel.json import Json, JsonError, loads, pretty
 
@@ -66,7 +65,7 @@ def list_(
     table = folded(*names)
     for letter in letters:
         table.add_row(*(Text(str(letter.get(name, ""))) for name in names))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

@@ -3,12 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
+from capstream.cli.printing import console
 from capstream.kernel.json import Json, pretty
 
 app = typer.Typer(help="What changed in the form of webhooks: new kinds, unknown members, other types.", no_args_is_help=True)
@@ -38,7 +38,7 @@ def list_(
         where = f"{notice.get('path', '')}{types}"
         cells = (notice["sourceKey"], notice["eventName"], notice["what"], where, str(notice["count"]), notice["lastSeen"][:19])
         table.add_row(*map(Text, cells))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.cli.times import bounds
 from capstream.kernel.json import Json, pretty
 
@@ -49,7 +48,7 @@ def list_(
     for event in page["events"]:
         names = ("offset", "receivedAt", "sourceKey", "eventName", "eventId", "customerId", "outcome")
         table.add_row(*(Text(str(event.get(name, ""))) for name in names))
-    Console().print(table)
+    console().print(table)
     if "next" in page:
         typer.echo(f"older ones: --before {page['next']}")
     if page["indexedThrough"] < page["journalEnd"]:

@@ -3,13 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.assignments import assigned
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.faults.api import PATH
 from capstream.faults.model import KINDS
 from capstream.kernel.json import Json, pretty
@@ -35,7 +34,7 @@ def list_(credentials: CredentialsFile = None, json: AsJson = False) -> None:
     table = folded("id", "route", "kind", "share", "strikes", "count", "seconds", "since")
     for each in found:
         table.add_row(*(Text(str(each[name])) for name in ("id", "route", "kind", "share", "hits", "count", "seconds", "since")))
-    Console().print(table if found else "no fault is set")
+    console().print(table if found else "no fault is set")
 
 
 @app.command("set")

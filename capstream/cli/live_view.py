@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from types import TracebackType
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from capstream.cli.printing import console
 from capstream.cli.rehearsal import View, waiting
 from capstream.credentials import Credentials
 from capstream.kernel.clock import rfc3339
@@ -20,7 +21,7 @@ class LiveView:
     def __init__(self, credentials: Credentials, data: str) -> None:
         self._credentials = credentials
         self._data = data
-        self._console = Console()
+        self._console = console()
         self._live = Live(console=self._console, refresh_per_second=4) if self._console.is_terminal else None
         self._shown_s = -10.0
         self._before = (0.0, 0)

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.json import Json, pretty
 
 app = typer.Typer(help="Payloads that wait because only they were refused for now: list, show, discard.", no_args_is_help=True)
@@ -41,7 +40,7 @@ def list_(
     table = folded(*names)
     for each in found:
         table.add_row(*(Text(str(each.get(name, ""))) for name in names))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from capstream.kernel.json import Json, pretty
 
+_WIDE = 250
+
 
 def table(items: Iterable[Mapping[str, Json]], columns: Sequence[tuple[str, str]], *, json: bool) -> None:
     """Print objects, one a row; `columns` are (heading, member)."""
@@ -19,7 +21,13 @@ def table(items: Iterable[Mapping[str, Json]], columns: Sequence[tuple[str, str]
     made = folded(*(heading for heading, _ in columns))
     for row in rows:
         made.add_row(*(Text(_cell(row.get(member))) for _, member in columns))
-    Console().print(made)
+    console().print(made)
+
+
+def console() -> Console:
+    """Return where people read; what goes to a file or a pipe has wide lines, so that a line stays one."""
+    made = Console()
+    return made if made.is_terminal else Console(width=_WIDE)
 
 
 def folded(*headings: str, title: str | None = None) -> Table:
@@ -38,7 +46,7 @@ def one(item: Json, *, json: bool, line: str = "") -> None:
         made.show_header = False
         for name, value in item.items():
             made.add_row(Text(name), Text(_cell(value)))
-        Console().print(made)
+        console().print(made)
 
 
 def _cell(value: Json) -> str:

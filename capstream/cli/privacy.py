@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.json import Json, pretty
 
 app = typer.Typer(help="Members whose data has to go: who, since when, and how far it is.", no_args_is_help=True)
@@ -41,7 +40,7 @@ def list_(
         went = ", ".join(f"{name} {count}" for name, count in each.get("erased", {}).items() if count)
         facts = (each.get("erasedAt") or each["dueAt"], went if erased else each.get("sourceKey", ""))
         table.add_row(*(Text(str(value)) for value in (each["orgId"], each["customerId"], each["state"], *facts)))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

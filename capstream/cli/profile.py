@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient, Refused
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.errors import InputError
 from capstream.kernel.json import Json, pretty
 
@@ -71,7 +70,7 @@ def _events(client: PlatformClient, namespace: str, value: str, limit: int) -> J
 
 
 def _print(found: Json, history: Json) -> None:
-    console, entity = Console(), found["entity"]
+    out, entity = console(), found["entity"]
     identities = folded("namespace", "identity", "primary", title="Identities")
     for each in entity.get("identities", []):
         identities.add_row(each["namespace"]["code"], each["id"], "yes" if each.get("primary") else "")
@@ -82,4 +81,4 @@ def _print(found: Json, history: Json) -> None:
     for event in history:
         recent.add_row(event.get("timestamp", ""), event.get("eventType", ""), event.get("_id", ""))
     for table in (identities, loyalty, recent):
-        console.print(table)
+        out.print(table)

@@ -6,12 +6,11 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.json import Json, dumps, pretty
 
 
@@ -42,7 +41,7 @@ def query(
         table = folded(*columns)
         for row in rows:
             table.add_row(*(Text(_text(value)) for value in row))
-        Console().print(table)
+        console().print(table)
 
 
 def _text(value: Json) -> str:

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.json import Json, loads, pretty
 from capstream.xdm.advice import cure
 
@@ -39,7 +38,7 @@ def list_(
         for reason in record["reasons"]:
             cells = (record["batch"], reason["field"], reason["reason"], reason["hint"], str(record["id"]))
             table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+    console().print(table)
 
 
 def _records(client: PlatformClient, dataset: str, limit: int) -> list[Json]:

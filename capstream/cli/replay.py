@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.cli.times import instant_ms
 from capstream.kernel.json import Json, JsonError, dumps, loads, pretty
 
@@ -63,7 +62,7 @@ def _print(found: Json) -> None:
         for each in event["differences"]:
             cells = (event["offset"], event["eventName"], each["path"], _cell(each, "old"), _cell(each, "new"))
             table.add_row(*(Text(str(cell)) for cell in cells))
-    Console().print(table)
+    console().print(table)
     typer.echo(f"{found['changed']} of {found['events']} events would come out differently")
     if not found["complete"]:
         typer.echo(f"only events up to offset {found['lastOffset']} were looked at; narrow the range to see the others")

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.cli.registry import Registry
 from capstream.cli.schema_apply import Application, Step
 from capstream.cli.schema_cases import Judge, Verdict, cases
@@ -174,4 +173,4 @@ def _print_steps(steps: Sequence[Step], *, dry_run: bool) -> None:
     table = folded("what", "name", "would be" if dry_run else "result", "id")
     for step in steps:
         table.add_row(*(Text(cell) for cell in (step.kind, step.name, step.action, step.id)))
-    Console().print(table)
+    console().print(table)

@@ -4,13 +4,12 @@ import secrets
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream.cli.assignments import assigned
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.json import Json, pretty
 
 app = typer.Typer(help="Sources: the webhooks the relay takes, one for each brand or region.", no_args_is_help=True)
@@ -42,7 +41,7 @@ def list_(credentials: CredentialsFile = None, json: AsJson = False) -> None:
             each["inletUrl"],
         )
         table.add_row(*(Text(str(value)) for value in shown))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

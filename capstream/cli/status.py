@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from capstream import config, supervisor
 from capstream.cli.client import PlatformClient
 from capstream.cli.options import AsJson, CredentialsFile, find
-from capstream.cli.printing import folded
+from capstream.cli.printing import console, folded
 from capstream.kernel.json import Json, pretty
 
 
@@ -35,11 +34,11 @@ def reload(data: Annotated[Path | None, typer.Option(help="The server's data fol
 
 
 def _print(found: Json) -> None:
-    console = Console()
+    out = console()
     alerts = folded("alert", "about", "reason", "cure", title="Alerts")
     for each in found["alerts"]:
         alerts.add_row(*(Text(each[name]) for name in ("name", "about", "reason", "cure")))
-    console.print(alerts if found["alerts"] else "health: ok")
+    out.print(alerts if found["alerts"] else "health: ok")
     journal, waiting = found["journal"], found["waiting"]
     facts = {
         "not settled": f"{journal['pending']} webhooks, the oldest {found['oldestPendingS']:.1f} s old",
@@ -63,12 +62,12 @@ def _print(found: Json) -> None:
     table = folded("what", "now")
     for name, value in facts.items():
         table.add_row(Text(name), Text(value))
-    console.print(table)
+    out.print(table)
     sources = folded("source", "received", "duplicates", "processed", "skipped", "dead letters", "lag p99 ms")
     for key, books in found["sources"].items():
         names = ("received", "duplicates", "processed", "skipped", "deadLettered")
         sources.add_row(Text(key), *(str(books[name]) for name in names), str(books["lagMs"]["p99"]))
-    console.print(sources)
+    out.print(sources)
 
 
 def _token(token: Json) -> str:

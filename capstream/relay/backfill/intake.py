@@ -48,8 +48,9 @@ class Intake:
         failed = self.failures.__setitem__ if self.is_moved else None
         if self.place is None:
             return exports_in(self.folder, keys=self.keys, is_steady=look, failed=failed)
-        fetch(self.place, self.folder, progress, look)
-        return exports_in(self.folder, keys=self.keys, failed=failed)
+        _, left = fetch(self.place, self.folder, progress, look)
+        found, others = exports_in(self.folder, keys=self.keys, failed=failed)
+        return found, others + left
 
     def fail(self, export: Export, error: InputError) -> None:
         """Remember that a file could not be read."""

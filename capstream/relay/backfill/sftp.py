@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from capstream.kernel.errors import CapstreamError, InputError
 from capstream.kernel.sftp import Reason, Server, SftpError, download, session
-from capstream.relay.backfill.files import IsSteady, template_of
+from capstream.relay.backfill.files import IsSteady, is_export, template_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,9 @@ def fetch(
     into: Path,
     progress: Progress = lambda _name, _size, _done: None,
     is_steady: IsSteady = lambda _name, _size: True,
-) -> int:
-    """Download the steady exports of a folder that are not in `into` yet and return how many came.
+) -> tuple[int, list[str]]:
+    """Download the steady exports of a folder that are not in `into` yet; return how many came, and the names of those that were
+    left there because they state no template.
 
     Errors: CapstreamError says whether host, key, login or folder is the matter.
     """
@@ -71,12 +72,15 @@ def fetch(
         raise CapstreamError(_said(place, error)) from error
 
 
-def _fetched(place: Place, into: Path, progress: Progress, is_steady: IsSteady) -> int:
-    fetched = 0
+def _fetched(place: Place, into: Path, progress: Progress, is_steady: IsSteady) -> tuple[int, list[str]]:
+    fetched, left = 0, list[str]()
     with session(_server(place)) as opened:
         for each in sorted(opened.listdir_attr(place.folder), key=lambda found: found.filename):
             name = PurePosixPath(each.filename).name
-            if not stat.S_ISREG(each.st_mode or 0) or template_of(name) is None:
+            if not stat.S_ISREG(each.st_mode or 0) or not is_export(name):
+                continue
+            if template_of(name) is None:
+                left.append(name)
                 continue
             target, size = into / name, each.st_size or 0
             if not is_steady(name, size) or (target.exists() and target.stat().st_size == size):
@@ -85,7 +89,7 @@ def _fetched(place: Place, into: Path, progress: Progress, is_steady: IsSteady) 
             download(opened, f"{place.folder.rstrip('/')}/{name}", part, size, partial(progress, name, size))
             part.replace(target)
             fetched += 1
-    return fetched
+    return fetched, left
 
 
 def put_away(place: Place, names: Mapping[str, str]) -> None:

@@ -9,14 +9,20 @@ from rich.text import Text
 
 from capstream.cli import backfill
 from capstream.cli.backfill import Report
-from capstream.cli.printing import folded
+from capstream.cli.printing import folded, table
 
 
 def test_a_long_cell_is_broken_and_not_cut_off() -> None:
-    table, out = folded("what", "value"), io.StringIO()
-    table.add_row("inlet_url", Text("x" * 300))
-    Console(file=out, width=80).print(table)
+    made, out = folded("what", "value"), io.StringIO()
+    made.add_row("inlet_url", Text("x" * 300))
+    Console(file=out, width=80).print(made)
     assert out.getvalue().count("x") == 300
+
+
+def test_a_pipe_gets_wide_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table([{"id": "x" * 100, "reason": "y" * 100}], (("id", "id"), ("reason", "reason")), json=False)
+    assert f"{'x' * 100} │ {'y' * 100}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from capstream.kernel.errors import CapstreamError, InputError
 from capstream.relay.backfill.sftp import Place, fetch, place_of
 
 NAME = "Daily_Members_2024-11-08-00-00-00.csv"
+LEFT = ["Members of today.csv"]
 CONTENT = b"user_id,auto_update_time_cps\n" + b"900000101,1731000002\n" * 200_000
 
 
@@ -28,6 +29,7 @@ def server(tmp_path: Path, key: paramiko.RSAKey) -> Iterator[SftpServer]:
     (root / "daily").mkdir(parents=True)
     (root / "daily" / NAME).write_bytes(CONTENT)
     (root / "daily" / "notes.txt").write_text("not an export")
+    (root / "daily" / "Members of today.csv").write_text("a name that states no template")
     found = SftpServer(root, key)
     yield found
     found.close()
@@ -48,11 +50,11 @@ def test_exports_are_fetched_once_and_a_broken_download_goes_on(server: SftpServ
     part = into / f"{NAME}.{len(CONTENT)}.{int(remote.stat().st_mtime)}.part"
     part.write_bytes(CONTENT[:1_000_001])
     steps: list[int] = []
-    assert fetch(there, into, lambda _name, _size, done: steps.append(done)) == 1
+    assert fetch(there, into, lambda _name, _size, done: steps.append(done)) == (1, LEFT)
     assert steps[0] > 1_000_001
     assert (into / NAME).read_bytes() == CONTENT
     assert [each.name for each in into.iterdir()] == [NAME]
-    assert fetch(there, into) == 0
+    assert fetch(there, into) == (0, LEFT)
 
 
 def test_a_key_opens_too(server: SftpServer, tmp_path: Path, key: paramiko.RSAKey) -> None:
@@ -60,7 +62,7 @@ def test_a_key_opens_too(server: SftpServer, tmp_path: Path, key: paramiko.RSAKe
     key.write_private_key_file(str(identity), password="phrase")
     known = place(server, tmp_path, key).known_hosts
     there = place_of(f"sftp://{USER}@127.0.0.1:{server.port}/daily", known_hosts=known, password="phrase", identity=identity)
-    assert fetch(there, tmp_path / "into") == 1
+    assert fetch(there, tmp_path / "into") == (1, LEFT)
 
 
 def test_refusals_say_what_is_the_matter(server: SftpServer, tmp_path: Path, key: paramiko.RSAKey) -> None:
