@@ -41,7 +41,7 @@ class Members:
     def __init__(self, ledger: Ledger, capacity: int, log_bytes: int) -> None:
         self._ledger = ledger
         self._log_bytes = log_bytes
-        self._parts: dict[str, bytes] = {}  # sealed, and not settled yet
+        self._parts: dict[str, bytes] = {}  # sealed, and not settled yet; they count as held
         self._joined: set[str] = set()  # stored parts that are in a state's log again
         self._in_use: set[Key] = set()  # members of events that are being translated
         self._capacity = capacity // 2
@@ -118,8 +118,13 @@ class Members:
     def _unseal(self, key: Key, state: MemberState) -> None:
         names = [log_part_key(member_name(key), number) for number in range(state.sealed)]
         stored = self._ledger.log_parts([name for name in names if name not in self._parts])
-        unseal(state, [self._parts.pop(name) if name in self._parts else stored[name] for name in names])
+        unseal(state, [self._parts[name] if name in self._parts else stored[name] for name in names])
+        for name in names:
+            self._drop_part(name)
         self._joined.update(names)
+        whole = len(state.log)
+        self._held += whole
+        self._weights[key] = self._weights.get(key, 0) + whole
 
     def write(self, settlement: Settlement, keys: Iterable[Key]) -> None:
         """Add the states under `keys`, as they are now, to a settlement. Those there is no room for are at rest then."""
@@ -132,7 +137,8 @@ class Members:
             if state is not None:
                 if len(state.log) >= self._log_bytes:
                     name = log_part_key(member_name(key), state.sealed)
-                    self._parts[name] = settlement.log_parts[name] = seal(state)
+                    part = self._parts[name] = settlement.log_parts[name] = seal(state)
+                    self._held += len(part)
                 body = found[key] = dump(state)
                 self._weigh(key, body)
         if self._held > self._capacity:
@@ -147,7 +153,10 @@ class Members:
         """Note that a settlement is written: its parts of logs need not be kept here any more."""
         for name, part in settlement.log_parts.items():
             if self._parts.get(name) is part:
-                del self._parts[name]
+                self._drop_part(name)
+
+    def _drop_part(self, name: str) -> None:
+        self._held -= len(self._parts.pop(name, b""))
 
     def _weigh(self, key: Key, body: bytes) -> None:
         weight = _OBJECTS + _GROWTH * len(body)

@@ -5,8 +5,13 @@ from typing import Any
 import httpx
 from relay_rig import PROFILE, Rig, states
 
+from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.members import members_of
+from capstream.capillary.normalise import normalise
 from capstream.relay.journal import command
-from capstream.relay.ledger import read_cursor, read_waiting
+from capstream.relay.ledger import Ledger, read_cursor, read_waiting
+from capstream.relay.members import Members
+from capstream.relay.settlement import Settlement
 
 BUSY = httpx.Response(503, json={})
 MEMBERS = 640
@@ -44,3 +49,25 @@ def test_a_replay_beside_a_dataflow_that_catches_up_keeps_every_log(rig: Rig, ma
     assert {state.log_count for state, _ in found.values()} == {4}
     assert all(len(state.log) > before[name] for name, (state, _) in found.items())
     assert rig.documents.count("logs") == sum(parts for _, parts in found.values())
+
+
+def test_logs_that_were_brought_back_count_as_memory_until_they_are_settled(rig: Rig, make_event: Any) -> None:
+    """A backlog of members with long histories wants many logs at once; the batch has to end before they fill the memory."""
+    first = make_event(1, customer=1)
+    for turn in range(1, 400, 40):
+        rig.receive(*(make_event(number, customer=1) for number in range(turn, turn + 40)))
+        rig.drain(log_bytes=1)
+    members = Members(Ledger(rig.documents, rig.clock), 20_000, 1)
+    event = normalise(first, rig.clock())
+    assert isinstance(event, NormalisedEvent)
+    keys = members_of(event)
+    members.hold(keys)
+    assert not members.is_full()
+    assert members.recall(event, keys, {}) == keys
+    assert members.is_full()
+    settlement = Settlement()
+    members.write(settlement, keys)
+    assert sum(map(len, settlement.log_parts.values())) > 10_000
+    assert members.is_full()
+    members.settled(settlement)
+    assert not members.is_full()
