@@ -24,8 +24,8 @@ from capstream.relay.provision_changes import NEW, Change, Changes
 from capstream.relay.provision_wanted import Wanted
 from capstream.relay.webhook_auth import webhook_header
 
-_DETERMINED = ("key", "orgId", "sandbox", "auth", "inletUrl", "profileFlowId", "eventFlowId", "ims")
-"""Members of a source that follow from the account and the dataflows."""
+_DETERMINED = ("key", "orgId", "sandbox", "inletUrl", "profileFlowId", "eventFlowId", "ims")
+"""Members of a source that follow from the account and the dataflows. Not its secrets: rotated ones have to stay good."""
 NEEDED = ("org_id", "client_id", "client_secret", "ims_url", "platform_url", "relay_url", "webhook_secret")
 
 

@@ -181,6 +181,7 @@ def registered(platform: FakePlatform) -> Any:
 def test_a_source_that_is_there_keeps_its_further_members_unless_a_file_declares_all() -> None:
     platform = FakePlatform()
     more = {
+        "auth": {"form": "basic", "secrets": ["xxxx", "xxxx"]},
         "translation": {"pii": {"names": True}},
         "capillaryApi": {"host": "https://api.test", "secret": "xxxx"},
         "enabled": False,
@@ -195,7 +196,8 @@ def test_a_source_that_is_there_keeps_its_further_members_unless_a_file_declares
     assert registered(platform)["capillaryApi"] == {"host": "https://new.test"}
     assert registered(platform)["translation"] == more["translation"]
     run(platform, wanted=read({}, lambda _: None))
-    assert not set(more) & set(registered(platform))
+    assert set(more) & set(registered(platform)) == {"auth"}
+    assert registered(platform)["auth"] == {"form": "bearer", "secrets": ["webhook-secret"]}
 
 
 @pytest.mark.parametrize("declared", [True, False])
