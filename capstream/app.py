@@ -241,7 +241,7 @@ async def worker(live: Live, stop: asyncio.Event) -> None:
     stores = Stores(
         SqliteLog(layout.inlet, readonly=True),
         control,
-        SqliteDocuments(layout.state, checkpoint_bytes=CHECKPOINT_BYTES),
+        SqliteDocuments(layout.state, checkpoint_bytes=16 * CHECKPOINT_BYTES),
         DeltaLake(layout.lake, skip_by=(DATE, BATCH_ID, "timestamp")),
     )
     pipeline = Pipeline(
