@@ -3,7 +3,7 @@ PYTHON ?=
 VENV := .venv
 ARGS ?=
 NEWMAN := tests/parity/newman
-COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py)
+COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py capstream/serving/*.py capstream/storage/*.py)
 
 .PHONY: demo test setup check bench soak newman record lock clean
 

@@ -43,6 +43,7 @@ _CLERK_NICE = 10
 SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
 _CHORES_EVERY_S = 5.0
 _SWITCH_S = 0.0005  # the worker's threads hand over soon: one commits, with many short waits, while one computes
+_STATE_WAL_BYTES = 64 * 1024 * 1024  # copied seldom: the same pages are written again and again
 _ORGANISATION = "capstream"
 _ACCOUNT = "capstream technical account"
 
@@ -230,7 +231,6 @@ async def worker(live: Live, stop: asyncio.Event) -> None:
     from capstream.aep.pipeline.loop import Pipeline, Stores  # noqa: PLC0415 - with the role
     from capstream.aep.pipeline.loop import Settings as Pace  # noqa: PLC0415
     from capstream.aep.schema_registry.model import SchemaRegistry  # noqa: PLC0415
-    from capstream.storage.checkpoints import CHECKPOINT_BYTES  # noqa: PLC0415
     from capstream.storage.delta import DeltaLake  # noqa: PLC0415
 
     sys.setswitchinterval(_SWITCH_S)
@@ -241,7 +241,7 @@ async def worker(live: Live, stop: asyncio.Event) -> None:
     stores = Stores(
         SqliteLog(layout.inlet, readonly=True),
         control,
-        SqliteDocuments(layout.state, checkpoint_bytes=16 * CHECKPOINT_BYTES),
+        SqliteDocuments(layout.state, checkpoint_bytes=_STATE_WAL_BYTES),
         DeltaLake(layout.lake, skip_by=(DATE, BATCH_ID, "timestamp")),
     )
     pipeline = Pipeline(

@@ -72,5 +72,5 @@ if __name__ == "__main__":
         found = {path: seconds(path) for path in candidates()}
         chosen = choose(found)
         if chosen != next(iter(found), chosen):
-            print(f"Using {chosen}: much faster than python3 here. PYTHON=python3 keeps that.", file=sys.stderr)
+            print(f"Using {chosen}: python3 is much slower here or cannot be used. PYTHON=… decides.", file=sys.stderr)
         print(chosen)

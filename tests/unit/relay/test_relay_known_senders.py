@@ -97,6 +97,21 @@ def test_nobody_is_taken_on_a_proof_from_before_a_change(
     assert not take(b"{}", ReplyBy(lambda *_: None))
 
 
+def test_a_source_may_set_a_smaller_limit_of_its_own(receiver: Receiver, sources: Sources, journal: SqliteLog) -> None:
+    sources.put("nw", SOURCE | {"bodyBytes": 10})
+    answers: list[int] = []
+
+    async def story() -> None:
+        take = receiver.recognise(request())
+        assert take is not None
+        assert not take(b"x" * 11, ReplyBy(lambda status, *_: answers.append(status)))
+        assert take(b"x" * 10, ReplyBy(lambda status, *_: answers.append(status)))
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert (answers, journal.end()) == ([200], 1)
+
+
 def test_bodies_above_the_limit_and_all_behind_a_closed_gate_are_looked_at(
     receiver: Receiver, clock: Any, backlog: Backlog, journal: SqliteLog
 ) -> None:
