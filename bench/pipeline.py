@@ -19,6 +19,7 @@ from capstream.aep.identity_service.namespaces import COLLECTION, Namespace
 from capstream.aep.pipeline import Pipeline, Stores
 from capstream.aep.schema_registry.model import RESOURCES, SchemaRegistry
 from capstream.aep.streaming_ingestion.messages import Accepted, encode
+from capstream.app import STATE_PAGE_BYTES
 from capstream.kernel.json import Json, dumps, loads
 from capstream.storage.delta import DeltaLake
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
@@ -109,7 +110,8 @@ def _stores(folder: Path) -> Stores:
             change.put(COLLECTION, [(f"{_ORG}/{number:012}", dumps(namespace))])
     for kind in _KINDS:
         _furnish(control, kind)
-    return Stores(SqliteLog(folder / "inlet.db"), control, SqliteDocuments(folder / "state.db"), DeltaLake(folder / "lake"))
+    state = SqliteDocuments(folder / "state.db", page_bytes=STATE_PAGE_BYTES)
+    return Stores(SqliteLog(folder / "inlet.db"), control, state, DeltaLake(folder / "lake"))
 
 
 def _furnish(control: SqliteDocuments, kind: str) -> None:

@@ -43,6 +43,7 @@ _CLERK_NICE = 10
 SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
 _CHORES_EVERY_S = 5.0
 _SWITCH_S = 0.0005  # the worker's threads hand over soon: one commits, with many short waits, while one computes
+STATE_PAGE_BYTES = 8192  # an event of 2 KB shares its page with others; of 4096 it leaves half empty, and a commit writes both
 _STATE_WAL_BYTES = 64 * 1024 * 1024  # copied seldom: the same pages are written again and again
 _ORGANISATION = "capstream"
 _ACCOUNT = "capstream technical account"
@@ -55,7 +56,8 @@ def prepare(settings: Settings) -> Credentials:
     """
     layout = Layout(settings.data)
     upgrades.bring_up_to_date(layout)
-    for documents in (layout.state, layout.sources, layout.alerts, layout.relay_admin, layout.drift, layout.erasing):
+    SqliteDocuments(layout.state, page_bytes=STATE_PAGE_BYTES).close()
+    for documents in (layout.sources, layout.alerts, layout.relay_admin, layout.drift, layout.erasing):
         SqliteDocuments(documents).close()
     SqliteDocuments(layout.courier, shrinks=True).close()
     for log_file in (layout.inlet, layout.journal):

@@ -310,12 +310,21 @@ class SqliteDocuments(SqliteTransaction):
     """Documents in one SQLite file, a table per collection. Implements `storage.ports.Documents`."""
 
     def __init__(
-        self, path: Path, *, readonly: bool = False, shrinks: bool = False, cache_kb: int = 0, checkpoint_bytes: int = 0
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        shrinks: bool = False,
+        cache_kb: int = 0,
+        page_bytes: int = 0,
+        checkpoint_bytes: int = 0,
     ) -> None:
         """`shrinks`: a new file can be made smaller while it is used; `cache_kb`: pages kept in memory, where not as usual;
+        `page_bytes`: size of a new file's pages, where not as usual;
         `checkpoint_bytes`: about how much may lie in the WAL before a thread copies it into the file, else commits do it.
         """
-        super().__init__(connect(path, readonly=readonly, shrinks=shrinks, cache_kb=cache_kb), set(), writing=False)
+        db = connect(path, readonly=readonly, shrinks=shrinks, cache_kb=cache_kb, page_bytes=page_bytes)
+        super().__init__(db, set(), writing=False)
         self._checkpoints: Checkpoints | None = None
         if checkpoint_bytes:
             self._db.execute("PRAGMA wal_autocheckpoint=0")

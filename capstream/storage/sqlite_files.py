@@ -11,10 +11,11 @@ _CHECKPOINT_PAGES = 8000  # 32 MB: checkpoints cost two syncs each
 _WRITER_KB, _READER_KB = 16_000, 2_000
 
 
-def connect(path: Path, *, readonly: bool, shrinks: bool = False, cache_kb: int = 0) -> sqlite3.Connection:
+def connect(path: Path, *, readonly: bool, shrinks: bool = False, cache_kb: int = 0, page_bytes: int = 0) -> sqlite3.Connection:
     """Return a connection; a file that is made with `shrinks` can be made smaller while it is used.
 
     `cache_kb`: pages kept in memory; by default more for the writer, who comes back to them, than for readers, who pass by.
+    `page_bytes`: size of the pages of a file that is made, a power of two; SQLite's 4096 by default.
     """
     if not readonly:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +25,8 @@ def connect(path: Path, *, readonly: bool, shrinks: bool = False, cache_kb: int 
     if not readonly:
         if shrinks:
             db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before anything is written; no effect on a file that has tables
+        if page_bytes:
+            db.execute(f"PRAGMA page_size={page_bytes}")  # as above
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")

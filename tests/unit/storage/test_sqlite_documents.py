@@ -105,3 +105,19 @@ def test_a_thread_copies_the_wal_into_the_file_and_it_starts_over(tmp_path: Path
     store.close()
     again = SqliteDocuments(path, readonly=True)
     assert (again.count("things"), again.get("last", "k")) == (written * 20, b"%d" % written)
+
+
+def test_larger_pages_hold_rows_of_half_a_page_with_less_waste_and_a_file_keeps_the_pages_it_was_made_with(
+    tmp_path: Path,
+) -> None:
+    rows = [(f"{number:04}", bytes(2100)) for number in range(400)]
+    sizes = {}
+    for page_bytes in (4096, 8192):
+        path = tmp_path / f"{page_bytes}.db"
+        SqliteDocuments(path, page_bytes=page_bytes).close()
+        store = SqliteDocuments(path, page_bytes=4096)
+        with store.transaction() as change:
+            change.put("things", rows)
+        assert store.scan("things") == rows
+        sizes[page_bytes] = store.size_bytes()
+    assert sizes[8192] < 0.8 * sizes[4096]
