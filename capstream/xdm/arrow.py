@@ -51,12 +51,16 @@ class Tabulator:
         """
         return pa.Table.from_arrays(_members(self._readers, list(records)), schema=self._schema)
 
-    def proved(self, records: Sequence[dict[str, Json]]) -> pa.Table | None:
-        """Return the table of records nobody has validated, if it proves that all of them are valid.
+    def proved(self, records: Sequence[dict[str, Json]]) -> pa.StructArray | None:
+        """Return records nobody has validated as `joined` takes them, if that proves that all of them are valid.
 
         None when it does not: one may be invalid or, seldom, valid in an unusual way. Errors: pa.ArrowException.
         """
-        return self._prover.table(records)
+        return self._prover.read(records)
+
+    def joined(self, proved: Sequence[pa.StructArray]) -> pa.Table | None:
+        """Return the table of proved records; None when they must be proved anew. Errors: pa.ArrowException."""
+        return self._prover.table(proved)
 
 
 def compile_table(schema: Schema) -> Tabulator:

@@ -1,4 +1,4 @@
-"""Tables of records nobody has validated, made by Arrow in one go, if a schema of what occurs proves the records valid.
+"""Tables of records nobody has validated, read by Arrow as they are, if a schema of what occurs proves the records valid.
 
 `arrow` looks at every column in Python, and the exact schema has many hundreds of leaves. Most records have the same few dozen.
 So the members that were met before make a narrower schema: a record that the quick half of validation (`fast`) accepts by it is
@@ -38,18 +38,27 @@ class Prover:
         self._type = pa.struct([])
         self._not_tried = 0
 
-    def table(self, records: Sequence[dict[str, Json]]) -> pa.Table | None:
-        """Return the table of the records if it proves that all of them are valid; None when it does not.
+    def read(self, records: Sequence[dict[str, Json]]) -> pa.StructArray | None:
+        """Return the records as Arrow reads them if that proves that all of them are valid; None when it does not.
 
-        Errors: pa.ArrowException for values that Arrow cannot read, such as times with nine digits.
+        Errors: pa.ArrowException for values that Arrow cannot read.
         """
         if self._not_tried:
             self._not_tried -= 1
             return None
         if all(map(self._accepts, records)) or (self._learned(records) and all(map(self._accepts, records))):
-            read = pa.array(records, self._type)
-            return pa.Table.from_arrays(self._root.columns_of(read), schema=self._schema)
+            return pa.array(records, self._type)
         return None
+
+    def table(self, read: Sequence[pa.StructArray]) -> pa.Table | None:
+        """Return the table of records that were read; None when members were learned since: the records must be read anew.
+
+        Errors: pa.ArrowException for values that Arrow cannot read, such as times with nine digits.
+        """
+        if not all(each.type.equals(self._type) for each in read):
+            return None
+        whole = read[0] if len(read) == 1 else pa.concat_arrays(read)
+        return pa.Table.from_arrays(self._root.columns_of(whole), schema=self._schema)
 
     def _learned(self, records: Sequence[dict[str, Json]]) -> bool:
         """Note what occurs in the records; return whether some of it is new."""

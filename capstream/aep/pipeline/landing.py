@@ -81,46 +81,54 @@ class Landing:
                         in_lake.add(group.plan.source.dataset_id)
         return self._windows.batch_ids(sources, now_ms, in_lake=in_lake) if sources else {}
 
-    def proved(self, part: Batch, group: Group) -> pa.Table | None:
-        """Return the live rows of a part in the lake's form where that proves them valid, which is half the work of a check each.
-
-        The rows have their `entity` then. None: each must be validated. After a failure the next parts are not tried.
-        """
+    def may_prove(self, part: Batch, group: Group) -> bool:
+        """Return whether to try the live rows of a part with `proved`. After a failure the next parts are not tried."""
         plan, rows = part.flow, [row for _, row in part.live()]
         assert isinstance(plan, Plan)  # noqa: S101 - groups hold rows of usable flows only
         if self._unproved.get(plan.table, 0) > 0:
             self._unproved[plan.table] -= 1
-            return None
-        if plan.validate is None or not rows or not self._are_new(rows, group):
-            return None
+            return False
+        return plan.validate is not None and bool(rows) and self._are_new(rows, group)
+
+    def proved(self, piece: Batch, group: Group) -> pa.StructArray | None:
+        """Return the live rows of a piece as Arrow reads them where that proves them valid: half the work of a check each.
+
+        The rows have their `entity` then. None: each must be validated.
+        """
+        rows = [row for _, row in piece.live()]
         try:
-            table = group.plan.tabulate.proved([row.record for row in rows])
-            texts = [] if table is None else [dumps(row.record) for row in rows]
+            read = group.plan.tabulate.proved([row.record for row in rows])
+            texts = [] if read is None else [dumps(row.record) for row in rows]
         except Exception:  # noqa: BLE001 - whatever a record does to the table, validation tells what is wrong with it
-            table = None
-        if table is None:
-            self._unproved[plan.table] = _NOT_TRIED
+            read = None
+        if read is None:
+            self._unproved[group.plan.table] = _NOT_TRIED
             return None
         for row, text in zip(rows, texts, strict=True):
             row.entity = text
-        return table
+        return read
+
+    def join(self, plan: Plan, rows: Sequence[Row], group: Group, proved: Sequence[pa.StructArray]) -> bool:
+        """Take over rows that were proved valid; false when they must be validated each. Shape: `proved` holds all rows."""
+        try:
+            table = group.plan.tabulate.joined(proved)
+        except Exception:  # noqa: BLE001 - as in `proved`
+            self._unproved[group.plan.table] = _NOT_TRIED
+            return False
+        if table is not None:
+            group.slabs.append((plan, rows, table))
+        return table is not None
 
     def _are_new(self, rows: Sequence[Row], group: Group) -> bool:
         done = self.committed(group.plan.table)
         return all(row.operation is Operation.CREATE and row.offset > done for row in rows)
 
-    def tabulate(self, part: Batch, group: Group, proved: pa.Table | None = None) -> None:
+    def tabulate(self, part: Batch, group: Group) -> None:
         """Bring the rows of a part of one of the group's batches into the lake's form; decides against those that have none.
 
         Rows up to the committed version are there since before a crash: they are counted again, never written again.
-        `proved`: the table of all that were live, if there is one; it holds unless a row was refused since.
         """
         assert isinstance(part.flow, Plan)  # noqa: S101 - groups hold rows of usable flows only
-        if proved is not None:
-            rows = [row for _, row in part.live()]
-            if len(rows) == proved.num_rows:
-                group.slabs.append((part.flow, rows, proved))
-                return
         done = self.committed(group.plan.table)
         created = [index for index, row in part.live() if row.operation is Operation.CREATE]
         old = [index for index in created if part.rows[index].offset <= done]

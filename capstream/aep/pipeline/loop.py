@@ -14,9 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
+import pyarrow as pa
+
 from capstream.aep.catalog.batches import Stage, Windows
 from capstream.aep.data_access.rejected import Violation
-from capstream.aep.flow_service.processing import Plans, Schemas, Unusable
+from capstream.aep.flow_service.processing import Plan, Plans, Schemas, Unusable
 from capstream.aep.pipeline import accounts, shaping
 from capstream.aep.pipeline.batch import Batch, batches_of
 from capstream.aep.pipeline.housekeeping import Housekeeping
@@ -33,7 +35,8 @@ _CURSOR = "inlet"
 _IDLE_S = 0.01
 _BACK_OFF_S = 1.0
 _AHEAD_FROM = 4  #: from which part of a full micro-batch on the next one is shaped while one is committed
-_PART = 500  #: records taken through the stages together: see Batch.parts
+_PART = 500  #: records whose columns are made together
+_PIECE = 50  #: records taken through the stages together: see Batch.parts
 
 
 class Step(StrEnum):
@@ -267,18 +270,41 @@ class Pipeline:
     def _shape(self, part: Batch, group: Group) -> None:
         """Take a part through the stages, each for rows nothing speaks against, to what lake and people need of its records."""
         self._begin(part)
-        shaping.transform(part)
         blocked = self._blocked.get(group.plan.table)
-        proved = None if blocked else self._landing.proved(part, group)
-        if proved is None:
-            shaping.validate(part)
-        shaping.stamp(part)
-        if blocked is not None:
-            reject_all(part, blocked)
-        self._people.identify(part, group.plan)
-        self._landing.tabulate(part, group, proved)
-        for row in part.rows:
-            row.record = {}
+        proved = self._prove(part, group) if blocked is None and self._landing.may_prove(part, group) else 0
+        for rest in part.parts(len(part.rows), start=proved):
+            shaping.transform(rest)
+            shaping.validate(rest)
+            shaping.stamp(rest)
+            if blocked is not None:
+                reject_all(rest, blocked)
+            self._people.identify(rest, group.plan)
+            self._landing.tabulate(rest, group)
+            for row in rest.rows:
+                row.record = {}
+
+    def _prove(self, part: Batch, group: Group) -> int:
+        """Take a part through the stages in pieces, as long as these prove valid; return how many rows that was."""
+        proved: list[pa.StructArray] = []
+        through = 0
+        for piece in part.parts(_PIECE):
+            shaping.transform(piece)
+            read = self._landing.proved(piece, group)
+            if read is not None:
+                shaping.stamp(piece)
+                self._people.identify(piece, group.plan)
+            for row in piece.rows:
+                row.record = {}
+            if read is None or sum(1 for _ in piece.live()) < len(read):
+                break
+            proved.append(read)
+            through += len(piece.rows)
+        assert isinstance(part.flow, Plan)  # noqa: S101 - groups hold rows of usable flows only
+        rows = [row for index, row in part.live() if index < through]
+        through = through if proved and self._landing.join(part.flow, rows, group, proved) else 0
+        for row in part.rows[through:]:
+            row.entity = b""
+        return through
 
     def _await_lake(self, commits: list[tuple[Group, "Future[bool] | None"]], work: "_Work") -> None:
         for group, commit in commits:

@@ -263,3 +263,25 @@ def test_rejected_records_are_forgotten_after_thirty_days(world: World) -> None:
 
     assert rejections(world, MEMBERS) == []
     assert len(world.batches_of(MEMBERS, "failed")) == 1
+
+
+ODD: list[tuple[str, Json, int]] = [
+    ("invalid", purchase(7, "odd", total="many"), 0),  # type: ignore[arg-type]
+    ("a new member", purchase(7, "odd", eventMergeId="merged"), 1),
+    ("digits that Arrow does not read", purchase(7, "odd", timestamp="2024-07-18T12:00:00.123456789Z"), 1),
+]
+
+
+@pytest.mark.parametrize("place", [0, 49, 120, 201])
+@pytest.mark.parametrize(("odd", "landed"), [case[1:] for case in ODD], ids=[case[0] for case in ODD])
+def test_an_odd_record_among_many_changes_nothing_for_the_others(world: World, odd: Json, landed: int, place: int) -> None:
+    usual = [purchase(number, f"e-{number}") for number in range(201)]
+    world.accept(PURCHASE_FLOW, *usual)
+    world.drain()
+    world.accept(PURCHASE_FLOW, *[{**each, "_id": f"again-{each['_id']}"} for each in usual[:place]], odd, *usual[place:])
+
+    world.drain()
+
+    assert world.rows(PURCHASES) == 402 + landed
+    assert world.state.count(EVENTS) == 201 + place + landed
+    assert sum(len(rejections(world, PURCHASES)) for _ in world.batches_of(PURCHASES, "failed")) == 1 - landed

@@ -147,11 +147,17 @@ def test_members_met_later_are_learned() -> None:
     root = Field(kind="object", children={"a": Field(kind="int"), "b": Field(kind="map", values=Field(kind="string"))})
     tabulator = compile_table(Schema(id="x", title="x", behaviour="record", class_id="x", root=root))
     rows: list[list[dict[str, Json]]] = [[{"a": 1}], [{"a": 2}, {"b": {"k": "v"}}], [{"b": {"l": "w"}}]]
-    tables = [tabulator.proved(records) for records in rows]
-    assert [table and table.to_pylist(maps_as_pydicts="strict") for table in tables] == [
-        [{"a": 1, "b": None}],
-        [{"a": 2, "b": None}, {"a": None, "b": {"k": "v"}}],
-        [{"a": None, "b": {"l": "w"}}],
+    first, *later = [tabulator.proved(records) for records in rows]
+    assert first is not None
+    assert tabulator.joined([first]) is None  # it lacks what was met since
+    again = tabulator.proved(rows[0])
+    joined = tabulator.joined([each for each in (again, *later) if each is not None])
+    assert joined is not None
+    assert joined.to_pylist(maps_as_pydicts="strict") == [
+        {"a": 1, "b": None},
+        {"a": 2, "b": None},
+        {"a": None, "b": {"k": "v"}},
+        {"a": None, "b": {"l": "w"}},
     ]
     assert tabulator.proved([{"a": 1}, {"a": 2.5}]) is None  # Arrow alone makes it 2
     assert tabulator.proved([{"a": 1, "c": 1}]) is None
