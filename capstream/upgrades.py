@@ -16,7 +16,7 @@ from capstream.relay import dead_letters, privacy
 from capstream.relay.ledger import weigh_outboxes
 from capstream.storage.sqlite import SqliteDocuments
 
-FORMAT = 6
+FORMAT = 7
 
 
 def _find_letters_by_offset(layout: Layout) -> None:
@@ -63,12 +63,17 @@ def _make_the_event_index_anew(layout: Layout) -> None:
         layout.event_index.with_name(f"{layout.event_index.name}{suffix}").unlink(missing_ok=True)
 
 
+def _number_the_parts_of_logs(_layout: Layout) -> None:
+    """Parts of members' logs leave one by one: nothing to change, but an older capstream would look for all of them."""
+
+
 STEPS: Mapping[int, Callable[[Layout], None]] = {
     1: _find_letters_by_offset,
     2: _forget_identities_of_no_sandbox,
     3: _know_outboxes,
     4: _find_privacy_requests_by_time,
     5: _make_the_event_index_anew,
+    6: _number_the_parts_of_logs,
 }
 """From each form to the next."""
 

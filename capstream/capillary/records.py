@@ -123,6 +123,10 @@ class MemberState(msgspec.Struct, array_like=True, gc=False):
     folded: bytes = b""  #: time and digest of facts in the checkpoint, ascending: those that left the log for want of room
     closed_at: int = -1  #: facts up to here are no longer told apart, so none is taken any more
     sealed: int = 0  #: how many parts of the log, the oldest, are kept apart; `log` has what came after them
+    opened: int = 0  #: number of the first of them: those before were folded into the checkpoint
+    counts: list[int] = msgspec.field(default_factory=list)  #: facts in each; too few when some were never counted
+    names_opened: int = 0  #: number of the first part of `folded` that is kept apart
+    name_parts: list[tuple[int, int]] = msgspec.field(default_factory=list)  #: names in each, and the time of its last one
 
 
 class Program(msgspec.Struct, array_like=True, gc=False):

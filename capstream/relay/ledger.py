@@ -40,6 +40,11 @@ def log_part_key(member: str, number: int) -> str:
     return f"{member}/{number:06d}"
 
 
+def name_part_key(member: str, number: int) -> str:
+    """Return the key of a sealed part of the names of a member's folded facts."""
+    return f"{member}/names/{number:06d}"
+
+
 def held_key(offset: int) -> str:
     """Return the key under which the event of a journal entry is held."""
     return f"{offset:016d}"
@@ -65,7 +70,7 @@ class Ledger:
         return self._documents.get_many(_STATES, keys)
 
     def log_parts(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return the sealed parts of member logs under `keys` (see `log_part_key`)."""
+        """Return the sealed parts of member logs under `keys` (see `log_part_key`, `name_part_key`)."""
         return self._documents.get_many(_LOGS, keys)
 
     def parked_lanes(self) -> list[str]:

@@ -3,7 +3,8 @@
 Two tiers. *At hand* are the objects that the translation reads and changes; of one member they take eight times what its stored
 form does. *At rest* are members of earlier batches, in their stored form: bringing one back costs a fourth of a read.
 
-A log that has grown long is kept in parts beside the state, each written once; an event that is late needs them back (ADR 0014).
+A log that has grown long is kept in parts beside the state, each written once; an event that is late needs them back, one that
+finds the log full the oldest of them (ADR 0014).
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +12,23 @@ from collections.abc import Iterable, Sequence
 from capstream.capillary.enrichment import is_answered
 from capstream.capillary.events import NormalisedEvent
 from capstream.capillary.history import is_imported
+from capstream.capillary.member_log import (
+    drop_names,
+    fold_oldest,
+    lacks_room,
+    oldest_parts,
+    seal,
+    seal_names,
+    unseal,
+    unseal_names,
+    wants_log,
+    wants_names,
+)
 from capstream.capillary.members import resolve
 from capstream.capillary.records import MemberState
 from capstream.capillary.results import Answers
-from capstream.capillary.state import dump, load, seal, unseal, wants_log
-from capstream.relay.ledger import Ledger, log_part_key
+from capstream.capillary.state import dump, load
+from capstream.relay.ledger import Ledger, log_part_key, name_part_key
 from capstream.relay.settlement import Settlement
 
 _MERGE_DEPTH = 8
@@ -42,7 +55,8 @@ class Members:
         self._ledger = ledger
         self._log_bytes = log_bytes
         self._parts: dict[str, bytes] = {}  # sealed, and not settled yet; they count as held
-        self._joined: set[str] = set()  # stored parts that are in a state's log again
+        self._rewritten: set[str] = set()  # of them those that `write` has yet to add: facts were taken out
+        self._joined: set[str] = set()  # stored parts that are in a state's log again, or in its checkpoint
         self._in_use: set[Key] = set()  # members of events that are being translated
         self._capacity = capacity // 2
         self._weights: dict[Key, int] = {}
@@ -99,46 +113,90 @@ class Members:
             self._weigh(names[name], body)
 
     def recall(self, event: NormalisedEvent, keys: Sequence[Key], answers: Answers) -> list[Key]:
-        """Bring back the sealed logs of members where an event may need them; return whose: their states have to be written."""
+        """Bring back what is sealed of members where an event may need it; return whose: their states have to be written."""
         found: list[Key] = []
+        is_special = len(keys) > 1 or is_imported(event)
+        at, received = event.created_at_ms, event.received_ms
         for key in keys:
             state = self.states.get(key)
             if state is None:
                 continue
             if state.merged_into is not None:
                 place = resolve(self.states, key)
-                if place.state is not None and place.state.sealed:
+                if place.state is not None and _has_parts(place.state):
                     self._unseal(place.key, place.state)
                     found.append(place.key)
-            if state.sealed and (len(keys) > 1 or _may_be_late(event, key, state, answers)):
-                self._unseal(key, state)
+            if not _has_parts(state):
+                continue
+            is_late = wants_log(state, at) or wants_names(state, at)
+            if is_special or is_late or (bool(answers) and is_answered(answers, event.org_id, key[1])):
+                self._unseal(key, state, with_names=is_special or bool(answers) or wants_names(state, at))
+                found.append(key)
+            elif lacks_room(state, received, 1):
+                if not self._make_room(key, state, received):
+                    self._unseal(key, state, with_names=False)
                 found.append(key)
         return found
 
-    def _unseal(self, key: Key, state: MemberState) -> None:
-        names = [log_part_key(member_name(key), number) for number in range(state.sealed)]
+    def _unseal(self, key: Key, state: MemberState, *, with_names: bool = True) -> None:
+        whole = len(state.log) + len(state.folded)
+        if state.sealed:
+            names = _log_names(key, state, state.sealed)
+            unseal(state, self._read(names))
+            self._forget_parts(names)
+        if with_names and state.name_parts:
+            names = _name_names(key, state, len(state.name_parts))
+            unseal_names(state, self._read(names))
+            self._forget_parts(names)
+        brought = len(state.log) + len(state.folded) - whole
+        self._held += brought
+        self._weights[key] = self._weights.get(key, 0) + brought
+
+    def _make_room(self, key: Key, state: MemberState, now: int) -> bool:
+        """Let the oldest facts leave a log that is full, without the rest of it; return whether that was possible."""
+        count = oldest_parts(state)
+        while count:
+            names = _log_names(key, state, count)
+            rest = fold_oldest(state, self._read(names), now)
+            if rest is not None:
+                emptied = state.opened - int(names[0].rpartition("/")[2])
+                self._forget_parts(names[: emptied + bool(rest)])
+                if rest:
+                    self._keep_part(names[emptied], rest)
+                    self._rewritten.add(names[emptied])
+                return True
+            count = min(2 * count, state.sealed) if count < state.sealed else 0
+        return False
+
+    def _read(self, names: list[str]) -> list[bytes]:
         stored = self._ledger.log_parts([name for name in names if name not in self._parts])
-        unseal(state, [self._parts[name] if name in self._parts else stored[name] for name in names])
+        return [self._parts[name] if name in self._parts else stored[name] for name in names]
+
+    def _forget_parts(self, names: list[str]) -> None:
+        """Note that parts are in a state again, or gone: what is stored of them goes with the next batch."""
         for name in names:
             self._drop_part(name)
         self._joined.update(names)
-        whole = len(state.log)
-        self._held += whole
-        self._weights[key] = self._weights.get(key, 0) + whole
+        self._rewritten.difference_update(names)
+
+    def _keep_part(self, name: str, part: bytes) -> None:
+        self._drop_part(name)
+        self._parts[name] = part
+        self._held += len(part)
 
     def write(self, settlement: Settlement, keys: Iterable[Key]) -> None:
         """Add the states under `keys`, as they are now, to a settlement. Those there is no room for are at rest then."""
         states = self.states
         settlement.joined_parts |= self._joined
         self._joined.clear()
+        settlement.log_parts.update({name: self._parts[name] for name in self._rewritten})
+        self._rewritten.clear()
         found: dict[Key, bytes] = {}
         for key in keys:
             state = states.get(key)
             if state is not None:
-                if len(state.log) >= self._log_bytes:
-                    name = log_part_key(member_name(key), state.sealed)
-                    part = self._parts[name] = settlement.log_parts[name] = seal(state)
-                    self._held += len(part)
+                if len(state.log) >= self._log_bytes or len(state.folded) >= self._log_bytes:
+                    self._seal(settlement, key, state)
                 body = found[key] = dump(state)
                 self._weigh(key, body)
         if self._held > self._capacity:
@@ -148,6 +206,23 @@ class Members:
                 if key in found:
                     self._rest(key, found[key])
         settlement.states = [(member_name(key), body) for key, body in found.items()]
+
+    def _seal(self, settlement: Settlement, key: Key, state: MemberState) -> None:
+        member = member_name(key)
+        if len(state.log) >= self._log_bytes:
+            name = log_part_key(member, state.opened + state.sealed)
+            settlement.log_parts[name] = part = seal(state)
+            self._keep_part(name, part)
+        if len(state.folded) >= self._log_bytes:
+            name = name_part_key(member, state.names_opened + len(state.name_parts))
+            settlement.log_parts[name] = part = seal_names(state)
+            self._keep_part(name, part)
+        opened = state.names_opened
+        for number in range(opened, opened + drop_names(state)):
+            name = name_part_key(member, number)
+            self._drop_part(name)
+            settlement.log_parts.pop(name, None)
+            settlement.joined_parts.add(name)
 
     def settled(self, settlement: Settlement) -> None:
         """Note that a settlement is written: its parts of logs need not be kept here any more."""
@@ -195,12 +270,21 @@ class Members:
         self._resting.clear()
         self._held_at_rest = 0
         self._parts.clear()
+        self._rewritten.clear()
         self._joined.clear()
         self._in_use.clear()
 
 
-def _may_be_late(event: NormalisedEvent, key: Key, state: MemberState, answers: Answers) -> bool:
-    """Return whether a member's ledger may not just go on with an event."""
-    if wants_log(state, event.created_at_ms, event.received_ms) or is_imported(event):
-        return True
-    return bool(answers) and is_answered(answers, event.org_id, key[1])
+def _has_parts(state: MemberState) -> bool:
+    return bool(state.sealed) or bool(state.name_parts)
+
+
+def _log_names(key: Key, state: MemberState, count: int) -> list[str]:
+    """Return the names of the oldest sealed parts of a log."""
+    member = member_name(key)
+    return [log_part_key(member, state.opened + number) for number in range(count)]
+
+
+def _name_names(key: Key, state: MemberState, count: int) -> list[str]:
+    member = member_name(key)
+    return [name_part_key(member, state.names_opened + number) for number in range(count)]

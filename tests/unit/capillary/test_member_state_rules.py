@@ -8,9 +8,10 @@ import pytest
 
 from capstream.capillary import lots
 from capstream.capillary.ledger import Op, holder, ledger_of
+from capstream.capillary.member_log import LOG_KEPT_MS, LOG_LIMIT, drop_names, seal_names, unseal_names
 from capstream.capillary.records import Book, Fact, Lot, MemberState, Schedule
 from capstream.capillary.results import Answered, Failed
-from capstream.capillary.state import LOG_KEPT_MS, LOG_LIMIT, absorb, dump, load, meet, record
+from capstream.capillary.state import absorb, dump, load, meet, record
 
 Published = Callable[..., dict[str, Any]]
 AT = 1_730_000_000_000
@@ -230,3 +231,24 @@ def test_a_merge_back_inside_a_checkpoint_does_not_go_in_circles() -> None:
     absorb(survivor, victim, "1")
     assert holder(survivor.book, "2") == "1"
     assert holder(survivor.book, "1") == "1"
+
+
+def test_sealed_names_that_are_too_many_or_of_a_closed_time_go_part_by_part() -> None:
+    state = MemberState(name_parts=[(128, AT + number) for number in range(40)], names_opened=3, closed_at=AT - 1)
+    assert drop_names(state) == 8
+    assert (state.names_opened, len(state.name_parts), state.closed_at) == (11, 32, AT + 7)
+    state.closed_at = AT + 20
+    assert drop_names(state) == 13
+    assert (state.names_opened, len(state.name_parts), state.closed_at) == (24, 19, AT + 20)
+    assert drop_names(state) == 0
+
+
+def test_whoever_wants_sealed_names_without_having_them_is_told() -> None:
+    state = _seeded()
+    for number in range(1, 2 * LOG_LIMIT):
+        record(state, _fact(number, AT + number, AT))
+    part = seal_names(state)
+    with pytest.raises(RuntimeError, match="sealed"):
+        record(state, _fact(3, AT + 3, AT))
+    unseal_names(state, [part])
+    assert not record(state, _fact(3, AT + 3, AT))

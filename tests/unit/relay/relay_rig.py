@@ -8,13 +8,14 @@ from typing import Any
 import httpx
 from fake_edge import FakeEdge
 
+from capstream.capillary.member_log import unseal, unseal_names
 from capstream.capillary.records import MemberState
 from capstream.capillary.state import load
 from capstream.relay import dead_letters
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.dead_letters import Filter
 from capstream.relay.journal import Entry, encode
-from capstream.relay.ledger import Ledger, log_part_key, read_states
+from capstream.relay.ledger import Ledger, log_part_key, name_part_key, read_states
 from capstream.relay.sources import Sources
 from capstream.relay.status import status_of
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
@@ -98,9 +99,10 @@ def states(rig: Rig) -> dict[str, tuple[MemberState, int]]:
     ledger, found = Ledger(rig.documents), {}
     for name, body in read_states(rig.documents, after="", limit=1000):
         state = load(body)
-        keys = [log_part_key(name, number) for number in range(state.sealed)]
-        parts = ledger.log_parts(keys)
-        state.log, parted = b"".join((*(parts[key] for key in keys), state.log)), state.sealed
-        state.sealed = 0
+        parted = state.sealed + len(state.name_parts)
+        log_keys = [log_part_key(name, state.opened + number) for number in range(state.sealed)]
+        unseal(state, [ledger.log_parts([key])[key] for key in log_keys])
+        name_keys = [name_part_key(name, state.names_opened + number) for number in range(len(state.name_parts))]
+        unseal_names(state, [ledger.log_parts([key])[key] for key in name_keys])
         found[name] = (state, parted)
     return found

@@ -38,7 +38,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_an_older_folder_is_brought_up_to_date_and_loses_nothing(layout: Layout, clock: Any, vault: Vault) -> None:
-    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4, 5]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4, 5, 6]
     assert upgrades.bring_up_to_date(layout) == []
     sources = Sources(SqliteDocuments(layout.sources), vault)
     assert sources.table["nw"].ims.client_secret == "ims-secret"
@@ -69,7 +69,7 @@ def test_an_upgrade_that_was_cut_off_is_done_again(layout: Layout, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         upgrades.bring_up_to_date(layout)
     monkeypatch.undo()
-    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4, 5]
+    assert upgrades.bring_up_to_date(layout) == [1, 2, 3, 4, 5, 6]
     courier = SqliteDocuments(layout.courier, readonly=True)
     assert dead_letters.between(courier, 1, 10).keys() == {2, 4}
     courier.close()
@@ -101,7 +101,7 @@ def test_identities_asked_for_without_a_sandbox_are_forgotten(tmp_path: Path) ->
     control = SqliteDocuments(layout.control)
     with control.transaction() as change:
         change.put("asked_identities", [(f"{'A' * 24}@AdobeOrg/xid", b"[6,1]"), ("0e0cf7db/xid", b"[6,1]")])
-    assert upgrades.bring_up_to_date(layout) == [2, 3, 4, 5]
+    assert upgrades.bring_up_to_date(layout) == [2, 3, 4, 5, 6]
     assert [key for key, _ in control.scan("asked_identities")] == ["0e0cf7db/xid"]
     control.close()
 
@@ -119,7 +119,7 @@ def test_privacy_requests_are_found_by_time_and_those_that_were_met_lie_apart(tm
     }
     with courier.transaction() as transaction:
         transaction.put("privacy", [(name, json.dumps(body).encode()) for name, body in requests.items()])
-    assert upgrades.bring_up_to_date(layout) == [4, 5]
+    assert upgrades.bring_up_to_date(layout) == [4, 5, 6]
     assert [each["id"] for each in privacy.read_open(courier)] == ["1/7", "1/8"]
     assert privacy.due(courier, 3000, 10) == ["1/8", "1/7"]
     (met,) = privacy.read_met(courier)
@@ -133,7 +133,7 @@ def test_the_index_of_events_is_made_anew_with_the_orgs(layout: Layout, sources:
     for statement in ("PRAGMA journal_mode=WAL", bare, "INSERT INTO rows VALUES (1, 1, 'nw', 'old', '1', '7')"):
         db.execute(statement)
     assert layout.event_index.with_name("events.db-wal").exists()
-    assert upgrades.bring_up_to_date(layout)[-1] == 5
+    assert 5 in upgrades.bring_up_to_date(layout)
     db.close()
     rig, index = Rig(layout.data / "relay", sources, clock), SqliteIndex(layout.event_index, FACETS)
     drift = SqliteDocuments(layout.drift)
