@@ -27,6 +27,7 @@ RELAY = (
     "back_pressure",
     "batching",
     "draft",
+    "entries",
     "feed",
     "intake",
     "members",
@@ -41,6 +42,7 @@ WEBHOOKS = (  # what each of them passes before the relay has it, and until it i
     "capstream/serving/head.py",
     "capstream/serving/thin.py",
     "capstream/storage/group_commit.py",
+    "capstream/storage/key_filter.py",
     "capstream/storage/seen_keys.py",
 )
 

@@ -1,9 +1,10 @@
 """What the receiver has to know of a body before it is kept, without building the rest of it. Source: capillary.md 1.4, 7.2."""
 
 from hashlib import blake2b
-from typing import Final
+from typing import Final, cast
 
 import msgspec
+from msgspec.structs import astuple
 
 from capstream.capillary.envelope import Flat, Unreadable
 from capstream.capillary.normalise import normalise
@@ -12,8 +13,13 @@ from capstream.capillary.vocabulary import canonical_name
 from capstream.kernel.json import JsonError
 
 _HOUR_MS: Final = 3_600_000
+_UNSET: Final[object] = msgspec.UNSET
+_NOT_PLAIN: Final = ("", "", "", 0)
+_blank: Final = blake2b(digest_size=16)  # a copy costs half of a new one
 
 _flat: Final = msgspec.json.Decoder(Flat)
+
+Member = str | int | float | None
 
 
 class Peek:
@@ -31,29 +37,68 @@ class Peek:
 
         Shape: 20 bytes: the hour of `createdAt` (4 bytes, keeps keys of one time together), then BLAKE2b over (org, event id).
         """
-        hour = (self.created_at_ms or 0) // _HOUR_MS
-        name = f"{self.org_id}\0{self.identity}".encode()
-        digest: bytes = blake2b(name, digest_size=16).digest()
-        return (hour & 0xFFFFFFFF).to_bytes(4, "big") + digest
+        return _key(self.org_id, self.identity, self.created_at_ms or 0)
+
+
+class _Hour:
+    """The first bytes of keys: those of one hour come together."""
+
+    def __init__(self) -> None:
+        self._hour = -1
+        self._text = b""
+
+    def text(self, created_ms: int) -> bytes:
+        hour = created_ms // _HOUR_MS
+        if hour != self._hour:
+            self._hour, self._text = hour, (hour & 0xFFFFFFFF).to_bytes(4, "big")
+        return self._text
+
+
+_hour: Final = _Hour()
+
+
+def _key(org_id: str, identity: str, created_ms: int) -> bytes:
+    hashed = _blank.copy()
+    hashed.update(f"{org_id}\0{identity}".encode())
+    digest: bytes = hashed.digest()
+    return _hour.text(created_ms) + digest
 
 
 def peek(raw: bytes) -> Peek | None:
     """Return org, name, id and time of the event in `raw`, cheaply; None when `normalise` cannot read it either."""
+    org_id, name, event_id, created = _plain(raw)
+    if not org_id:
+        return _peek_slowly(raw)
+    return Peek(org_id, canonical_name(name), event_id, created, event_id)
+
+
+def key_and_id(raw: bytes) -> tuple[bytes, str | None]:
+    """Return `dedupe_key` and `event_id` of what `peek` finds in `raw`; the key is empty when that is nothing."""
+    org_id, _, event_id, created = _plain(raw)
+    if org_id:
+        return _key(org_id, event_id, created), event_id
+    found = _peek_slowly(raw)
+    return (b"", None) if found is None else (found.dedupe_key(), found.event_id)
+
+
+def _plain(raw: bytes) -> tuple[str, str, str, int]:
+    """Return org id, event name, event id and `createdAt` of a plain event; `_NOT_PLAIN` when it takes more to tell."""
     try:
         flat = _flat.decode(raw)
     except (JsonError, UnicodeDecodeError, RecursionError):
-        return _peek_slowly(raw)
-    name = flat.eventName
-    if flat.attributes is not msgspec.UNSET or flat.body is not msgspec.UNSET or not name:
-        return _peek_slowly(raw)
+        return _NOT_PLAIN
+    members = cast(tuple[str | None, Member, Member, Member, object, object], astuple(flat))
+    name, any_event_id, any_org_id, any_created, attributes, body = members
+    if attributes is not _UNSET or body is not _UNSET or not name:
+        return _NOT_PLAIN
     try:
-        org_id, event_id = decimal_id(flat.orgId), opaque_id(flat.eventId)
+        org_id, event_id = decimal_id(any_org_id), opaque_id(any_event_id)
     except Unfit:
-        return _peek_slowly(raw)
-    created = instant(flat.createdAt)
+        return _NOT_PLAIN
+    created = instant(any_created)
     if org_id is None or event_id is None or created is None:
-        return _peek_slowly(raw)
-    return Peek(org_id, canonical_name(name), event_id, created, event_id)
+        return _NOT_PLAIN
+    return org_id, name, event_id, created
 
 
 def _peek_slowly(raw: bytes) -> Peek | None:

@@ -13,7 +13,8 @@ from capstream.capillary.normalise import normalise
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import canonical
-from capstream.relay.journal import NO_KEY, Entry, Flag, decode, encode, tally
+from capstream.relay.entries import Entries
+from capstream.relay.journal import NO_KEY, Flag, decode, tally
 from capstream.serving.exchange import Reply
 from capstream.storage.group_commit import GroupCommit
 from capstream.storage.ports import Log
@@ -47,11 +48,15 @@ class Intake:
         self._journal: Final = journal
         self._clock: Final = clock
         self._group: Final[GroupCommit[Pending]] = GroupCommit(self._commit)
+        self._entries: Final = Entries()
         self._repeats: dict[str, int] = {}
         self._next_tally_ms = 0
+        self.turn_ms = 0  #: when the first webhook of the next commit came; 0 while there is none
 
     def add(self, pending: Pending) -> None:
         """Journal a webhook with the others of this turn, then answer it."""
+        if not self.turn_ms:
+            self.turn_ms = pending.received_ms
         self._group.add(pending)
 
     def flush(self) -> None:
@@ -64,6 +69,7 @@ class Intake:
         return dict(self._repeats)
 
     def _commit(self, group: list[Pending]) -> None:
+        self.turn_ms = 0
         try:
             twins = self._store(group)
         except Exception as error:  # noqa: BLE001 - the commit of a group must not raise; every sender gets its answer
@@ -88,7 +94,7 @@ class Intake:
             key = pending.key
             if key:
                 first = firsts.get(key)
-                if first is None and key in known:
+                if first is None and known and key in known:
                     first = self._earlier(known[key])
                 twin = None if first is None else self._twin(pending, first, firsts)
                 if twin is not None:
@@ -129,7 +135,7 @@ class Intake:
         return earlier
 
     def _append(self, fresh: list[Pending], *, at_once: bool = False) -> None:
-        records = [encode(Entry(p.source_key, p.received_ms, p.flags, p.headers, p.body)) for p in fresh]
+        records = [self._entries.encode(p.source_key, p.received_ms, p.flags, p.headers, p.body) for p in fresh]
         keys = [p.key for p in fresh]
         now = self._clock()
         counting = bool(self._repeats) and (at_once or now >= self._next_tally_ms)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from capstream.capillary.normalise import split
-from capstream.capillary.peek import peek
+from capstream.capillary.peek import key_and_id
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.relay.back_pressure import Gate
@@ -117,6 +117,10 @@ class Receiver:
             self._take_list(pending)
 
     def _now(self) -> int:
+        """Return the time; the webhooks of one commit share it."""
+        return self._intake.turn_ms or self._look_at_clock()
+
+    def _look_at_clock(self) -> int:
         now = self._clock()
         if now >= self._next_refresh_ms:
             self._next_refresh_ms = now + _REFRESH_EVERY_MS
@@ -133,10 +137,7 @@ class Receiver:
         return kept_headers(headers, hidden)
 
     def _take_event(self, pending: Pending) -> None:
-        seen = peek(pending.body)
-        if seen is not None:
-            pending.key = seen.dedupe_key()
-            pending.event_id = seen.event_id
+        pending.key, pending.event_id = key_and_id(pending.body)
         self._intake.add(pending)
 
     def _take_list(self, pending: Pending) -> None:

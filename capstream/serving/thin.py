@@ -21,6 +21,9 @@ _MOST_WAITING: Final = 64 * 1024  # bytes of a request that are joined until it 
 _HEADS_IN_VAIN: Final = 3  # heads remembered and never met again until no more are
 _FAILED: Final = b'{"status":"failed","reason":"the server failed; its log says where"}'
 _REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode() for status in HTTPStatus}
+_OK: Final[list[bytes]] = [  # what comes before the body, by its size
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size for size in range(256)
+]
 
 
 class _Slot(Reply):
@@ -296,9 +299,9 @@ class ThinProtocol:
 
 
 def _answer(status: int, body: bytes, extra: bytes, keep_alive: bool) -> bytes:
+    if status == 200 and keep_alive and not extra and len(body) < len(_OK):  # nearly all of them
+        return _OK[len(body)] + body
     size = str(len(body)).encode("ascii")
-    if status == 200 and keep_alive and not extra:  # nearly all of them: one piece of memory
-        return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %b\r\n\r\n%b" % (size, body)
     return b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %b\r\n%b%b\r\n%b" % (
         status,
         _REASONS.get(status, b""),

@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
+from capstream.storage.key_filter import PREFIX, KeyFilter
+
 _BUCKETS: Final = 256
-_PREFIX: Final = 4  # bytes that may be the same in all keys of one time; the next one names the bucket
 WAITING_KEYS: Final = 65_536  # 256 in a bucket; about 190 bytes of memory each
 _MOST_ARGUMENTS: Final = 10_000  # of one statement; SQLite takes 32,766
 _TABLES: Final = """
@@ -23,7 +24,7 @@ _decoded: Final = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 def _bucket(key: bytes) -> int:
-    return key[_PREFIX] if len(key) > _PREFIX else key[-1]
+    return key[PREFIX] if len(key) > PREFIX else key[-1]  # the byte behind those that all keys of one time may share
 
 
 class SeenKeys:
@@ -35,6 +36,7 @@ class SeenKeys:
         if not readonly:
             db.executescript(_TABLES)
         self._buckets: list[dict[bytes, int]] = [{} for _ in range(_BUCKETS)]
+        self._filter: KeyFilter | None = None if readonly else KeyFilter(self._has_time)  # what others write it does not know
         self._count = 0  # keys in all buckets
         self._next = 0  # the bucket whose turn it is
         self._indexed = 0  # every key up to this offset is in the index
@@ -56,15 +58,25 @@ class SeenKeys:
     def find(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return the offset of each of `keys` that was noted."""
         found: dict[bytes, int] = {}
+        asked: list[bytearray] = []
+        known_of = self._filter
         for key in keys:
-            offset = self._buckets[_bucket(key)].get(key) if key else None
+            if not key:
+                continue
+            offset = self._buckets[_bucket(key)].get(key)
             if offset is not None:
                 found[key] = offset
-        for start in range(0, len(keys), _MOST_ARGUMENTS):
-            part = [bytearray(key) for key in keys[start : start + _MOST_ARGUMENTS]]  # sqlite3 asks for adapters of bytes
+            if known_of is None or known_of.may_have(key):
+                asked.append(bytearray(key))  # sqlite3 asks for adapters of bytes
+        for start in range(0, len(asked), _MOST_ARGUMENTS):
+            part = asked[start : start + _MOST_ARGUMENTS]
             marks = ",".join("?" * len(part))
             found.update(self._db.execute(f"SELECT key, offset FROM seen WHERE key IN ({marks})", part).fetchall())
         return found
+
+    def _has_time(self, time: bytes) -> bool:
+        row = self._db.execute("SELECT key FROM seen WHERE key >= ? ORDER BY key LIMIT 1", (time,)).fetchone()
+        return row is not None and row[0].startswith(time)
 
     def spill(self) -> None:
         """Move as many buckets into the index as it takes when too many keys wait; mostly one."""
@@ -84,6 +96,8 @@ class SeenKeys:
         """
         chosen = self._buckets[self._next : self._next + count]
         ends_round = self._next + count >= _BUCKETS
+        if self._filter is not None:
+            self._filter.note([key for bucket in chosen for key in bucket])
         self._db.execute("PRAGMA synchronous=NORMAL")
         try:
             self._db.execute("BEGIN IMMEDIATE")
