@@ -4,32 +4,21 @@ The journal is written directly; a courier in a process of its own, set up as th
 Run: python -m bench.backlog [events]; 10,000,000 is the mark of the issue and needs about 12 GB of disk.
 """
 
-import asyncio
-import multiprocessing
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-import httpx
-import uvloop
-
-from bench.courier import GROUP, sources, stub
-from bench.rig import peak_mb, webhooks
+from bench.courier import GROUP, stub
+from bench.drain import Figures
+from bench.rig import webhooks
 from capstream.kernel.clock import system_clock
-from capstream.process import tune_collector
-from capstream.relay.courier import Courier, World
+from capstream.kernel.json import loads
 from capstream.relay.journal import Entry, encode
-from capstream.relay.ledger import read_cursor, read_lanes, read_waiting
-from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite import SqliteLog
 
 EVENTS = 100_000
 _SHARES = (4, 1)
-_POLL_S = 0.005
-_CACHE_KB = 6000
-Figures = dict[str, float]
 
 
 def _write(folder: Path, events: int) -> None:
@@ -39,51 +28,13 @@ def _write(folder: Path, events: int) -> None:
     journal.close()
 
 
-async def _drain(folder: Path, url: str, down: Path) -> Figures:
-    """Drain the journal; when the stub is down first, let everything wait in the outboxes and then drain those."""
-    journal = SqliteLog(folder / "journal.db", readonly=True)
-    documents = SqliteDocuments(folder / "courier.db", shrinks=True, cache_kb=_CACHE_KB)
-    found: Figures = {}
-    stop = asyncio.Event()
-    async with httpx.AsyncClient() as client:
-        courier = Courier(journal, documents, sources(folder, url), world=World(client=client, clock=system_clock))
-        running = asyncio.create_task(courier.run(stop))
-        start = time.perf_counter()
-        await _until(lambda: read_cursor(documents) == journal.end())
-        found["read"] = time.perf_counter() - start
-        down.unlink(missing_ok=True)
-        waiting, cpu = read_waiting(documents)["outbox"], time.process_time()
-        await _until(lambda: read_waiting(documents)["outbox"] < max(waiting, 1))  # the lanes wait for their next try
-        start = time.perf_counter()
-        await _until(lambda: not read_lanes(documents))
-        found |= {"drained": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-        stop.set()
-        await running
-    return found
-
-
-async def _until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        await asyncio.sleep(_POLL_S)
-
-
-def _work(folder: Path, url: str, down: Path, answer: Connection) -> None:
-    tune_collector()
-    found = uvloop.run(_drain(folder, url, down))
-    answer.send(found | {"peak": peak_mb(multiprocessing.current_process().pid or 0)})
-
-
 def _measured(events: int, *, is_outage: bool) -> Figures:
     with tempfile.TemporaryDirectory() as name, stub(Path(name) / "down") as url:
         _write(Path(name), events)
-        down = Path(name) / "down"
         if is_outage:
-            down.touch()
-        here, there = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(target=_work, args=(Path(name), url, down, there))
-        process.start()
-        found: Figures = here.recv()
-        process.join()
+            (Path(name) / "down").touch()
+        command = [sys.executable, "-m", "bench.drain", name, url]
+        found: Figures = loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return found
 
 
