@@ -3,7 +3,8 @@ PYTHON ?=
 VENV := .venv
 ARGS ?=
 NEWMAN := tests/parity/newman
-COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py capstream/serving/*.py capstream/storage/*.py)
+COMPILED := $(wildcard capstream/capillary/*.py capstream/capillary/payloads/*.py capstream/relay/*.py capstream/serving/*.py capstream/storage/*.py \
+  capstream/aep/identity_service/*.py capstream/aep/pipeline/*.py capstream/aep/profile/*.py)
 
 .PHONY: demo test setup check bench soak newman record lock clean
 

@@ -45,13 +45,24 @@ WEBHOOKS = (  # what each of them passes before the relay has it, and until it i
     "capstream/storage/key_filter.py",
     "capstream/storage/seen_keys.py",
 )
+WORKER = (  # what each record passes on its way from the inlet log to lake and profile
+    "capstream/aep/identity_service/extraction.py",
+    "capstream/aep/pipeline/accounts.py",
+    "capstream/aep/pipeline/batch.py",
+    "capstream/aep/pipeline/counting.py",
+    "capstream/aep/pipeline/landing.py",
+    "capstream/aep/pipeline/people.py",
+    "capstream/aep/pipeline/reading.py",
+    "capstream/aep/pipeline/shaping.py",
+    "capstream/aep/profile/store.py",
+)
 
 
 def compiled_modules() -> list[str]:
     """Return the files to compile."""
     folders = (Path("capstream/capillary"), Path("capstream/capillary/payloads"))
     found = [path.as_posix() for folder in folders for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
-    return [path for path in found if path not in PLAIN] + [f"capstream/relay/{name}.py" for name in RELAY] + [*WEBHOOKS]
+    return [path for path in found if path not in PLAIN] + [f"capstream/relay/{name}.py" for name in RELAY] + [*WEBHOOKS, *WORKER]
 
 
 def extensions() -> list[Extension]:

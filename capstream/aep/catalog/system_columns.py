@@ -1,6 +1,5 @@
 """The columns the platform adds to a dataset's rows. Source: data-lake-and-query.md A2."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -23,12 +22,12 @@ _DAY_MS = 86_400_000
 
 
 class RowFacts(NamedTuple):
-    """What the platform knows of one row."""
+    """What the platform knows of rows. Shape: one entry of each list for each row."""
 
-    time_ms: int  #: of the event, else of ingestion: gives the day
-    batch_id: str
-    tracking_id: str
-    row_id: str
+    times_ms: list[int]  #: of the event, else of ingestion: gives the day
+    batch_ids: list[str]
+    tracking_ids: list[str]
+    row_ids: list[str]
 
 
 def with_system_columns(schema: pa.Schema) -> pa.Schema:
@@ -37,21 +36,21 @@ def with_system_columns(schema: pa.Schema) -> pa.Schema:
     return pa.schema([*schema, *added])
 
 
-def add_system_columns(rows: pa.Table, facts: Sequence[RowFacts], *, ingested_ms: int) -> pa.Table:
-    """Return `rows` with the platform's columns. Shape: one entry of `facts` for each row."""
+def add_system_columns(rows: pa.Table, facts: RowFacts, *, ingested_ms: int) -> pa.Table:
+    """Return `rows` with the platform's columns."""
     count = rows.num_rows
-    batches = pa.array([fact.batch_id for fact in facts], pa.string())
+    batches = pa.array(facts.batch_ids, pa.string())
     metadata = pa.StructArray.from_arrays(
         [
             batches,
             batches,
-            pa.array([fact.tracking_id for fact in facts], pa.string()),
-            pa.array([fact.row_id for fact in facts], pa.string()),
+            pa.array(facts.tracking_ids, pa.string()),
+            pa.array(facts.row_ids, pa.string()),
             pa.repeat(pa.scalar(1, pa.int64()), count),
             pa.repeat(pa.scalar(ingested_ms, pa.int64()), count),
             pa.repeat(pa.scalar(False, pa.bool_()), count),
         ],
         fields=list(_METADATA),
     )
-    days = pa.array([fact.time_ms // _DAY_MS for fact in facts], pa.int32()).cast(pa.date32())
+    days = pa.array([time_ms // _DAY_MS for time_ms in facts.times_ms], pa.int32()).cast(pa.date32())
     return rows.append_column(DATE, days).append_column(BATCH_ID, batches).append_column(METADATA, metadata)

@@ -1,21 +1,20 @@
 """The identities of a record: those of its identityMap and of the fields with an identity descriptor. Source: xdm.md 6."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-
-import msgspec
+from typing import Final, final
 
 from capstream.aep.identity_service import rules
 from capstream.aep.identity_service.namespaces import Namespace, NamespaceTable
-from capstream.aep.identity_service.rules import Identity
+from capstream.aep.identity_service.rules import Found, Identity
 from capstream.kernel.json import Json
 
-_CACHE_LIMIT = 50_000
-_NOTHING: Mapping[str, Json] = {}
-_NO_ID = "the identity has no id"
+_CACHE_LIMIT: Final = 50_000
+_NOTHING: Final[dict[str, Json]] = {}
+_NO_ID: Final = "the identity has no id"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IdentityField:
     """A field that holds an identity, from an identity descriptor of the schema."""
 
@@ -24,16 +23,7 @@ class IdentityField:
     primary: bool
 
 
-class Found(msgspec.Struct, frozen=True, gc=False):
-    """The usable identities of one record. `problem` says why Profile cannot place it, `refusal` why neither can."""
-
-    identities: tuple[Identity, ...]
-    primary: Identity | None
-    problem: str = ""
-    refusal: str = ""
-    unusable: tuple[str, ...] = ()  #: namespaces of the values that cannot be identities
-
-
+@final
 class Resolver:
     """Turns (namespace, value) of one organisation into identities, remembering the most recent ones."""
 

@@ -31,6 +31,16 @@ class Identity(NamedTuple):
     rank: int  #: how long it stays in a full graph: lowest leaves first
 
 
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """The usable identities of one record. `problem` says why Profile cannot place it, `refusal` why neither can."""
+
+    identities: tuple[Identity, ...]
+    primary: Identity | None
+    problem: str = ""
+    refusal: str = ""
+    unusable: tuple[str, ...] = ()  #: namespaces of the values that cannot be identities
+
+
 class Member(msgspec.Struct, array_like=True, frozen=True):
     """A vertex of a graph."""
 

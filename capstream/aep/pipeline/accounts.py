@@ -1,6 +1,7 @@
 """Counts what became of a batch: its flow's run, its Catalog batches, and the records that were rejected."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from capstream.aep.catalog.batches import Source, Stage, Windows, Written
 from capstream.aep.data_access import rejected
@@ -14,16 +15,18 @@ from capstream.aep.flow_service.run_records import HOUR_MS
 from capstream.aep.flow_service.runs import Delta
 from capstream.aep.pipeline import counting
 from capstream.aep.pipeline.batch import Batch, Row
-from capstream.aep.profile.store import Operation
+from capstream.aep.profile.model import Operation
 from capstream.storage.ports import Transaction
+
+_CREATE: Final = Operation.CREATE
 
 
 def settle(change: Transaction, batch: Batch, windows: Windows, *, batch_ids: dict[Source, str], now_ms: int) -> None:
     """Count the batch and keep its rejected records, inside the pipeline's transaction."""
     source, route = batch.flow.source, batch.flow.route
     refused = [(row, verdict) for row, verdict in zip(batch.rows, batch.verdicts, strict=True) if verdict is not None]
-    taken = [row for _, row in batch.live()]
-    written = [row for row in taken if row.operation is Operation.CREATE]
+    taken = batch.live_rows()
+    written = [row for row in taken if row.operation is _CREATE]
     failed_id = _keep(change, batch, refused, windows, now_ms)
     counting.count(change, batch)
     batch_id = ""
@@ -72,18 +75,18 @@ def _count_run(
     diagnostics: bool,
 ) -> None:
     taken, refused = outcome
-    hours = {row.accepted.received_ms // HOUR_MS for row in taken} | {row.accepted.received_ms // HOUR_MS for row, _ in refused}
+    hours = {row.received_ms // HOUR_MS for row in taken} | {row.received_ms // HOUR_MS for row, _ in refused}
     for hour in sorted(hours):
-        taken_then = [row for row in taken if row.accepted.received_ms // HOUR_MS == hour]
-        refused_then = [(row, verdict) for row, verdict in refused if row.accepted.received_ms // HOUR_MS == hour]
+        taken_then = [row for row in taken if row.received_ms // HOUR_MS == hour]
+        refused_then = [(row, verdict) for row, verdict in refused if row.received_ms // HOUR_MS == hour]
         delta = _delta(taken_then, refused_then, batch_ids, now_ms)
         runs.add(change, route, hour, delta, now_ms=now_ms, diagnostics=diagnostics)
 
 
 def _delta(taken: Sequence[Row], refused: Sequence[tuple[Row, Rejection]], batch_ids: tuple[str, str], now_ms: int) -> Delta:
-    written = [row for row in taken if row.operation is Operation.CREATE]
+    written = [row for row in taken if row.operation is _CREATE]
     everything = [*taken, *(row for row, _ in refused)]
-    waits = [max(now_ms - row.accepted.received_ms, 0) for row in everything]
+    waits = [max(now_ms - row.received_ms, 0) for row in everything]
     warned = sum(1 for row in taken if row.warnings)
     return Delta(
         received=len(everything),

@@ -2,15 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Final
 
 from capstream.aep.catalog.batches import Stage
 from capstream.aep.data_access.rejected import Rejection
 from capstream.aep.flow_service.processing import Plan
 from capstream.aep.observability_insights import catalogue, series
 from capstream.aep.pipeline.batch import Batch, Row
-from capstream.aep.profile.store import Operation
+from capstream.aep.profile.model import Operation
 from capstream.storage.ports import Transaction
 
+_CREATE: Final = Operation.CREATE
 Decided = tuple[Row, Rejection | None]
 
 
@@ -21,7 +23,7 @@ def count(change: Transaction, batch: Batch) -> None:
         return
     minutes: dict[int, list[Decided]] = defaultdict(list)
     for row, verdict in zip(batch.rows, batch.verdicts, strict=True):
-        minutes[row.accepted.received_ms // series.MINUTE_MS].append((row, verdict))
+        minutes[row.received_ms // series.MINUTE_MS].append((row, verdict))
     subject = series.dataset(source.dataset_id)
     for minute, decided in minutes.items():
         counts = _validation(decided)
@@ -40,7 +42,7 @@ def _validation(decided: Sequence[Decided]) -> Counter[str]:
 
 
 def _landed(taken: Sequence[Row]) -> Counter[str]:
-    sizes = [len(row.entity) for row in taken if row.operation is Operation.CREATE]
+    sizes = [len(row.entity) for row in taken if row.operation is _CREATE]
     return Counter({catalogue.ROWS: len(sizes), catalogue.BYTES: sum(sizes)})
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from typing import Final, final
 
 import pyarrow as pa
 
@@ -12,31 +12,33 @@ from capstream.aep.catalog.system_columns import RowFacts, add_system_columns
 from capstream.aep.data_access.rejected import Violation
 from capstream.aep.flow_service.processing import Plan
 from capstream.aep.pipeline.batch import Batch, Row
-from capstream.aep.profile.store import Operation
+from capstream.aep.profile.model import Operation
 from capstream.kernel import log
 from capstream.kernel.errors import Permanent, Transient
 from capstream.kernel.json import dumps
 from capstream.storage.ports import Lake
 
-_APPLICATION = "capstream/inlet"
-_CORRUPT = "INGEST-1401-400"
-_NOT_TRIED = 3
+_APPLICATION: Final = "capstream/inlet"
+_CORRUPT: Final = "INGEST-1401-400"
+_NOT_TRIED: Final = 3
+_CREATE: Final = Operation.CREATE
 
 Slab = tuple[Plan, Sequence[Row], pa.Table]
 """Rows of one flow in the lake's form."""
 
 
-@dataclass(slots=True)
+@final
 class Group:
     """What goes to one dataset."""
 
-    plan: Plan
-    batches: list[Batch] = field(default_factory=list)
-    slabs: list[Slab] = field(default_factory=list)  #: the rows that the table lacks
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.batches: list[Batch] = []
+        self.slabs: list[Slab] = []  #: the rows that the table lacks
 
     def live(self) -> list[tuple[Plan, Row]]:
         """Return the rows nothing speaks against so far and the plans of their flows, in the order of acceptance."""
-        rows = [(batch.flow, row) for batch in self.batches if isinstance(batch.flow, Plan) for _, row in batch.live()]
+        rows = [(batch.flow, row) for batch in self.batches if isinstance(batch.flow, Plan) for row in batch.live_rows()]
         return sorted(rows, key=lambda found: found[1].offset) if len(self.batches) > 1 else rows
 
 
@@ -57,7 +59,7 @@ class Landing:
         self._lake = lake
         self._windows = windows
         self._compact_after = compact_after
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="lake")
         self._tidying = ThreadPoolExecutor(1, thread_name_prefix="tidy")
         self._committed: dict[str, int] = {}
         self._commits: dict[str, int] = {}
@@ -66,7 +68,7 @@ class Landing:
     def committed(self, table: str) -> int:
         """Return the offset up to which the table holds all rows."""
         if table not in self._committed:
-            self._committed[table] = self._thread.submit(self._lake.committed, table, _APPLICATION).result()
+            self._committed[table] = self._writing.submit(self._lake.committed, table, _APPLICATION).result()
         return self._committed[table]
 
     def batch_ids(self, groups: Sequence[Group], now_ms: int) -> dict[Source, str]:
@@ -74,16 +76,17 @@ class Landing:
         sources: dict[Source, None] = {}
         in_lake: set[str] = set()
         for group in groups:
+            done = self.committed(group.plan.table)
             for plan, row in group.live():
-                if row.operation is Operation.CREATE:
+                if row.operation is _CREATE:
                     sources[plan.source] = None
-                    if row.offset <= self.committed(group.plan.table):
+                    if row.offset <= done:
                         in_lake.add(group.plan.source.dataset_id)
         return self._windows.batch_ids(sources, now_ms, in_lake=in_lake) if sources else {}
 
     def may_prove(self, part: Batch, group: Group) -> bool:
         """Return whether to try the live rows of a part with `proved`. After a failure the next parts are not tried."""
-        plan, rows = part.flow, [row for _, row in part.live()]
+        plan, rows = part.flow, part.live_rows()
         assert isinstance(plan, Plan)  # noqa: S101 - groups hold rows of usable flows only
         if self._unproved.get(plan.table, 0) > 0:
             self._unproved[plan.table] -= 1
@@ -95,7 +98,7 @@ class Landing:
 
         The rows have their `entity` then. None: each must be validated.
         """
-        rows = [row for _, row in piece.live()]
+        rows = piece.live_rows()
         try:
             read = group.plan.tabulate.proved([row.record for row in rows])
             texts = [] if read is None else [dumps(row.record) for row in rows]
@@ -108,20 +111,24 @@ class Landing:
             row.entity = text
         return read
 
-    def join(self, plan: Plan, rows: Sequence[Row], group: Group, proved: Sequence[pa.StructArray]) -> bool:
-        """Take over rows that were proved valid; false when they must be validated each. Shape: `proved` holds all rows."""
+    def join(self, part: Batch, group: Group, proved: Sequence[pa.StructArray]) -> bool:
+        """Take over live rows that were proved valid; false when they must be validated each. Shape: `proved` has them all."""
+        assert isinstance(part.flow, Plan)  # noqa: S101 - groups hold rows of usable flows only
+        rows = part.live_rows()
+        if not rows:
+            return True
         try:
             table = group.plan.tabulate.joined(proved)
         except Exception:  # noqa: BLE001 - as in `proved`
             self._unproved[group.plan.table] = _NOT_TRIED
             return False
         if table is not None:
-            group.slabs.append((plan, rows, table))
+            group.slabs.append((part.flow, rows, table))
         return table is not None
 
     def _are_new(self, rows: Sequence[Row], group: Group) -> bool:
         done = self.committed(group.plan.table)
-        return all(row.operation is Operation.CREATE and row.offset > done for row in rows)
+        return all(row.operation is _CREATE and row.offset > done for row in rows)
 
     def tabulate(self, part: Batch, group: Group) -> None:
         """Bring the rows of a part of one of the group's batches into the lake's form; decides against those that have none.
@@ -130,7 +137,7 @@ class Landing:
         """
         assert isinstance(part.flow, Plan)  # noqa: S101 - groups hold rows of usable flows only
         done = self.committed(group.plan.table)
-        created = [index for index, row in part.live() if row.operation is Operation.CREATE]
+        created = [index for index, row in part.live() if row.operation is _CREATE]
         old = [index for index in created if part.rows[index].offset <= done]
         _tables(part, old, group.plan)  # refuses again what was refused before the crash
         for indexes, table in _tables(part, created[len(old) :], group.plan):
@@ -142,9 +149,8 @@ class Landing:
         if not slabs:
             return None
         rows = pa.concat_tables([table for _, _, table in slabs])
-        facts = [_facts(plan, row, batch_ids[plan.source]) for plan, rows_here, _ in slabs for row in rows_here]
-        complete = add_system_columns(rows, facts, ingested_ms=now_ms)
-        return self._thread.submit(self._append, group.plan.table, complete, version)
+        complete = add_system_columns(rows, _facts(slabs, batch_ids), ingested_ms=now_ms)
+        return self._writing.submit(self._append, group.plan.table, complete, version)
 
     def finish(self, group: Group, commit: "Future[bool]", *, version: int, timeout_s: float) -> None:
         """Wait until the rows are committed.
@@ -172,17 +178,17 @@ class Landing:
 
     def drop(self, table: str) -> None:
         """Delete a table, after what is under way."""
-        self._thread.submit(self._lake.drop, table).result()
+        self._writing.submit(self._lake.drop, table).result()
         self._committed.pop(table, None)
         self._commits.pop(table, None)
 
     def delete_rows(self, table: str, batch_id: str) -> None:
         """Delete the rows of a batch, after what is under way."""
-        self._thread.submit(self._lake.delete, table, BATCH_ID, batch_id).result()
+        self._writing.submit(self._lake.delete, table, BATCH_ID, batch_id).result()
 
     def close(self) -> None:
         """Let the threads finish what they do."""
-        self._thread.shutdown(wait=True)
+        self._writing.shutdown(wait=True)
         self._tidying.shutdown(wait=True)
 
     def _append(self, table: str, rows: pa.Table, version: int) -> bool:
@@ -214,10 +220,16 @@ def _tables(part: Batch, indexes: Sequence[int], plan: Plan) -> list[tuple[Seque
 def reject_all(part: Batch, problem: Permanent) -> None:
     """Decide against every row for a dataset whose table cannot take them."""
     for index, row in part.live():
-        if row.operation is Operation.CREATE:
+        if row.operation is _CREATE:
             part.reject(index, Stage.LAKE, [Violation(_CORRUPT, "", problem.reason, "#", "#")])
 
 
-def _facts(plan: Plan, row: Row, batch_id: str) -> RowFacts:
-    time_ms = row.time_ms if plan.is_event else row.accepted.received_ms
-    return RowFacts(time_ms, batch_id, row.accepted.xaction_id, f"{batch_id}-{row.offset};")
+def _facts(slabs: Sequence[Slab], batch_ids: dict[Source, str]) -> RowFacts:
+    facts = RowFacts([], [], [], [])
+    for plan, rows, _ in slabs:
+        batch_id, is_event = batch_ids[plan.source], plan.is_event
+        facts.times_ms.extend([row.time_ms if is_event else row.received_ms for row in rows])
+        facts.batch_ids.extend([batch_id] * len(rows))
+        facts.tracking_ids.extend([row.accepted.xaction_id for row in rows])
+        facts.row_ids.extend([f"{batch_id}-{row.offset};" for row in rows])
+    return facts

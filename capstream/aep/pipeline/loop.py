@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from capstream.aep.catalog.batches import Stage, Windows
 from capstream.aep.data_access.rejected import Violation
-from capstream.aep.flow_service.processing import Plan, Plans, Schemas, Unusable
+from capstream.aep.flow_service.processing import Plans, Schemas, Unusable
 from capstream.aep.pipeline import accounts, shaping
 from capstream.aep.pipeline.batch import Batch, batches_of
 from capstream.aep.pipeline.housekeeping import Housekeeping
@@ -36,7 +36,7 @@ _IDLE_S = 0.01
 _BACK_OFF_S = 1.0
 _AHEAD_FROM = 4  #: from which part of a full micro-batch on the next one is shaped while one is committed
 _PART = 500  #: records whose columns are made together
-_PIECE = 50  #: records taken through the stages together: see Batch.parts
+_PIECE = 50  #: records taken through the stages together: see Batch.piece
 
 
 class Step(StrEnum):
@@ -259,8 +259,10 @@ class Pipeline:
                 self._begin(batch)
         for group in groups:
             for batch in group.batches:
-                for part in batch.parts(_PART):
+                for start in range(0, len(batch.rows), _PART):
+                    part = batch.piece(start, _PART)
                     self._shape(part, group)
+                    batch.keep(start, part)
         return _Work(cursor, self._version, entries, batches, groups, now_ms)
 
     def _begin(self, part: Batch) -> None:
@@ -272,39 +274,49 @@ class Pipeline:
         self._begin(part)
         blocked = self._blocked.get(group.plan.table)
         proved = self._prove(part, group) if blocked is None and self._landing.may_prove(part, group) else 0
-        for rest in part.parts(len(part.rows), start=proved):
-            shaping.transform(rest)
-            shaping.validate(rest)
-            shaping.stamp(rest)
-            if blocked is not None:
-                reject_all(rest, blocked)
-            self._people.identify(rest, group.plan)
-            self._landing.tabulate(rest, group)
-            for row in rest.rows:
-                row.record = {}
+        if proved < len(part.rows):
+            rest = part.piece(proved, _PART)
+            self._shape_each(rest, group, blocked)
+            part.keep(proved, rest)
+
+    def _shape_each(self, part: Batch, group: Group, blocked: Permanent | None) -> None:
+        """Take the rows of a part through the stages where each must be validated."""
+        shaping.transform(part)
+        shaping.validate(part)
+        shaping.stamp(part)
+        if blocked is not None:
+            reject_all(part, blocked)
+        self._people.identify(part, group.plan)
+        self._landing.tabulate(part, group)
+        shaping.forget(part)
 
     def _prove(self, part: Batch, group: Group) -> int:
         """Take a part through the stages in pieces, as long as these prove valid; return how many rows that was."""
         proved: list[pa.StructArray] = []
         through = 0
-        for piece in part.parts(_PIECE):
-            shaping.transform(piece)
-            read = self._landing.proved(piece, group)
-            if read is not None:
-                shaping.stamp(piece)
-                self._people.identify(piece, group.plan)
-            for row in piece.rows:
-                row.record = {}
-            if read is None or sum(1 for _ in piece.live()) < len(read):
+        while through < len(part.rows):
+            piece = part.piece(through, _PIECE)
+            read = self._proved(piece, group)
+            part.keep(through, piece)
+            if read is None:
                 break
             proved.append(read)
             through += len(piece.rows)
-        assert isinstance(part.flow, Plan)  # noqa: S101 - groups hold rows of usable flows only
-        rows = [row for index, row in part.live() if index < through]
-        through = through if proved and self._landing.join(part.flow, rows, group, proved) else 0
+        if not proved or not self._landing.join(part.piece(0, through), group, proved):
+            through = 0
         for row in part.rows[through:]:
             row.entity = b""
         return through
+
+    def _proved(self, piece: Batch, group: Group) -> pa.StructArray | None:
+        """Take a piece through the stages; return its live rows as the lake wants them, None when each must be validated."""
+        shaping.transform(piece)
+        read = self._landing.proved(piece, group)
+        if read is not None:
+            shaping.stamp(piece)
+            self._people.identify(piece, group.plan)
+        shaping.forget(piece)
+        return read if read is not None and len(read) == len(piece.live_rows()) else None
 
     def _await_lake(self, commits: list[tuple[Group, "Future[bool] | None"]], work: "_Work") -> None:
         for group, commit in commits:

@@ -2,23 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Final, final
 
 from capstream.aep.catalog.batches import Source, Stage
 from capstream.aep.data_access.rejected import Violation
 from capstream.aep.flow_service.file_runs import started_of
 from capstream.aep.flow_service.processing import Plan
-from capstream.aep.identity_service.extraction import Found, IdentityField, Resolver, identities_of, identity_fields
+from capstream.aep.identity_service.extraction import IdentityField, Resolver, identities_of, identity_fields
 from capstream.aep.identity_service.graphs import GraphWriter
 from capstream.aep.identity_service.namespaces import Namespaces
-from capstream.aep.identity_service.rules import Identity, Sighting
+from capstream.aep.identity_service.rules import Found, Identity, Sighting
 from capstream.aep.pipeline.batch import Batch, Row
 from capstream.aep.pipeline.landing import Group
 from capstream.aep.pipeline.shaping import without_nulls
-from capstream.aep.profile.store import Event, Operation, Record, event_problem, record_problem, write_events, write_records
+from capstream.aep.profile.model import Operation, StoredEvent
+from capstream.aep.profile.store import Event, Record, event_problem, record_problem, write_events, write_records
 from capstream.kernel.json import dumps, loads
 from capstream.storage.ports import Documents, Transaction
 
+_CREATE: Final = Operation.CREATE
 
+
+@final
 class People:
     """Feeds the identity graph and Profile from the rows of a group."""
 
@@ -36,7 +41,7 @@ class People:
         fields = self._fields_of(plan)
         for index, row in batch.live():
             row.found = identities_of(row.record, fields, resolver)
-            if row.operation is not Operation.CREATE and row.found.primary is None:
+            if row.operation is not _CREATE and row.found.primary is None:
                 missing = Violation("DCVS-1106-400", "required", "required key [identityMap] not found", "#", "#")
                 batch.reject(index, Stage.VALIDATION, [missing])
 
@@ -99,18 +104,21 @@ def _write_rows(change: Transaction, group: Group, batch_ids: dict[Source, str],
 
 
 def _event(row: Row, plan: Plan, primary: Identity, batch_id: str, now_ms: int) -> Event:
-    return Event(plan.source.dataset_id, primary.xid, row.event_id, row.time_ms, row.entity, now_ms, row.offset, batch_id)
+    dataset_id = plan.source.dataset_id
+    return primary.xid, StoredEvent(row.time_ms, row.event_id, dataset_id, now_ms, row.offset, batch_id, row.entity)
 
 
 def _record(row: Row, plan: Plan, found: Found, batch_id: str, now_ms: int) -> Record:
     assert found.primary is not None  # noqa: S101 - a record without one never gets here
     operation, entity = row.operation, row.entity
-    if plan.upsert and operation is Operation.CREATE and started_of(row.accepted.inlet_id):
+    if plan.upsert and operation is _CREATE and started_of(row.accepted.inlet_id):
         # A column is there for every row of a file: without a value it says nothing (ASSUMPTION). Source: catalog.md 4.
         operation, entity = Operation.MERGE, dumps(without_nulls(loads(entity)))
     appended = _appended(plan) if operation is Operation.MERGE else ()
-    stored = (entity, now_ms, row.offset, row.updated_ms, batch_id, operation, appended)
-    return Record(plan.source.dataset_id, found.primary, found.identities, *stored)
+    dataset_id, primary = plan.source.dataset_id, found.primary
+    return Record(
+        dataset_id, primary, found.identities, entity, now_ms, row.offset, row.updated_ms, batch_id, operation, appended
+    )
 
 
 def _appended(plan: Plan) -> list[tuple[str, ...]]:
@@ -120,7 +128,7 @@ def _appended(plan: Plan) -> list[tuple[str, ...]]:
 
 def _feeds_graph(row: Row) -> bool:
     """An upsert skips Identity Service unless it says otherwise. Source: streaming-ingestion.md 10 (4)."""
-    return row.operation is Operation.CREATE or row.accepted.identity_operation == "create"
+    return row.operation is _CREATE or row.accepted.identity_operation == "create"
 
 
 def _profile_problem(plan: Plan, row: Row, identities: Found) -> str:

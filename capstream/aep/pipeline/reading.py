@@ -1,10 +1,9 @@
 """Messages decoded straight into what their mapping set reads. Source: streaming-ingestion.md 3 (forms of messages)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final, final
 
 import msgspec
 
@@ -12,22 +11,25 @@ from capstream.aep.data_prep.compiler import Mapped, TypedProgram
 from capstream.aep.streaming_ingestion.messages import Form
 from capstream.kernel.json import Json
 
-_MOST_MISSES = 100
+_MOST_MISSES: Final = 100
 """Records one after another that do not fit: the flow's records have another shape, and trying costs more than it saves."""
 
 
-class _Header(msgspec.Struct, gc=False):
-    source: Any = None
+_Header: Any = msgspec.defstruct("Header", [("source", Any, None)], gc=False)
 
 
-@dataclass(slots=True)
+@final
 class Reader:
     """Maps messages of one form whose records have the usual shape."""
 
-    decode: Callable[[bytes], Json]
-    record_of: Callable[[Json], Json] | None  #: None when the message is the record
-    run: Callable[[Json], Mapped | None]
-    misses: int = 0
+    def __init__(
+        self, decode: Callable[[bytes], Json], record_of: Callable[[Json], Json] | None, run: Callable[[Json], Mapped | None]
+    ) -> None:
+        """`record_of` is None when the message is the record."""
+        self.decode = decode
+        self.record_of = record_of
+        self.run = run
+        self.misses = 0
 
     def mapped(self, message: bytes) -> Mapped | None:
         """Return the mapped record and its transform errors; None when the message must be decoded whole."""

@@ -1,6 +1,6 @@
 """From message to valid XDM record, one verdict for each. Source: streaming-ingestion.md 3, 7, 8, 10; data-prep.md 4.4."""
 
-from collections.abc import Mapping
+from typing import Final
 
 from capstream.aep.catalog.batches import MAPPER_CODE, Stage
 from capstream.aep.data_access.rejected import Violation
@@ -9,20 +9,21 @@ from capstream.aep.data_prep.rows import Problem
 from capstream.aep.flow_service.processing import Plan, Unusable
 from capstream.aep.pipeline.batch import Batch, Row
 from capstream.aep.pipeline.reading import reader
-from capstream.aep.profile.store import Operation
+from capstream.aep.profile.model import Operation
 from capstream.kernel.json import Json, JsonError, dumps, loads
 from capstream.xdm.instants import millis
 from capstream.xdm.validate import Violation as Broken
 
-CORRUPT = "INGEST-1401-400"
-CONVERSION = "INGEST-1554-400"
+CORRUPT: Final = "INGEST-1401-400"
+CONVERSION: Final = "INGEST-1554-400"
 
 # Keywords to codes: streaming-ingestion.md 7. Everything else is 1111 (ASSUMPTION).
-_CODES: Mapping[str, str] = {"type": "DCVS-1104-400", "format": "DCVS-1105-400", "required": "DCVS-1106-400"}
-_OTHER_CODE = "DCVS-1111-400"
-_NULL_CODE = "DCVS-1101-400"
+_CODES: Final[dict[str, str]] = {"type": "DCVS-1104-400", "format": "DCVS-1105-400", "required": "DCVS-1106-400"}
+_OTHER_CODE: Final = "DCVS-1111-400"
+_NULL_CODE: Final = "DCVS-1101-400"
 
-_OPERATIONS: Mapping[str, Operation] = {"merge": Operation.MERGE, "delete": Operation.DELETE}
+_CREATE: Final = Operation.CREATE
+_OPERATIONS: Final[dict[str, Operation]] = {"merge": Operation.MERGE, "delete": Operation.DELETE}
 
 
 def refuse(batch: Batch) -> None:
@@ -35,7 +36,7 @@ def refuse(batch: Batch) -> None:
             stage = Stage.MAPPER if plan.code == MAPPER_CODE else Stage.ENVELOPE
             batch.reject(index, stage, [Violation(plan.code, "", plan.reason, "#", "#")])
         else:
-            row.operation = _OPERATIONS.get(row.accepted.data_operation, Operation.CREATE)
+            row.operation = _OPERATIONS.get(row.accepted.data_operation, _CREATE)
             problem = _operation_problem(plan, row.operation)
             if problem:
                 batch.reject(index, Stage.ENVELOPE, [Violation(CONVERSION, "", problem, "#/header/operations", "#")])
@@ -48,8 +49,12 @@ def transform(batch: Batch) -> None:
     """
     program = None if isinstance(batch.flow, Unusable) else batch.flow.program
     typed = None if program is None else program.typed()
+    form, usual = "", None
     for index, row in batch.live():
-        mapped = None if typed is None else reader(typed, row.accepted.form).mapped(row.accepted.message)
+        accepted = row.accepted
+        if typed is not None and accepted.form != form:
+            form, usual = accepted.form, reader(typed, accepted.form)
+        mapped = None if usual is None else usual.mapped(accepted.message)
         if mapped is None and _unwrap(batch, index) and program is not None:
             mapped = _translated(batch, index, program)
         if mapped is None:
@@ -105,7 +110,7 @@ def validate(batch: Batch) -> None:
         return
     check = plan.validate
     for index, row in batch.live():
-        if row.operation is not Operation.CREATE:
+        if row.operation is not _CREATE:
             _check_upsert(batch, index, plan)
         elif check is not None:
             broken = check(row.record)
@@ -134,7 +139,13 @@ def stamp(batch: Batch) -> None:
             broken = Violation("DCVS-1105-400", "format", f"the record's time cannot be read: {error}", "#/timestamp", "#")
             batch.reject(index, Stage.VALIDATION, [broken])
             continue
-        row.time_ms = row.updated_ms or row.accepted.received_ms
+        row.time_ms = row.updated_ms or row.received_ms
+
+
+def forget(batch: Batch) -> None:
+    """Let go of the records: what is kept of them has other forms."""
+    for row in batch.rows:
+        row.record = {}
 
 
 def code_of(keyword: str, message: str) -> str:
@@ -160,7 +171,7 @@ def _mapping_violation(problem: Problem) -> Violation:
 
 
 def _operation_problem(plan: Plan, operation: Operation) -> str:
-    if operation is Operation.CREATE:
+    if operation is _CREATE:
         return ""
     if plan.is_event:
         return f"operation '{operation}' is for profile records, this dataset holds experience events"

@@ -49,6 +49,14 @@ class StoredEvent(msgspec.Struct, array_like=True, frozen=True):
     entity: bytes
 
 
+class Operation(StrEnum):
+    """What a message does to its fragment: `header.operations.data`."""
+
+    CREATE = "create"  #: the record replaces the fragment
+    MERGE = "merge"  #: the record's members change, the others stay
+    DELETE = "delete"  #: the fragment goes
+
+
 class IdentityGraph(StrEnum):
     """Whose fragments a merged profile is made of."""
 

@@ -1,8 +1,7 @@
 """Writes fragments and events inside the pipeline's transaction. Source: profile.md 1, streaming-ingestion.md 10."""
 
 from collections.abc import Collection, Iterable, Sequence
-from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, final
 
 import msgspec
 
@@ -14,6 +13,7 @@ from capstream.aep.profile.model import (
     FRAGMENTS,
     PROFILES,
     RECORD_BYTES,
+    Operation,
     StoredEvent,
     StoredFragment,
     StoredIdentity,
@@ -22,44 +22,42 @@ from capstream.aep.profile.rules import is_stale, patched
 from capstream.kernel.json import dumps, loads
 from capstream.storage.ports import Transaction
 
-_pack = msgspec.msgpack.Encoder().encode
-_read = msgspec.msgpack.Decoder(StoredFragment).decode
+_pack: Final = msgspec.msgpack.Encoder().encode
+_read: Final = msgspec.msgpack.Decoder(StoredFragment).decode
 
 
-class Operation(StrEnum):
-    """What a message does to its fragment: `header.operations.data`."""
-
-    CREATE = "create"  #: the record replaces the fragment
-    MERGE = "merge"  #: the record's members change, the others stay
-    DELETE = "delete"  #: the fragment goes
-
-
-class Record(NamedTuple):
+@final
+class Record:
     """A mapped record that Profile takes, `entity` being its JSON text."""
 
-    dataset_id: str
-    primary: Identity
-    identities: Sequence[Identity]
-    entity: bytes
-    ingested_ms: int
-    seq: int
-    updated_ms: int
-    batch_id: str
-    operation: Operation = Operation.CREATE
-    appended: Collection[tuple[str, ...]] = ()  #: places of arrays that a merge appends to
+    def __init__(
+        self,
+        dataset_id: str,
+        primary: Identity,
+        identities: Sequence[Identity],
+        entity: bytes,
+        ingested_ms: int,
+        seq: int,
+        updated_ms: int,
+        batch_id: str,
+        operation: Operation,
+        appended: Collection[tuple[str, ...]],
+    ) -> None:
+        """`appended`: places of arrays that a merge appends to."""
+        self.dataset_id = dataset_id
+        self.primary = primary
+        self.identities = identities
+        self.entity = entity
+        self.ingested_ms = ingested_ms
+        self.seq = seq
+        self.updated_ms = updated_ms
+        self.batch_id = batch_id
+        self.operation = operation
+        self.appended = appended
 
 
-class Event(NamedTuple):
-    """A mapped experience event that Profile takes, `entity` being its JSON text."""
-
-    dataset_id: str
-    xid: str
-    event_id: str
-    timestamp_ms: int
-    entity: bytes
-    ingested_ms: int
-    seq: int
-    batch_id: str
+Event = tuple[str, StoredEvent]
+"""(XID, event) of a mapped experience event that Profile takes."""
 
 
 def record_problem(size: int) -> str:
@@ -75,16 +73,7 @@ def event_problem(size: int) -> str:
 def write_events(change: Transaction, sandbox_id: str, events: Iterable[Event]) -> int:
     """Store events whose (dataset, identity, `_id`) is new and return how many were: the first one wins."""
     prefix = f"{sandbox_id}/"
-    return change.insert(
-        EVENTS,
-        [
-            (
-                f"{prefix}{e.xid}/{e.dataset_id}/{e.event_id}",
-                _pack(StoredEvent(e.timestamp_ms, e.event_id, e.dataset_id, e.ingested_ms, e.seq, e.batch_id, e.entity)),
-            )
-            for e in events
-        ],
-    )
+    return change.insert(EVENTS, [(f"{prefix}{xid}/{e.dataset_id}/{e.event_id}", _pack(e)) for xid, e in events])
 
 
 def write_records(change: Transaction, sandbox_id: str, records: Sequence[Record]) -> None:

@@ -3,6 +3,7 @@
 import msgspec
 from pipeline_world import MEMBER_FLOW, MEMBERS, PROD, PURCHASE_FLOW, PURCHASES, World, identities, xid
 
+from capstream.aep.catalog.lake import lake_table
 from capstream.aep.data_access.rejected import Rejections, failed_lines
 from capstream.aep.data_prep.model import MappingSets
 from capstream.aep.flow_service.model import State
@@ -68,7 +69,7 @@ def test_a_record_nothing_is_left_of_is_refused_in_the_form_clients_take_apart(w
 
     world.drain()
 
-    assert world.rows(MEMBERS) == 0
+    assert world.lake.files(lake_table(PROD.name, MEMBERS)) == []
     (failed,) = world.batches_of(MEMBERS, "failed")
     assert [error["code"] for error in failed["errors"]] == ["INGEST-1212-400", "DPMAP-1000-400", "MAPPER-3700-400"]
     assert failed["errors"][2]["description"].startswith("Mapping error at destination path loyalty.points. ")
