@@ -41,7 +41,8 @@ class SeenKeys:
         self._next = 0  # the bucket whose turn it is
         self._indexed = 0  # every key up to this offset is in the index
         self._through = 0  # every key up to this offset is in the index or in a bucket
-        self.read_back()
+        if not readonly:  # a reader reads back when it is asked: most never are
+            self.read_back()
         self._round_began = self._through
 
     def note(self, keys: Sequence[bytes], first: int, last: int) -> None:
