@@ -19,7 +19,7 @@ import httpx  # noqa: E402 - as in the real process, without what is hidden
 import uvloop  # noqa: E402
 
 from bench.courier import sources  # noqa: E402
-from bench.rig import peak_mb  # noqa: E402
+from bench.memory import peak_mb  # noqa: E402
 from capstream.kernel.clock import system_clock  # noqa: E402
 from capstream.kernel.json import dumps  # noqa: E402
 from capstream.relay.courier import Courier, World  # noqa: E402

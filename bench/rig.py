@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from bench.memory import peak_mb
 from capstream import app, config, credentials
 from capstream.cli.client import PlatformClient
 from capstream.kernel.json import dumps, loads
@@ -77,13 +78,6 @@ class Rig:
         """Run a capstream command against this server and return its JSON."""
         line = [sys.executable, "-m", "capstream.cli.main", *arguments, "--credentials", str(self.data / "credentials.json")]
         return loads(subprocess.run(line, check=True, capture_output=True).stdout)
-
-
-def peak_mb(pid: int) -> float:
-    """Return the peak resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 @dataclass
