@@ -22,6 +22,7 @@ CONNECTIONS = 64
 BATCH = 500
 _PROBES_PER_S = 10
 _POLL_S = 0.02  # the probes themselves are load
+_WATCH_S = 0.1  # likewise what asks whether everything is settled
 Row = tuple[str, str, str]
 
 
@@ -29,7 +30,7 @@ def generator_ceiling(seconds: float) -> list[Row]:
     """What the generator reaches against a server that does nothing: the frame of the run's other rates."""
     with rig.Stub() as stub:
         stream = load.requests(f"{stub.url}/x", {}, rig.webhooks())
-        result = uvloop.run(load.closed_loop(stub.url, stream, connections=CONNECTIONS, seconds=seconds))
+        result = load.closed_loop(stub.url, stream, connections=CONNECTIONS, seconds=seconds)
     return [("generator against a server that does nothing", f"{result.rate:,.0f}/s", "")]
 
 
@@ -50,7 +51,7 @@ def accepted_and_delivered(seconds: float) -> list[Row]:
         started = time.perf_counter()
         result = _hooks(running, seconds)
         while waiting(client.relay("GET", "/relay/status")):
-            time.sleep(0.02)
+            time.sleep(_WATCH_S)
         whole = time.perf_counter() - started
         books = client.relay("GET", "/relay/status")["sources"]["bench"]
         peak = running.peak_mb()
@@ -114,7 +115,7 @@ def _register(running: rig.Rig, stub: rig.Stub) -> None:
 def _hooks(running: rig.Rig, seconds: float) -> load.Result:
     url = f"http://127.0.0.1:{running.port}/webhooks/capillary/bench"
     stream = load.requests(url, {"authorization": "Bearer bench", "content-type": "application/json"}, rig.webhooks())
-    result = uvloop.run(load.closed_loop(url, stream, connections=CONNECTIONS, seconds=seconds))
+    result = load.closed_loop(url, stream, connections=CONNECTIONS, seconds=seconds)
     assert not result.refused, result.refused
     return result
 

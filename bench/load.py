@@ -1,6 +1,8 @@
 """Load on this machine only: raw keep-alive connections, a closed loop for rates, a fixed rate for latencies."""
 
 import asyncio
+import select
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -61,40 +63,85 @@ def requests(url: str, headers: dict[str, str], bodies: Iterator[bytes]) -> Iter
         yield head + b"%d\r\n\r\n" % len(body) + body
 
 
-async def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, seconds: float) -> Result:
-    """Keep `connections` requests under way for `seconds`."""
-    result, loop = Result(), asyncio.get_running_loop()
-    until = time.perf_counter() + seconds
-    open_count = connections
-    done: asyncio.Event = asyncio.Event()
+def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, seconds: float) -> Result:
+    """Keep `connections` requests under way for `seconds`.
 
-    def answered(connection: _Connection, status: int) -> None:
-        nonlocal open_count
-        now = time.perf_counter()
-        result.latencies_s.append(now - connection.started)
-        result.answered += status < 300
-        result.refused += status >= 300
-        if now < until:
-            result.sent += 1
-            connection.send(next(stream), now)
-            return
-        open_count -= 1
-        if not open_count:
-            done.set()
-
-    parts = urlsplit(url)
-    pool = [
-        (await loop.create_connection(lambda: _Connection(answered), parts.hostname, parts.port))[1] for _ in range(connections)
-    ]
-    started = time.perf_counter()
-    for connection in pool:
-        result.sent += 1
-        connection.send(next(stream), started)
-    await asyncio.wait_for(done.wait(), seconds + 30)
-    result.seconds = time.perf_counter() - started
-    for connection in pool:
-        connection.transport.close()
+    Without an event loop: what the generator takes of the machine, those who are measured lack.
+    Errors: ConnectionError when the server closes a connection, TimeoutError when nothing answers for 30 s.
+    """
+    result, parts = Result(), urlsplit(url)
+    pool = {line.fileno(): _Line(line) for line in (_connect(parts.hostname or "", parts.port or 80) for _ in range(connections))}
+    with select.epoll() as ready:
+        started = time.perf_counter()
+        for number, line in pool.items():
+            ready.register(number, select.EPOLLIN)
+            line.send(next(stream))
+        result.sent = under_way = connections
+        until = started + seconds
+        while under_way:
+            events = ready.poll(_SILENCE_S)
+            if not events:
+                raise TimeoutError(f"{under_way} requests are not answered")
+            for number, _ in events:
+                line = pool[number]
+                status = line.answered()
+                if not status:
+                    continue
+                now = time.perf_counter()
+                result.latencies_s.append(now - line.started)
+                result.answered += status < 300
+                result.refused += status >= 300
+                if now < until:
+                    result.sent += 1
+                    line.send(next(stream))
+                else:
+                    under_way -= 1
+        result.seconds = time.perf_counter() - started
+    for line in pool.values():
+        line.close()
     return result
+
+
+_SILENCE_S = 30.0
+_HEAD_END, _LENGTH = b"\r\n\r\n", b"content-length:"
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    line = socket.create_connection((host, port))
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return line
+
+
+class _Line:
+    """One keep-alive connection with one request under way."""
+
+    __slots__ = ("_held", "_receive", "_send", "close", "started")
+
+    def __init__(self, line: socket.socket) -> None:
+        self._send, self._receive, self.close = line.sendall, line.recv, line.close  # looked up once
+        self._held = b""
+        self.started = 0.0
+
+    def send(self, request: bytes) -> None:
+        self.started = time.perf_counter()
+        self._send(request)
+
+    def answered(self) -> int:
+        """Read what has come; return the status once the answer is whole, else 0."""
+        data = self._receive(65_536)
+        if not data:
+            raise ConnectionError("the server closed a connection")
+        if self._held:
+            data = self._held + data
+        end = data.find(_HEAD_END)
+        if end >= 0:
+            at = data.lower().find(_LENGTH, 0, end)
+            length = int(data[at + len(_LENGTH) : data.find(b"\r", at)]) if at >= 0 else 0
+            if len(data) - end - len(_HEAD_END) >= length:
+                self._held = b""
+                return int(data[9:12])
+        self._held = data
+        return 0
 
 
 async def fixed_rate(
