@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capstream.storage.checkpoints import copy_twice
 from capstream.storage.ports import StorageUnavailable
 from capstream.storage.sqlite import SqliteLog
-from capstream.storage.sqlite_files import connect
 
 batches = st.lists(st.lists(st.binary(max_size=40), max_size=6), max_size=8)
 
@@ -80,7 +78,6 @@ def test_every_key_is_found_wherever_its_way_into_the_index_was_cut_off(
 def test_the_wal_starts_over_when_all_of_it_was_copied(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     log = SqliteLog(path, checkpoint_bytes=2_000_000)
-    log._checkpoints._long = 0  # the writer copies the rest every time
     wal = path.with_name("log.db-wal")
     count = 0
     for _ in range(20):
@@ -91,19 +88,6 @@ def test_the_wal_starts_over_when_all_of_it_was_copied(tmp_path: Path) -> None:
     assert count >= 380
     assert wal.stat().st_size < count * 100_000 / 4
     assert sum(len(record) for _, record in log.read(0, 100_000)) == count * 100_000 + 20
-    log.close()
-
-
-def test_the_wal_starts_over_without_the_writer_when_no_commit_comes_during_a_copy(tmp_path: Path) -> None:
-    path = tmp_path / "log.db"
-    log, beside, sizes = SqliteLog(path), connect(path, readonly=False), []
-    for _ in range(4):
-        log.append([b"x" * 1_000_000])
-        assert copy_twice(beside) == 0
-        sizes.append(path.with_name("log.db-wal").stat().st_size)
-    assert sizes[-1] < 1.2 * sizes[0]
-    assert len(log.read(0, 10)) == 4
-    beside.close()
     log.close()
 
 
