@@ -49,7 +49,7 @@ class CourierSettings:
     linger_s: float = 0.02  #: wait for more after a batch that was not full
     patience_s: float = 2.0  #: how long a portion waits for a slow dataflow before it goes on without it
     member_bytes: int = 44 * 1024 * 1024  #: of member states in memory; with less, batches end sooner: more snapshots
-    log_bytes: int = 2048  #: of a member's log, above which it is kept beside the state
+    log_bytes: int = 1024  #: of a member's log, above which it is kept beside the state
     enrichment_wait_s: float = 2.0  #: how long a batch waits for the Capillary API before it holds events back
 
 
