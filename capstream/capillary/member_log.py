@@ -24,6 +24,7 @@ LOG_LIMIT: Final = 512
 _LOG_AFTER_TRIM: Final = 384
 _NAMES_LIMIT: Final = 4096
 _NAME_BYTES: Final = 16  #: time and digest of one folded fact
+_PART_BYTES: Final = 10  #: what a state says of a part of its names: their number and the time of the last
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _facts_decoder: Final = msgspec.msgpack.Decoder(list[Fact])
@@ -233,25 +234,33 @@ def fold_oldest(state: MemberState, parts: Sequence[bytes], now: int) -> bytes |
 def seal_names(state: MemberState) -> bytes:
     """Take the names of folded facts out of a state and return them: the next part of them, to be kept apart."""
     part, state.folded = state.folded, b""
-    state.name_parts.append((len(part) // _NAME_BYTES, _time(part[-_NAME_BYTES:])))
+    state.name_parts += (len(part) // _NAME_BYTES).to_bytes(2, "big") + part[-_NAME_BYTES:][:8]
     return part
 
 
 def unseal_names(state: MemberState, parts: Iterable[bytes]) -> None:
     """Give a state the names of its folded facts back. `parts` are all that were sealed, oldest first."""
     state.folded = b"".join((*parts, state.folded))
-    state.name_parts, state.names_opened = [], 0
+    state.name_parts, state.names_opened = b"", 0
+
+
+def parts_of_names(state: MemberState) -> int:
+    """Return how many parts of the names were sealed."""
+    return len(state.name_parts) // _PART_BYTES
 
 
 def drop_names(state: MemberState) -> int:
     """Forget the oldest sealed names that are too many, or of a time that is closed; return how many parts are to go."""
-    total, dropped = sum(count for count, _ in state.name_parts), 0
-    for count, last in state.name_parts:
+    said: bytes = state.name_parts
+    parts = [said[at : at + _PART_BYTES] for at in range(0, len(said), _PART_BYTES)]
+    total, dropped = sum(int.from_bytes(part[:2], "big") for part in parts), 0
+    for part in parts:
+        last = _time(part[2:])
         if total <= _NAMES_LIMIT and last > state.closed_at:
             break
         state.closed_at = max(state.closed_at, last)
-        total -= count
+        total -= int.from_bytes(part[:2], "big")
         dropped += 1
-    state.name_parts = state.name_parts[dropped:]
+    state.name_parts = said[dropped * _PART_BYTES :]
     state.names_opened += dropped
     return dropped

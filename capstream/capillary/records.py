@@ -126,7 +126,7 @@ class MemberState(msgspec.Struct, array_like=True, gc=False):
     opened: int = 0  #: number of the first of them: those before were folded into the checkpoint
     counts: list[int] = msgspec.field(default_factory=list)  #: facts in each; too few when some were never counted
     names_opened: int = 0  #: number of the first part of `folded` that is kept apart
-    name_parts: list[tuple[int, int]] = msgspec.field(default_factory=list)  #: names in each, and the time of its last one
+    name_parts: bytes = b""  #: of each part how many names it has (2 bytes), and the time of its last one (8)
 
 
 class Program(msgspec.Struct, array_like=True, gc=False):

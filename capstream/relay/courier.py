@@ -42,7 +42,7 @@ _PAGES = (500, 4000, 8000)  # payloads a lane that catches up holds: at least, a
 class CourierSettings:
     """How the loop works. Units in the names."""
 
-    portion: int = 2000  #: journal entries translated and posted together
+    portion: int = 1800  #: journal entries translated and posted together; their four lanes rarely exceed a request of 500
     portions: int = 16  #: in a batch, while a backlog waits
     members: int = 6000  #: a batch that touched as many takes no further portion
     batch_ms: int = 4000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls

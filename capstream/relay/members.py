@@ -17,6 +17,7 @@ from capstream.capillary.member_log import (
     fold_oldest,
     lacks_room,
     oldest_parts,
+    parts_of_names,
     seal,
     seal_names,
     unseal,
@@ -145,7 +146,7 @@ class Members:
             unseal(state, self._read(names))
             self._forget_parts(names)
         if with_names and state.name_parts:
-            names = _name_names(key, state, len(state.name_parts))
+            names = _name_names(key, state, parts_of_names(state))
             unseal_names(state, self._read(names))
             self._forget_parts(names)
         brought = len(state.log) + len(state.folded) - whole
@@ -214,7 +215,7 @@ class Members:
             settlement.log_parts[name] = part = seal(state)
             self._keep_part(name, part)
         if len(state.folded) >= self._log_bytes:
-            name = name_part_key(member, state.names_opened + len(state.name_parts))
+            name = name_part_key(member, state.names_opened + parts_of_names(state))
             settlement.log_parts[name] = part = seal_names(state)
             self._keep_part(name, part)
         opened = state.names_opened

@@ -8,7 +8,7 @@ import pytest
 
 from capstream.capillary import lots
 from capstream.capillary.ledger import Op, holder, ledger_of
-from capstream.capillary.member_log import LOG_KEPT_MS, LOG_LIMIT, drop_names, seal_names, unseal_names
+from capstream.capillary.member_log import LOG_KEPT_MS, LOG_LIMIT, drop_names, parts_of_names, seal_names, unseal_names
 from capstream.capillary.records import Book, Fact, Lot, MemberState, Schedule
 from capstream.capillary.results import Answered, Failed
 from capstream.capillary.state import absorb, dump, load, meet, record
@@ -234,12 +234,13 @@ def test_a_merge_back_inside_a_checkpoint_does_not_go_in_circles() -> None:
 
 
 def test_sealed_names_that_are_too_many_or_of_a_closed_time_go_part_by_part() -> None:
-    state = MemberState(name_parts=[(128, AT + number) for number in range(40)], names_opened=3, closed_at=AT - 1)
+    said = b"".join((128).to_bytes(2, "big") + (AT + number).to_bytes(8, "big") for number in range(40))
+    state = MemberState(name_parts=said, names_opened=3, closed_at=AT - 1)
     assert drop_names(state) == 8
-    assert (state.names_opened, len(state.name_parts), state.closed_at) == (11, 32, AT + 7)
+    assert (state.names_opened, parts_of_names(state), state.closed_at) == (11, 32, AT + 7)
     state.closed_at = AT + 20
     assert drop_names(state) == 13
-    assert (state.names_opened, len(state.name_parts), state.closed_at) == (24, 19, AT + 20)
+    assert (state.names_opened, parts_of_names(state), state.closed_at) == (24, 19, AT + 20)
     assert drop_names(state) == 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from fake_edge import FakeEdge
 
-from capstream.capillary.member_log import unseal, unseal_names
+from capstream.capillary.member_log import parts_of_names, unseal, unseal_names
 from capstream.capillary.records import MemberState
 from capstream.capillary.state import load
 from capstream.relay import dead_letters
@@ -99,10 +99,10 @@ def states(rig: Rig) -> dict[str, tuple[MemberState, int]]:
     ledger, found = Ledger(rig.documents), {}
     for name, body in read_states(rig.documents, after="", limit=1000):
         state = load(body)
-        parted = state.sealed + len(state.name_parts)
+        parted = state.sealed + parts_of_names(state)
         log_keys = [log_part_key(name, state.opened + number) for number in range(state.sealed)]
         unseal(state, [ledger.log_parts([key])[key] for key in log_keys])
-        name_keys = [name_part_key(name, state.names_opened + number) for number in range(len(state.name_parts))]
+        name_keys = [name_part_key(name, state.names_opened + number) for number in range(parts_of_names(state))]
         unseal_names(state, [ledger.log_parts([key])[key] for key in name_keys])
         found[name] = (state, parted)
     return found
