@@ -22,13 +22,14 @@ from capstream.relay.dead_letters import DeadClass
 from capstream.relay.jobs import Range
 from capstream.relay.journal import Entry, decode
 from capstream.relay.ledger import Ledger
-from capstream.relay.members import Members
+from capstream.relay.members import Key, Members
 from capstream.relay.sources import Sources
 from capstream.storage.ports import Log, Shreddable
 
 _MOST_EVENTS = 2000
 _MOST_READ = 200_000
 _PAGE = 500
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,8 @@ class Preview:
         """Return what an event becomes: its payloads by `_id`, or why there are none."""
         config = replace(config, transaction_lines="off")
         ledger = Ledger(self.courier)
-        members = Members(ledger, capacity=0, log_bytes=0)
         keys = members_of(event)
-        members.load(keys)
-        members.recall(event, keys, {})
+        members = _members(ledger, event, keys)
         stored = ledger.programs()
         programs = Programs.load(stored) if stored else Programs()
         try:
@@ -110,6 +109,23 @@ class Preview:
         keys = dead_letters.between(self.courier, offset, offset).get(offset, [])
         letters = [letter for key in keys if (letter := dead_letters.get(self.courier, key))]
         return [{"id": letter.id, "class": letter.class_, "reason": letter.reason} for letter in letters]
+
+
+def _members(ledger: Ledger, event: NormalisedEvent, keys: list[Key]) -> Members:
+    """Return the members of an event as they are now. The courier writes meanwhile: parts that a state names may be gone."""
+    for _ in range(_TRIES):
+        try:
+            return _recalled(ledger, event, keys)
+        except KeyError:  # the state is another one by now
+            continue
+    return _recalled(ledger, event, keys)
+
+
+def _recalled(ledger: Ledger, event: NormalisedEvent, keys: list[Key]) -> Members:
+    members = Members(ledger, capacity=0, log_bytes=0)
+    members.load(keys)
+    members.recall(event, keys, {})
+    return members
 
 
 def _differences(before: Json, after: Json, path: str) -> Iterator[Json]:

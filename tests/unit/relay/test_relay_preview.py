@@ -1,6 +1,6 @@
 """What a replay would change is shown before it is done; what is given up stays to be seen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from capstream.relay.jobs import Range
 from capstream.relay.journal import command
 from capstream.relay.preview import Preview
 from capstream.relay.sources import Sources, masked
+from capstream.storage.sqlite import SqliteDocuments
 
 WITH_ORG = {"identity": {"customer_id_template": "{orgId}-{customerId}"}}
 
@@ -40,6 +41,37 @@ def test_the_same_translation_changes_nothing(rig: Rig, preview: Preview, make_e
     rig.drain()
     found = preview.compare(Range(), None, 10)
     assert (found["events"], found["changed"], found["samples"], found["complete"]) == (5, 0, [], True)
+
+
+class Meanwhile:
+    """A store in which something happens between the first read of a state and that of the parts of its log."""
+
+    def __init__(self, store: SqliteDocuments, happens: Callable[[], None]) -> None:
+        self._store = store
+        self._happens: list[Callable[[], None]] = [happens]
+
+    def get_many(self, collection: str, keys: Any) -> Any:
+        if collection == "logs" and self._happens:
+            self._happens.pop()()
+        return self._store.get_many(collection, keys)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_log_whose_parts_go_while_they_are_read_is_read_again(rig: Rig, make_event: Any) -> None:
+    for number in range(2, 7):
+        rig.receive(make_event(number))
+        rig.drain(log_bytes=1)
+
+    def late() -> None:
+        rig.receive(make_event(1))
+        rig.drain(log_bytes=1)
+
+    store: Any = Meanwhile(rig.documents, late)
+    found = Preview(rig.journal, store, rig.sources).compare(Range(to_offset=1), None, 10)
+    assert (found["events"], found["changed"], found["refusedNow"]) == (1, 0, 0)
+    assert rig.documents.count("logs") == 1
 
 
 def test_proposed_settings_are_compared_with_the_present_ones(rig: Rig, preview: Preview, make_event: Any) -> None:
