@@ -91,6 +91,10 @@ class _Notes:
         self.collided = False
 
 
+_MOST_SHAPES: Final = 4096
+_known_shapes: Final[set[tuple[str, ...]]] = set()  # names of objects that were met, in order, all of them canonical
+
+
 def _clean(root: dict[str, Json], notes: _Notes) -> None:
     """Give known members their canonical names, at every depth and in place; nothing is touched when all are canonical."""
     level, opaque = [root], list[Json]()
@@ -98,35 +102,44 @@ def _clean(root: dict[str, Json], notes: _Notes) -> None:
         notes.levels += 2  # an object, and perhaps the list around it
         inner: list[dict[str, Json]] = []
         for node in level:
-            known, known_opaque = len(inner), len(opaque)
-            if not _visit(node, inner, opaque, tolerant=False):
-                del inner[known:], opaque[known_opaque:]
+            if not _is_canonical(node):
                 _rename(node, notes)
-                _visit(node, inner, opaque, tolerant=True)
             notes.keys += len(node)
+            for key, value in node.items():
+                if type(value) is dict:
+                    if key in OPAQUE:
+                        opaque.append(value)
+                    else:
+                        inner.append(value)
+                elif type(value) is list:
+                    _sort_out(value, inner, opaque)
         level = inner
     while opaque:
         notes.levels += 1
         opaque = _inside(opaque, notes)
 
 
-def _visit(node: dict[str, Json], inner: list[dict[str, Json]], opaque: list[Json], *, tolerant: bool) -> bool:
-    """Add the objects inside `node` to `inner`, what keeps its names to `opaque`; False when a member has no known name."""
-    for key, value in node.items():
-        if key not in MEMBERS and not tolerant:
+def _is_canonical(node: dict[str, Json]) -> bool:
+    """Say whether all members have canonical names. Webhooks of a kind are alike: their names are looked up together."""
+    shape = tuple(node)
+    if shape in _known_shapes:
+        return True
+    for key in shape:
+        if key not in MEMBERS:
             return False
-        if isinstance(value, dict):
-            if key in OPAQUE:
-                opaque.append(value)
-            else:
-                inner.append(value)
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict):
-                    inner.append(item)
-                elif isinstance(item, list):
-                    opaque.append(item)
+    if len(_known_shapes) >= _MOST_SHAPES:
+        _known_shapes.clear()
+    _known_shapes.add(shape)
     return True
+
+
+def _sort_out(items: list[Json], inner: list[dict[str, Json]], opaque: list[Json]) -> None:
+    """Add the objects of a list to `inner`, lists in it, in which names are kept, to `opaque`."""
+    for item in items:
+        if type(item) is dict:
+            inner.append(item)
+        elif type(item) is list:
+            opaque.append(item)
 
 
 def _inside(parts: list[Json], notes: _Notes) -> list[Json]:

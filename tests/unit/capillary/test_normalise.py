@@ -85,6 +85,18 @@ def test_stray_blanks_and_foreign_case_in_names_disappear(published: Published) 
     assert _event(messy.encode()) == _event(body)
 
 
+def test_members_that_were_met_before_do_not_hide_others(published: Published) -> None:
+    """The same names in the same order are looked up once; one more, one less or another spelling is another object."""
+    flat = published("pointsIssued")
+    _event(flat)
+    data = flat["data"]
+    assert _event(flat | {"data": data | {"New Thing": 1}}).unknown == ("New Thing",)
+    respelt = {"CUSTOMERIDENTIFIERS" if name == "customerIdentifiers" else name: value for name, value in data.items()}
+    assert _event(flat | {"data": respelt}).data == _event(flat).data
+    fewer = {name: value for name, value in data.items() if name != "loyaltyProgramDetails"}
+    assert "loyaltyProgramDetails" not in _event(flat | {"data": fewer}).data
+
+
 def test_unknown_members_stay_as_they_are_and_are_named(published: Published) -> None:
     event = _event(published("pointsExpired", **{"New Thing": {"inner One": 1}}))
     assert event.data["New Thing"] == {"inner One": 1}
