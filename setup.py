@@ -34,6 +34,8 @@ RELAY = (
     "receiver",
     "settlement",
     "settling",
+    "shares",
+    "sharing",
     "translation",
     "verdicts",
 )

@@ -46,7 +46,7 @@ def webhooks_accepted(seconds: float) -> list[Row]:
 
 def accepted_and_delivered(seconds: float) -> list[Row]:
     """(b): accepted and delivered to the stub; the clock stops when the last one is settled."""
-    with rig.Rig(["gateway-relay", "courier"]) as running, rig.Stub() as stub, running.client() as client:
+    with rig.Rig(["gateway-relay", "courier", "translator-1"]) as running, rig.Stub() as stub, running.client() as client:
         _register(running, stub)
         started = time.perf_counter()
         result = _hooks(running, seconds)
@@ -91,7 +91,7 @@ def inlet_to_profile(seconds: float) -> list[Row]:
 
 def end_to_end(per_second: int, seconds: float) -> list[Row]:
     """(d): webhook → profile readable, at a fixed rate; a sample of members is polled."""
-    with rig.Rig(["gateway", "worker", "courier"]) as running:
+    with rig.Rig(["gateway", "worker", "courier", "translator-1"]) as running:
         connection = running.command("connect", "capillary", "--source", "bench", "--json")
         result, latencies = uvloop.run(_probe(running, connection, per_second, seconds))
         peak = running.peak_mb()
@@ -103,7 +103,7 @@ def end_to_end(per_second: int, seconds: float) -> list[Row]:
 
 def time_to_ready() -> list[Row]:
     """(f): from the command to `GET /health` 200, first start included."""
-    with rig.Rig(["gateway", "worker", "courier"]) as running:
+    with rig.Rig(["gateway", "worker", "courier", "translator-1"]) as running:
         return [("(f) time to ready, first start", f"{running.seconds_to_ready:.2f} s", "")]
 
 

@@ -38,6 +38,8 @@ from capstream.storage.sqlite_index import SqliteIndex
 WHOLE = ("gateway", "worker", "courier", "clerk")
 RELAY = ("gateway-relay", "courier", "clerk")
 PLATFORM = ("gateway-platform", "worker")
+TRANSLATORS = tuple(f"translator-{number}" for number in range(1, 9))
+"""They come and go: a server is ready without them."""
 TENANT = "capstream"
 _CLERK_NICE = 10
 SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
@@ -47,6 +49,11 @@ STATE_PAGE_BYTES = 8192  # an event of 2 KB shares its page with others; of 4096
 _STATE_WAL_BYTES = 64 * 1024 * 1024  # copied seldom: the same pages are written again and again
 _ORGANISATION = "capstream"
 _ACCOUNT = "capstream technical account"
+
+
+def with_translators(roles: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """Return the processes of a server, the courier's translators among them."""
+    return roles + TRANSLATORS[: settings.relay.translators] if "courier" in roles else roles
 
 
 def prepare(settings: Settings) -> Credentials:
@@ -314,6 +321,13 @@ async def clerk(live: Live, stop: asyncio.Event) -> None:
     await relay_side.clerk(live, Layout(live.now.data), stop)
 
 
+async def translator(live: Live, stop: asyncio.Event) -> None:
+    """Translate beside the courier while a backlog waits."""
+    from capstream import relay_side  # noqa: PLC0415 - with the role
+
+    await relay_side.translator(live, Layout(live.now.data), stop)
+
+
 Role = Callable[[Live, asyncio.Event], Awaitable[None]]
 
 
@@ -332,5 +346,6 @@ ROLES: Mapping[str, Role] = {
     "worker": worker,
     "courier": courier,
     "clerk": clerk,
+    **{name: translator for name in TRANSLATORS},
 }
 """What a process can be. Source: docs/architecture.md (processes)."""

@@ -120,6 +120,13 @@ class Relay:
         "events",
         live=True,
     )
+    translators: int = setting(
+        1,
+        "Processes that translate beside the courier while a backlog waits, each with up to half of the courier's memory; more than "
+        "one less than there are processor cores are of no use.",
+        least=0,
+        most=8,
+    )
     linger_ms: int = setting(20, "How long the courier waits for more events before it posts.", "milliseconds", live=True)
     key_file: str = setting("", "File of the key that seals the relay's secrets; empty: relay/vault.key in the data folder.")
     journal_days: float = setting(30, "How long webhooks that were dealt with stay, for replays.", "days", least=0, live=True)

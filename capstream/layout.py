@@ -16,6 +16,11 @@ class Layout:
         return self.data / "credentials.json"
 
     @property
+    def translators(self) -> Path:
+        """Local socket of the courier, to which translators come; 0600."""
+        return self.data / "run" / "translators.sock"
+
+    @property
     def control(self) -> Path:
         """Documents of the control plane. Writer: gateway."""
         return self.data / "platform" / "control.db"

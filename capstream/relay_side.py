@@ -33,6 +33,8 @@ from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
 from capstream.relay.sources import Sources, reseal_sources
 from capstream.relay.status import status_of
+from capstream.relay.translator import Translator, serve_courier
+from capstream.relay.translators import Translators
 from capstream.relay.vault import Vault
 from capstream.relay.watch import Watch
 from capstream.serving.exchange import Recognise, ThinHandler
@@ -46,6 +48,7 @@ from capstream.storage.sqlite_index import SqliteIndex
 _CLERK_EVERY_S = 0.5
 _LOOK_EVERY_MS = 5000
 _PAGES_AT_ONCE = 256
+_COME_AGAIN_S = 0.2
 _COURIER_KB = 6000  # states are kept in memory beside: pages would keep them twice
 
 
@@ -278,19 +281,46 @@ async def courier(live: Live, layout: Layout, client: httpx.AsyncClient, stop: a
     documents, erased = SqliteDocuments(layout.courier, shrinks=True, cache_kb=_COURIER_KB), asyncio.Event()
     if is_to_be_cleaned(documents):  # a courier before this one was killed
         erased.set()
+    translators = Translators()
     async with asyncio.TaskGroup() as group:
         group.create_task(trimming.keep_small(documents, stop, name="courier.db"))
         group.create_task(trimming.leave_nothing(documents, stop, erased, lambda: note_clean(documents)))
-        await _courier(live, layout, client, documents, erased=erased.set).run(stop)
+        group.create_task(translators.listen(layout.translators, stop))
+        await _courier(live, layout, client, documents, translators, erased=erased.set).run(stop)
+
+
+async def translator(live: Live, layout: Layout, stop: asyncio.Event) -> None:
+    """Translate beside the courier until `stop` is set; where there is none, wait for it."""
+    settings = live.now
+    documents = SqliteDocuments(layout.courier, readonly=True, cache_kb=_COURIER_KB)
+    sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
+    made = Translator(documents, sources, settings.clock(), checkpoint=crash_point(settings, "translator"))
+    ending = asyncio.create_task(stop.wait())
+    while not stop.is_set():
+        serving = asyncio.create_task(serve_courier(made, layout.translators))
+        await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _COME_AGAIN_S)
+        else:
+            serving.cancel()
 
 
 def _courier(
-    live: Live, layout: Layout, client: httpx.AsyncClient, documents: SqliteDocuments, *, erased: Callable[[], None]
+    live: Live,
+    layout: Layout,
+    client: httpx.AsyncClient,
+    documents: SqliteDocuments,
+    translators: Translators,
+    *,
+    erased: Callable[[], None],
 ) -> Courier:
     settings = live.now
     sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
     world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"), erased=erased)
-    made = Courier(SqliteLog(layout.journal, readonly=True), documents, sources, world=world, settings=_pace(settings))
+    journal = SqliteLog(layout.journal, readonly=True)
+    made = Courier(journal, documents, sources, world=world, settings=_pace(settings), translators=translators)
     live.listen(lambda fresh: made.adapt(_pace(fresh)))
     return made
 

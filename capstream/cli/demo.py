@@ -92,7 +92,7 @@ async def _serving(settings: Settings) -> AsyncIterator[None]:
             server.tick()
             await asyncio.sleep(0.1)
 
-    with Supervisor(app.WHOLE, settings.data, app.child_environment(settings)) as server:
+    with Supervisor(app.with_translators(app.WHOLE, settings), settings.data, app.child_environment(settings)) as server:
         watching = asyncio.create_task(watch(server))
         try:
             yield

@@ -18,20 +18,20 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on. Default: 1
 
 def up(data: Data = None, port: Port = None, host: Host = None) -> None:
     """Start the embedded platform and the relay on one port and one folder."""
-    _serve(["gateway", "worker", "courier", "clerk"], data, port, host)
+    _serve(app.WHOLE, data, port, host)
 
 
 def relay(data: Data = None, port: Port = None, host: Host = None) -> None:
     """Start the relay alone, to stream into Adobe's real platform."""
-    _serve(["gateway-relay", "courier", "clerk"], data, port, host)
+    _serve(app.RELAY, data, port, host)
 
 
 def platform(data: Data = None, port: Port = None, host: Host = None) -> None:
     """Start the embedded Experience Platform alone."""
-    _serve(["gateway-platform", "worker"], data, port, host)
+    _serve(app.PLATFORM, data, port, host)
 
 
-def _serve(roles: list[str], data: Path | None, port: int | None, host: str | None) -> None:
+def _serve(roles: tuple[str, ...], data: Path | None, port: int | None, host: str | None) -> None:
     settings = config.load(data=data, overrides={"server": {"port": port, "host": host}})
     log.configure(settings.server.log_level)
     address, watchdog_s = config.service_manager()
@@ -40,4 +40,4 @@ def _serve(roles: list[str], data: Path | None, port: int | None, host: str | No
         app.prepare(settings)
     typer.echo(f"capstream on {settings.base_url}, data in {settings.data} (Ctrl-C stops it)")
     reports = Reports(manager, lambda: ask(settings.server))
-    supervise(roles, settings.data, app.child_environment(settings), reports)
+    supervise(app.with_translators(roles, settings), settings.data, app.child_environment(settings), reports)

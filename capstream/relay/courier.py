@@ -28,6 +28,7 @@ from capstream.relay.records import Kind
 from capstream.relay.settlement import Settlement
 from capstream.relay.settling import count_lags
 from capstream.relay.sources import BatchLimits, Sources
+from capstream.relay.translators import Translators, Unshareable
 from capstream.storage.ports import Log, Shreddable
 
 Checkpoint = Callable[[str], None]
@@ -78,7 +79,14 @@ class Courier:
     """One for each journal. The only writer of `courier.db`."""
 
     def __init__(
-        self, journal: Log, documents: Shreddable, sources: Sources, *, world: World, settings: CourierSettings | None = None
+        self,
+        journal: Log,
+        documents: Shreddable,
+        sources: Sources,
+        *,
+        world: World,
+        settings: CourierSettings | None = None,
+        translators: Translators | None = None,
     ) -> None:
         self._settings = settings or CourierSettings()
         self._world = world
@@ -95,6 +103,7 @@ class Courier:
             timing=timing,
             member_bytes=self._settings.member_bytes,
             log_bytes=self._settings.log_bytes,
+            translators=translators or Translators(),
         )
         lane_world = LaneWorld(
             ledger=self._ledger,
@@ -137,8 +146,14 @@ class Courier:
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._news.set())
         try:
-            while not stop.is_set() and not await self._batch(stop, is_idle_enough=is_idle_enough):
-                pass
+            while not stop.is_set():
+                try:
+                    if await self._batch(stop, is_idle_enough=is_idle_enough):
+                        break
+                except Unshareable as why:
+                    log.info("the courier goes on alone", action="sharing_broken", reason=str(why))
+                    await self._start_over()
+                    self._feed.stay_alone()
         finally:
             stopping.cancel()
 
@@ -146,6 +161,10 @@ class Courier:
         """Make one batch, post it and settle the one before; return whether there is nothing to do or the courier has to stop."""
         if self._feed.is_ready_to_erase():
             await self._erase()
+        if self._feed.is_to_switch(self._lanes):
+            if not await self._come_to_rest(stop):
+                return True
+            await self._feed.switch()
         self._lanes.resume()
         draft = self._draft = Draft()  # known before anything is in it: its states must not leave memory
         await self._feed.open(draft, self._lanes)
@@ -167,6 +186,17 @@ class Courier:
             await self._world.sleep(self._settings.linger_s)
         return False
 
+    async def _come_to_rest(self, stop: asyncio.Event) -> bool:
+        """Settle what is on its way, the last portion of a batch. False: the courier has to stop."""
+        flown = self._flight
+        if flown is None:
+            return True
+        if not await self._land(flown, stop):
+            return False
+        self._flight, self._flown = None, flown.draft
+        self._settle(flown.draft)
+        return True
+
     async def _rest(self, *, is_idle_enough: bool) -> bool:
         """Wait for something to do; return whether that is over."""
         if not is_idle_enough:
@@ -184,11 +214,13 @@ class Courier:
         """Translate the next portion of a batch; return whether it is the last one."""
         settings = self._settings
         await self._feed.take(draft, settings.portion)
-        is_large = draft.entries >= settings.portion * settings.portions or len(draft.dirty) >= settings.members
+        touched = len(draft.dirty) + draft.others_dirty
+        is_large = draft.entries >= settings.portion * settings.portions or touched >= settings.members
         is_old = self._world.clock() - opened_ms >= settings.batch_ms
         is_last = is_large or is_old or not draft.is_complete
+        is_last = self._feed.note(draft, settings.portion, self._lanes) or is_last
         if is_last:
-            self._feed.close(draft, self._lanes)
+            await self._feed.close(draft, self._lanes)
         if not draft.is_empty():
             self._world.checkpoint("translated")
         return is_last

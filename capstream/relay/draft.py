@@ -31,6 +31,8 @@ class Draft:
         self.linked: dict[str, str] = {}  #: member -> the member whose lane it uses
         self.touched: dict[str, dict[Key, int]] = {}  #: source -> member -> offset of the last cause
         self.dirty: set[Key] = set()  #: members whose state may have changed
+        self.others_dirty = 0  #: as many of the translators'
+        self.is_shared = False  #: translators have a part in it
         self.due: dict[str, list[Due]] = {}  #: source -> members whose snapshots wait, because their dataflow is behind
         self.created: dict[str, list[tuple[int, int]]] = {}  #: source -> (received, createdAt) of a portion's events
         self.lags: dict[str, list[tuple[int, int]]] = {}  #: source -> (received, createdAt) of events that were delivered

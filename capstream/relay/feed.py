@@ -15,10 +15,13 @@ from capstream.relay.journal import Entry, Flag, decode, tallied
 from capstream.relay.lanes import Lanes
 from capstream.relay.ledger import Ledger
 from capstream.relay.parking import Parking
+from capstream.relay.part import take_over
 from capstream.relay.records import Due, Held, Record
 from capstream.relay.settlement import Settlement
+from capstream.relay.sharing import Sharing
 from capstream.relay.sources import Sources
-from capstream.relay.translation import Ready, Translation
+from capstream.relay.translation import Ready, Translation, Way
+from capstream.relay.translators import Translators
 from capstream.relay.unpacking import why_packed
 from capstream.storage.ports import Log
 
@@ -41,6 +44,7 @@ class Feed:
         timing: Timing,
         member_bytes: int,
         log_bytes: int,
+        translators: Translators,
     ) -> None:
         self._journal = journal
         self._ledger = ledger
@@ -48,6 +52,8 @@ class Feed:
         self._enrichment = enrichment
         self._clock: Clock = timing.clock
         self._translation = Translation(ledger, sources, clock=timing.clock, member_bytes=member_bytes, log_bytes=log_bytes)
+        self._sharing = Sharing(translators, self._translation, sources)
+        self._member_bytes, self._log_bytes = member_bytes, log_bytes
         self._holding = Holding(ledger, enrichment, timing)
         self._jobs = Jobs(ledger, journal)
         self._position = ledger.cursor()
@@ -65,8 +71,31 @@ class Feed:
             ready = self._translation.readable(draft, [arrival for arrival, _ in work])
             await self._translate(draft, [item for item in ready if _is_wanted(item, wanted[item[0].offset])])
 
+    def is_to_switch(self, lanes: Lanes) -> bool:
+        """Return whether batches are to be shared with translators from now on, or no more; first everything is to be settled."""
+        is_plain = self._holding.is_empty() and self._jobs.is_idle() and lanes.is_idle() and not self._enrichment.serves_any()
+        return self._sharing.is_on != (is_plain and self._sharing.is_wanted(self._position))
+
+    def note(self, draft: Draft, portion: int, lanes: Lanes) -> bool:
+        """Note how much there is for a batch so far; return whether it had better end, because the next one can be shared."""
+        return self._sharing.note(draft.entries, portion) and self.is_to_switch(lanes)
+
+    async def switch(self) -> None:
+        """Begin to share batches, or end it. Everything is settled. Errors: Unshareable."""
+        if self._sharing.is_on:
+            self._sharing.end()
+        else:
+            await self._sharing.begin(member_bytes=self._member_bytes, log_bytes=self._log_bytes)
+
+    def stay_alone(self) -> None:
+        """Note that what lies behind the cursor cannot be shared."""
+        self._sharing.stay_alone(self._position)
+
     async def take(self, draft: Draft, portion: int) -> None:
         """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice."""
+        if self._sharing.is_on:
+            await self._take_shared(draft, portion)
+            return
         start = self._position
         end = start + portion
         page, size = (portion, portion) if self._enrichment.serves_any() else (_PAGE, _SLICE)
@@ -85,9 +114,43 @@ class Feed:
         draft.is_full = taken * _FULL_SHARE >= portion or members.is_full()
         draft.is_complete = taken >= portion and not members.is_full()
 
-    def close(self, draft: Draft, lanes: Lanes) -> None:
+    async def _take_shared(self, draft: Draft, portion: int) -> None:
+        """Translate as many entries together with the translators, each those of its own members."""
+        dealt = self._sharing.deal(self._journal.read(self._position, portion))
+        draft.is_full, draft.is_complete = dealt.count * _FULL_SHARE >= portion, dealt.count >= portion
+        if not dealt.count:
+            return
+        draft.is_shared = True
+        draft.settlement.cursor = self._position = dealt.last
+        draft.entries += dealt.count
+        if not draft.since_ms:
+            draft.since_ms = self._clock()
+        await self._sharing.give(dealt.others)
+        for first in range(0, len(dealt.own), _SLICE):
+            ready = self._translation.readable(draft, self._arrivals(draft, dealt.own[first : first + _SLICE]))
+            self._sharing.check(ready)
+            await self._translation.translate(draft, ready, {})
+        draft.others_dirty = 0
+        for part in await self._sharing.parts():
+            take_over(draft, part)
+            draft.others_dirty += part.dirty
+            draft.is_complete = draft.is_complete and not part.is_full
+        draft.is_complete = draft.is_complete and not self._translation.members.is_full()
+
+    async def close(self, draft: Draft, lanes: Lanes) -> None:
         """End a batch: every member it touched gets one snapshot."""
-        self._translation.snapshots(draft, lanes)
+        if draft.is_shared:
+            await self._sharing.close()
+        self._translation.snapshots(draft, lambda source_key: _way(lanes, source_key))
+        if not draft.is_shared:
+            return
+        for part in await self._sharing.parts():
+            for source_key, (_, profiles) in part.payloads.items():
+                parked = lanes.of(source_key, "profile").parking
+                for profile in profiles if parked.due else ():
+                    self._translation.supersede(draft.settlement, source_key, profile[0], parked)
+            self._translation.note_awaiting(part.awaiting)
+            take_over(draft, part)
 
     def due_snapshots(
         self, settlement: Settlement, source_key: str, due: Sequence[Due], parked: Parking
@@ -115,6 +178,7 @@ class Feed:
     def settled(self, draft: Draft) -> None:
         """Note that a batch is settled."""
         self._translation.members.settled(draft.settlement)
+        self._sharing.settled(draft)
         for act in draft.on_settled:
             act()
 
@@ -126,6 +190,7 @@ class Feed:
         """Forget what is not settled and go back to the cursor."""
         await self._holding.start_over()
         await self._enrichment.stop()
+        self._sharing.start_over()
         self._translation.start_over()
         self._jobs.reload()
         self._position = self._ledger.cursor()
@@ -220,6 +285,11 @@ class Feed:
             ready = self._translation.readable(draft, [_arrival(held)])
             left_out = frozenset({held.offset}) if held.what == "profile" else frozenset()
             await self._translation.translate(draft, ready, answers, left_out)
+
+
+def _way(lanes: Lanes, source_key: str) -> Way:
+    lane = lanes.of(source_key, "profile")
+    return lane.is_behind(), lane.parking
 
 
 def _arrival(held: Held) -> Arrival:

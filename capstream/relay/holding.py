@@ -61,6 +61,10 @@ class Holding:
         """Return whether calls are being made."""
         return bool(self._asking)
 
+    def is_empty(self) -> bool:
+        """Return whether nothing is held."""
+        return not self._asking and not self._waiting.due
+
     def answered(self, draft: Draft) -> list[tuple[Held, Found]]:
         """Return the events that wait no longer, with what is known; the others are put back with a later time."""
         ripe: list[tuple[Held, Found]] = []

@@ -135,6 +135,10 @@ class Jobs:
             return []
         return self._letters(draft, key, job, command)
 
+    def is_idle(self) -> bool:
+        """Return whether there is no job."""
+        return not self._open
+
     def is_erasing(self) -> bool:
         """Return whether an erasure is what has to be done next."""
         return bool(self._open) and b'"erase_members"' in next(iter(self._open.values())).command

@@ -7,7 +7,7 @@ A log that has grown long is kept in parts beside the state, each written once; 
 finds the log full the oldest of them (ADR 0014).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from capstream.capillary.enrichment import is_answered
 from capstream.capillary.events import NormalisedEvent
@@ -262,6 +262,14 @@ class Members:
                     break
                 if key not in kept:
                     self._held_at_rest -= _AT_REST + len(self._resting.pop(key))
+
+    def let_go(self, is_others: Callable[[str], bool]) -> None:
+        """Drop the states of members (by customer id) that another process changes from now on. Everything is settled."""
+        for key in [key for key in self.states if is_others(key[1])]:
+            del self.states[key]
+            self._held -= self._weights.pop(key, 0)
+        for key in [key for key in self._resting if is_others(key[1])]:
+            self._held_at_rest -= _AT_REST + len(self._resting.pop(key))
 
     def forget(self) -> None:
         """Drop everything: what is not settled did not happen."""

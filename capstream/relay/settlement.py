@@ -59,8 +59,13 @@ class Settlement:
         day, last = at_ms // _DAY_MS, self._counted
         if last is not None and last[1] == day and last[0] == source_key:
             return last[2]
+        found = self.count_of_day(source_key, day)
+        self._counted = (source_key, day, found)
+        return found
+
+    def count_of_day(self, source_key: str, day: int) -> Tally:
+        """Return the counters of a source and a day since 1970."""
         found = self.counts.get((source_key, day))
         if found is None:
             found = self.counts[(source_key, day)] = Tally()
-        self._counted = (source_key, day, found)
         return found

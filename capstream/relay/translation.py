@@ -1,7 +1,7 @@
 """From arrivals to payloads: normalise, tell repeats, load members, enrich, translate, take snapshots."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from capstream.capillary.enrichment import plan
 from capstream.capillary.envelope import Unreadable
@@ -21,7 +21,6 @@ from capstream.relay.batching import link
 from capstream.relay.dead_letters import DeadClass, of_payload
 from capstream.relay.draft import Draft
 from capstream.relay.enrichment import Found
-from capstream.relay.lanes import Lanes
 from capstream.relay.ledger import Ledger, parked_key
 from capstream.relay.members import Key, Members, member_name
 from capstream.relay.parking import Parking
@@ -38,6 +37,9 @@ _SIZE_LIMIT: dict[Kind, int] = {"event": 10 * 1024, "profile": 100 * 1024}
 
 Ready = tuple[Arrival, NormalisedEvent, list[Key]]
 """A readable event that is no repeat, and the members it is about."""
+
+Way = tuple[bool, Container[str]]
+"""Whether a dataflow is behind, and the keys of what is parked of it."""
 
 
 class Translation:
@@ -60,6 +62,16 @@ class Translation:
         self.programs = Programs.load(stored) if stored else Programs()
         self._revision = self.programs.revision
         self._awaiting = self._ledger.awaiting()
+
+    def know(self, programs: bytes) -> None:
+        """Take over what another process knows about programmes."""
+        self.programs = Programs.load(programs)
+        self._revision = self.programs.revision
+
+    def note_awaiting(self, awaiting: Mapping[str, bool]) -> None:
+        """Take over which members wait for a tier list, and which no more, as another process found it."""
+        for name, waits in awaiting.items():
+            (self._awaiting.add if waits else self._awaiting.discard)(name)
 
     def readable(self, draft: Draft, arrivals: Iterable[Arrival]) -> list[Ready]:
         """Return the events to translate; what is none is settled. Their members are in memory."""
@@ -218,25 +230,26 @@ class Translation:
         counter.add(f"oversized.{kind}")
         return False
 
-    def snapshots(self, draft: Draft, lanes: Lanes) -> None:
+    def snapshots(self, draft: Draft, ways: Callable[[str], Way]) -> None:
         """Add the profile payload of every touched member, once, and what the batch leaves behind in the ledger.
 
-        Of a dataflow that is behind only the members are noted: their snapshots are made when it has come so far.
+        `ways` tells of a source's profile dataflow whether it is behind: then only the members are noted, their snapshots are made
+        when it has come so far; and what is parked of it.
         """
         self._now_ms = self._clock()
         self.members.release()
         states, programs = self.members.states, self.programs
         for source_key, touched in draft.touched.items():
             self.members.load([key for key in touched if key not in states])  # who awaited a tier list need not be at hand
-            lane = lanes.of(source_key, "profile")
+            is_behind, parked = ways(source_key)
             config = self._sources.translations[source_key]
-            if is_behind := lane.is_behind():
+            if is_behind:
                 draft.due[source_key] = [(key[0], key[1], offset) for key, offset in touched.items()]
             for key, offset in touched.items():
                 state = states[key]
                 if not is_behind:
                     payload = profile_payload(key, state, programs, config)
-                    self._supersede(draft.settlement, source_key, payload.id, lane.parking)
+                    self.supersede(draft.settlement, source_key, payload.id, parked)
                     self._send(draft, source_key, "profile", Record(payload.id, payload.member, dumps(payload.body), offset))
                 self._note_awaiting(draft, source_key, key, awaits_tier_list(key[0], state, programs, config))
         self.members.write(draft.settlement, draft.dirty)
@@ -264,7 +277,7 @@ class Translation:
                 found.append(Record(f"capillary:{key[0]}:member:{key[1]}", key[1], b"{}", offset))
                 continue
             payload = profile_payload(key, state, self.programs, config)
-            self._supersede(settlement, source_key, payload.id, parked)
+            self.supersede(settlement, source_key, payload.id, parked)
             record = Record(payload.id, payload.member, dumps(payload.body), offset)
             if self._fits(settlement, source_key, "profile", record):
                 found.append(record)
@@ -283,7 +296,7 @@ class Translation:
                 newest[survivor] = newest.pop(survivor)
         return newest
 
-    def _supersede(self, settlement: Settlement, source_key: str, payload_id: str, parked: Parking) -> None:
+    def supersede(self, settlement: Settlement, source_key: str, payload_id: str, parked: Container[str]) -> None:
         """Drop a parked snapshot that a newer one replaces."""
         key = parked_key(source_key, "profile", payload_id)
         if key in parked:

@@ -1,0 +1,84 @@
+"""What a translator hands to the courier: its part of a batch, in MessagePack, and how the courier takes it over."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from capstream.relay.dead_letters import DeadLetter
+from capstream.relay.draft import Draft, Outbound
+from capstream.relay.records import Record
+from capstream.relay.settlement import Settlement
+
+Payload = tuple[str, str, bytes, int]
+"""A Record on its way: id, member, body, offset."""
+
+
+class Part(msgspec.Struct, array_like=True, gc=False, kw_only=True):
+    """What a translator made of webhooks, or of the end of a batch."""
+
+    refusal: str = ""  #: why this batch cannot be shared; nothing else counts then
+    payloads: dict[str, tuple[list[Payload], list[Payload]]] = {}  #: source -> for its two dataflows, events first
+    created: dict[str, list[tuple[int, int]]] = {}
+    counts: list[tuple[str, int, dict[str, int]]] = []  #: source, day, counters
+    linked: dict[str, str] = {}
+    dead: dict[str, DeadLetter] = {}
+    awaiting: dict[str, bool] = {}
+    privacy: list[tuple[str, bytes]] = []
+    late: set[int] = set()
+    states: list[tuple[str, bytes]] = []
+    log_parts: dict[str, bytes] = {}
+    joined_parts: set[str] = set()
+    dirty: int = 0  #: members whose state the batch may have changed
+    is_full: bool = False  #: so much is in memory that the batch may grow no further
+
+
+encode: Callable[[Part], bytes] = msgspec.msgpack.Encoder().encode
+decode: Callable[[bytes], Part] = msgspec.msgpack.Decoder(Part).decode
+
+
+def part_of(draft: Draft, *, is_full: bool) -> Part:
+    """Return what is in a translator's batch. What is to be posted and settled is out of it then."""
+    settlement, draft.settlement = draft.settlement, Settlement()
+    created, draft.created = draft.created, {}
+    return Part(
+        payloads={key: (_sent(out.events), _sent(out.profiles)) for key, out in draft.ship().items()},
+        created=created,
+        counts=[(source_key, day, tally.counts) for (source_key, day), tally in settlement.counts.items()],
+        linked=draft.linked,
+        dead=settlement.dead,
+        awaiting=settlement.awaiting,
+        privacy=settlement.privacy,
+        late=settlement.late,
+        states=settlement.states,
+        log_parts=settlement.log_parts,
+        joined_parts=settlement.joined_parts,
+        dirty=len(draft.dirty),
+        is_full=is_full,
+    )
+
+
+def take_over(draft: Draft, part: Part) -> None:
+    """Add a part to the courier's batch: its members are none of those the courier translates itself."""
+    settlement = draft.settlement
+    for source_key, (events, profiles) in part.payloads.items():
+        out: Outbound = draft.out(source_key)
+        out.events += [Record(*payload) for payload in events]
+        out.profiles += [Record(*payload) for payload in profiles]
+    for source_key, events_of in part.created.items():
+        draft.created.setdefault(source_key, []).extend(events_of)
+    for source_key, day, counts in part.counts:
+        tally = settlement.count_of_day(source_key, day)
+        for name, count in counts.items():
+            tally.add(name, count)
+    draft.linked.update(part.linked)
+    settlement.dead |= part.dead
+    settlement.awaiting |= part.awaiting
+    settlement.privacy += part.privacy
+    settlement.late |= part.late
+    settlement.states += part.states
+    settlement.log_parts |= part.log_parts
+    settlement.joined_parts |= part.joined_parts
+
+
+def _sent(records: list[Record]) -> list[Payload]:
+    return [(record.id, record.member, record.body, record.offset) for record in records]
