@@ -128,7 +128,7 @@ class _Line:
 
     def answered(self) -> int:
         """Read what has come; return the status once the answer is whole, else 0."""
-        data = self._receive(65_536)
+        data = self._receive(4096)
         if not data:
             raise ConnectionError("the server closed a connection")
         if self._held:

@@ -116,14 +116,15 @@ class Relay:
     )
     batch_events: int = setting(
         2000,
-        "Most events translated and posted together; a backlog is settled by sixteen times as many.",
+        "Most events translated and posted together; a backlog is settled by up to 32 times as many.",
         "events",
         live=True,
     )
     translators: int = setting(
         1,
-        "Processes that translate beside the courier while a backlog waits, each with up to half of the courier's memory; more than "
-        "one less than there are processor cores are of no use.",
+        "Processes that translate beside the courier while a backlog waits; each takes as much memory as the courier. With fewer "
+        "processor cores than that and one more they are of no use.",
+        "processes",
         least=0,
         most=8,
     )

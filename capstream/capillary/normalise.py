@@ -91,55 +91,83 @@ class _Notes:
         self.collided = False
 
 
-_MOST_SHAPES: Final = 4096
-_known_shapes: Final[set[tuple[str, ...]]] = set()  # names of objects that were met, in order, all of them canonical
+_MOST_NAMES: Final = 4096
+_NONE: Final[list[str]] = []
+_usual: Final[dict[str, list[str]]] = {}  # name of an object -> its members, all canonical, in the order they came in last
+
+
+class _Level:
+    """The objects on one level of a body, each with the name it stands under, and the opaque ones beside them."""
+
+    __slots__ = ("names", "nodes", "opaque")
+
+    def __init__(self) -> None:
+        self.nodes: list[dict[str, Json]] = []
+        self.names: list[str] = []
+        self.opaque: list[Json] = []
 
 
 def _clean(root: dict[str, Json], notes: _Notes) -> None:
     """Give known members their canonical names, at every depth and in place; nothing is touched when all are canonical."""
-    level, opaque = [root], list[Json]()
-    while level:
+    level, opaque = _Level(), list[Json]()
+    level.nodes.append(root)
+    level.names.append("")
+    while level.nodes:
         notes.levels += 2  # an object, and perhaps the list around it
-        inner: list[dict[str, Json]] = []
-        for node in level:
-            if not _is_canonical(node):
+        inner = _Level()
+        for index, node in enumerate(level.nodes):
+            if not _look_into(node, level.names[index], inner):
                 _rename(node, notes)
+                for key, value in node.items():
+                    if type(value) is dict or type(value) is list:
+                        _sort_out(key, value, inner)
             notes.keys += len(node)
-            for key, value in node.items():
-                if type(value) is dict:
-                    if key in OPAQUE:
-                        opaque.append(value)
-                    else:
-                        inner.append(value)
-                elif type(value) is list:
-                    _sort_out(value, inner, opaque)
+        opaque += inner.opaque
         level = inner
     while opaque:
         notes.levels += 1
         opaque = _inside(opaque, notes)
 
 
-def _is_canonical(node: dict[str, Json]) -> bool:
-    """Say whether all members have canonical names. Webhooks of a kind are alike: their names are looked up together."""
-    shape = tuple(node)
-    if shape in _known_shapes:
-        return True
-    for key in shape:
-        if key not in MEMBERS:
-            return False
-    if len(_known_shapes) >= _MOST_SHAPES:
-        _known_shapes.clear()
-    _known_shapes.add(shape)
+def _look_into(node: dict[str, Json], name: str, inner: _Level) -> bool:
+    """Add the objects in an object to the next level; False, with nothing added, when a member has no canonical name.
+
+    Webhooks of a kind are alike, and the decoder gives a name it met before mostly as the same text: hardly any is looked up.
+    """
+    usual = _usual.get(name, _NONE)
+    at, size = 0, len(usual)
+    nodes, opaque = len(inner.nodes), len(inner.opaque)
+    for key, value in node.items():
+        if at >= size or (usual[at] is not key and usual[at] != key):
+            if key not in MEMBERS:
+                del inner.nodes[nodes:], inner.names[nodes:], inner.opaque[opaque:]
+                return False
+            size = 0
+        at += 1
+        if type(value) is dict or type(value) is list:
+            _sort_out(key, value, inner)
+    if at != len(usual) or size == 0:
+        if len(_usual) >= _MOST_NAMES:
+            _usual.clear()
+        _usual[name] = list(node)
     return True
 
 
-def _sort_out(items: list[Json], inner: list[dict[str, Json]], opaque: list[Json]) -> None:
-    """Add the objects of a list to `inner`, lists in it, in which names are kept, to `opaque`."""
-    for item in items:
+def _sort_out(name: str, value: Json, inner: _Level) -> None:
+    """Add the object, or the objects of the list, that stands under a name; lists in lists, in which names are kept, are opaque."""
+    if type(value) is dict:
+        if name in OPAQUE:
+            inner.opaque.append(value)
+        else:
+            inner.nodes.append(value)
+            inner.names.append(name)
+        return
+    for item in value:
         if type(item) is dict:
-            inner.append(item)
+            inner.nodes.append(item)
+            inner.names.append(name)
         elif type(item) is list:
-            opaque.append(item)
+            inner.opaque.append(item)
 
 
 def _inside(parts: list[Json], notes: _Notes) -> list[Json]:

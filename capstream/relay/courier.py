@@ -26,7 +26,6 @@ from capstream.relay.ledger import Ledger
 from capstream.relay.outlets import Outlets
 from capstream.relay.records import Kind
 from capstream.relay.settlement import Settlement
-from capstream.relay.settling import count_lags
 from capstream.relay.sources import BatchLimits, Sources
 from capstream.relay.translators import Translators, Unshareable
 from capstream.storage.ports import Log, Shreddable
@@ -44,7 +43,7 @@ class CourierSettings:
     """How the loop works. Units in the names."""
 
     portion: int = 1800  #: journal entries translated and posted together; their four lanes rarely exceed a request of 500
-    portions: int = 16  #: in a batch, while a backlog waits
+    portions: int = 32  #: in a batch, while a backlog waits
     members: int = 6000  #: a batch that touched as many takes no further portion
     batch_ms: int = 4000  #: a batch as old takes no further portion: snapshots must not wait for slow API calls
     linger_s: float = 0.02  #: wait for more after a batch that was not full
@@ -212,18 +211,22 @@ class Courier:
 
     async def _take(self, draft: Draft, opened_ms: int) -> bool:
         """Translate the next portion of a batch; return whether it is the last one."""
-        settings = self._settings
-        await self._feed.take(draft, settings.portion)
-        touched = len(draft.dirty) + draft.others_dirty
-        is_large = draft.entries >= settings.portion * settings.portions or touched >= settings.members
-        is_old = self._world.clock() - opened_ms >= settings.batch_ms
-        is_last = is_large or is_old or not draft.is_complete
-        is_last = self._feed.note(draft, settings.portion, self._lanes) or is_last
+        portion = self._settings.portion
+        await self._feed.take(draft, portion, has_room=not self._is_enough(draft, opened_ms, portion))
+        is_last = self._is_enough(draft, opened_ms, 0) or not draft.is_complete
+        is_last = (self._feed.note(draft, portion, self._lanes) or is_last) and not self._feed.is_ahead()
         if is_last:
             await self._feed.close(draft, self._lanes)
         if not draft.is_empty():
             self._world.checkpoint("translated")
         return is_last
+
+    def _is_enough(self, draft: Draft, opened_ms: int, coming: int) -> bool:
+        """Return whether a batch may take nothing further once it has as many entries more."""
+        settings = self._settings
+        is_large = draft.entries + coming >= settings.portion * settings.portions
+        is_wide = len(draft.dirty) + draft.others_dirty >= settings.members
+        return is_large or is_wide or self._world.clock() - opened_ms >= settings.batch_ms
 
     def _start(self, draft: Draft, is_last: bool) -> _Flight:
         sent = self._lanes.ship(draft)
@@ -264,9 +267,6 @@ class Courier:
             return
 
     def _settle(self, draft: Draft) -> None:
-        now = self._world.clock()
-        for source_key, events in draft.lags.items():
-            count_lags(draft.settlement, source_key, events, now)
         self._lanes.settle(draft.settlement)
         self._feed.settled(draft)
         self._flown = None

@@ -32,10 +32,10 @@ class Draft:
         self.touched: dict[str, dict[Key, int]] = {}  #: source -> member -> offset of the last cause
         self.dirty: set[Key] = set()  #: members whose state may have changed
         self.others_dirty = 0  #: as many of the translators'
+        self.is_crowded = False  #: so much is in memory that it may grow no further
         self.is_shared = False  #: translators have a part in it
         self.due: dict[str, list[Due]] = {}  #: source -> members whose snapshots wait, because their dataflow is behind
         self.created: dict[str, list[tuple[int, int]]] = {}  #: source -> (received, createdAt) of a portion's events
-        self.lags: dict[str, list[tuple[int, int]]] = {}  #: source -> (received, createdAt) of events that were delivered
         self.since_ms = 0  #: when its oldest webhook was received
         self.on_settled: list[Callable[[], None]] = []
         self.entries = 0  #: of the journal
@@ -48,10 +48,6 @@ class Draft:
         if found is None:
             found = self.outbound[source_key] = Outbound()
         return found
-
-    def delivered(self, source_key: str, events: Iterable[tuple[int, int]]) -> None:
-        """Note events of a source, (received, createdAt), whose lag ends when the batch is settled."""
-        self.lags.setdefault(source_key, []).extend(events)
 
     def ship(self) -> dict[str, Outbound]:
         """Return what is to be posted now; it is out of the batch then."""

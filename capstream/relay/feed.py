@@ -18,7 +18,7 @@ from capstream.relay.parking import Parking
 from capstream.relay.part import take_over
 from capstream.relay.records import Due, Held, Record
 from capstream.relay.settlement import Settlement
-from capstream.relay.sharing import Sharing
+from capstream.relay.sharing import Dealt, Sharing
 from capstream.relay.sources import Sources
 from capstream.relay.translation import Ready, Translation, Way
 from capstream.relay.translators import Translators
@@ -57,6 +57,7 @@ class Feed:
         self._holding = Holding(ledger, enrichment, timing)
         self._jobs = Jobs(ledger, journal)
         self._position = ledger.cursor()
+        self._ahead: Dealt | None = None  #: what was given to translators and is not taken yet
 
     async def open(self, draft: Draft, lanes: Lanes) -> None:
         """Begin a batch with what was waiting: parked payloads of lanes that keep up, held events, jobs."""
@@ -78,7 +79,8 @@ class Feed:
 
     def note(self, draft: Draft, portion: int, lanes: Lanes) -> bool:
         """Note how much there is for a batch so far; return whether it had better end, because the next one can be shared."""
-        return self._sharing.note(draft.entries, portion) and self.is_to_switch(lanes)
+        is_crowded = draft.is_crowded or self._translation.members.is_full()
+        return self._sharing.note(draft.entries, portion, is_crowded=is_crowded) and self.is_to_switch(lanes)
 
     async def switch(self) -> None:
         """Begin to share batches, or end it. Everything is settled. Errors: Unshareable."""
@@ -91,10 +93,13 @@ class Feed:
         """Note that what lies behind the cursor cannot be shared."""
         self._sharing.stay_alone(self._position)
 
-    async def take(self, draft: Draft, portion: int) -> None:
-        """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice."""
+    async def take(self, draft: Draft, portion: int, *, has_room: bool = False) -> None:
+        """Translate up to `portion` entries behind the position, in slices; calls of the Capillary API want one slice.
+
+        `has_room`: the batch may take another portion after this one.
+        """
         if self._sharing.is_on:
-            await self._take_shared(draft, portion)
+            await self._take_shared(draft, portion, has_room=has_room)
             return
         start = self._position
         end = start + portion
@@ -114,28 +119,42 @@ class Feed:
         draft.is_full = taken * _FULL_SHARE >= portion or members.is_full()
         draft.is_complete = taken >= portion and not members.is_full()
 
-    async def _take_shared(self, draft: Draft, portion: int) -> None:
-        """Translate as many entries together with the translators, each those of its own members."""
-        dealt = self._sharing.deal(self._journal.read(self._position, portion))
+    async def _take_shared(self, draft: Draft, portion: int, *, has_room: bool) -> None:
+        """Translate as many entries together with the translators, each those of its own members.
+
+        While they do they are given the next portion, so that they need not wait for what the courier does beside.
+        """
+        dealt, self._ahead = self._ahead or await self._deal(portion), None
         draft.is_full, draft.is_complete = dealt.count * _FULL_SHARE >= portion, dealt.count >= portion
         if not dealt.count:
             return
         draft.is_shared = True
         draft.settlement.cursor = self._position = dealt.last
         draft.entries += dealt.count
-        if not draft.since_ms:
-            draft.since_ms = self._clock()
-        await self._sharing.give(dealt.others)
+        draft.since_ms = draft.since_ms or dealt.since_ms
         for first in range(0, len(dealt.own), _SLICE):
             ready = self._translation.readable(draft, self._arrivals(draft, dealt.own[first : first + _SLICE]))
             self._sharing.check(ready)
             await self._translation.translate(draft, ready, {})
-        draft.others_dirty = 0
+        is_full = self._translation.members.is_full()
+        if has_room and draft.is_complete and not is_full and not draft.is_crowded:
+            self._ahead = await self._deal(portion)
+        draft.others_dirty, draft.is_crowded = 0, is_full
         for part in await self._sharing.parts():
             take_over(draft, part)
             draft.others_dirty += part.dirty
-            draft.is_complete = draft.is_complete and not part.is_full
-        draft.is_complete = draft.is_complete and not self._translation.members.is_full()
+            draft.is_crowded = draft.is_crowded or part.is_full
+        draft.is_complete = draft.is_complete and not draft.is_crowded
+
+    async def _deal(self, portion: int) -> Dealt:
+        dealt = self._sharing.deal(self._journal.read(self._position, portion))
+        if dealt.count:
+            await self._sharing.give(dealt.others)
+        return dealt
+
+    def is_ahead(self) -> bool:
+        """Return whether translators are at work on what has to be part of the batch yet."""
+        return self._ahead is not None
 
     async def close(self, draft: Draft, lanes: Lanes) -> None:
         """End a batch: every member it touched gets one snapshot."""
@@ -191,6 +210,7 @@ class Feed:
         await self._holding.start_over()
         await self._enrichment.stop()
         self._sharing.start_over()
+        self._ahead = None
         self._translation.start_over()
         self._jobs.reload()
         self._position = self._ledger.cursor()

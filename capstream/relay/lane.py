@@ -95,7 +95,7 @@ class Lane:
             self.parking.give_back(back)
             records = [record for record in records if self._parked_key(record) not in back]
         if not records:
-            draft.delivered(self.key[0], created)
+            count_lags(settlement, self.key[0], created, now)
         self.outbox.add(settlement, records, created=created, oldest_ms=draft.since_ms or now)
         self.catch_up()
         return None
@@ -108,9 +108,10 @@ class Lane:
     def landed(self, draft: Draft, sent: Sent) -> None:
         """Add to a batch what the verdicts on one of its portions mean. Errors: what the posting raised."""
         timing = self._world.timing
-        settle_verdicts(draft.settlement, *self.key, sent.posting.result(), now_ms=timing.clock(), jitter=timing.jitter)
+        now = timing.clock()
+        settle_verdicts(draft.settlement, *self.key, sent.posting.result(), now_ms=now, jitter=timing.jitter)
         self.parking.join(draft.settlement)
-        draft.delivered(self.key[0], sent.created)
+        count_lags(draft.settlement, self.key[0], sent.created, now)
 
     def fall_behind(self, draft: Draft, sent: Sent) -> None:
         """Stop waiting for a posting: the batch is settled without it, and what comes after it waits in the outbox."""

@@ -9,6 +9,7 @@ from capstream.relay.lane import Lane, LaneWorld, Sent
 from capstream.relay.outlets import Outlets
 from capstream.relay.records import Kind, LaneKey, Parked
 from capstream.relay.settlement import Settlement
+from capstream.relay.settling import count_lags
 
 _KINDS: tuple[Kind, Kind] = ("event", "profile")
 
@@ -67,7 +68,7 @@ class Lanes:
                 if (posted := self.of(source_key, kind).ship(draft, records, made)) is not None:
                     sent.append(posted)
         for source_key, events in created.items():
-            draft.delivered(source_key, events)
+            count_lags(draft.settlement, source_key, events, self._world.timing.clock())
         due, draft.due = draft.due, {}
         for source_key, members in due.items():
             self.of(source_key, "profile").wait(draft, members)

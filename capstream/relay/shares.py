@@ -78,4 +78,3 @@ def _value(raw: bytes, start: int) -> bytes:
     if found[:1] == b'"' and found[-1:] == b'"':
         found = found[1:-1]
     return found if found.isdigit() and found[:1] != b"0" else b""
-

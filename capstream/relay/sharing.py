@@ -31,6 +31,7 @@ class Dealt:
         self.others: list[list[tuple[int, bytes]]] = [[] for _ in range(translators)]
         self.last = 0  #: offset of the last entry that was dealt out; 0: none was
         self.count = 0
+        self.since_ms = 0  #: when the first was received
 
 
 class Sharing:
@@ -52,11 +53,14 @@ class Sharing:
         """Return whether the batch behind `position` is one to share, as far as the journal and the translators go."""
         return self._is_busy and position >= self._alone_until and (self.is_on or self._translators.are_there())
 
-    def note(self, entries: int, portion: int) -> bool:
-        """Note how much there is for a batch so far; return whether it had better end, because the next one can be shared."""
-        if entries >= _BUSY * portion:
+    def note(self, entries: int, portion: int, *, is_crowded: bool) -> bool:
+        """Note how much there is for a batch so far; return whether it had better end, because the next one can be shared.
+
+        `is_crowded`: it has to end, there is no room for further members.
+        """
+        if entries >= (portion if is_crowded else _BUSY * portion):
             self._is_busy = True
-        elif entries < portion:
+        elif entries < portion and not is_crowded:
             self._is_busy = False
         return self._is_busy and not self.is_on
 
@@ -111,6 +115,7 @@ class Sharing:
                 self._is_busy = False
                 break
             dealt.last = item[0]
+            dealt.since_ms = dealt.since_ms or entry.received_ms
             dealt.count += 1
             if owner:
                 dealt.others[owner - 1].append(item)
@@ -141,4 +146,3 @@ class Sharing:
         """Tell the translators that a batch is settled, if they had a part in it."""
         if draft.is_shared and self.is_on:
             self._translators.settled()
-
