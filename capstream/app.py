@@ -346,6 +346,6 @@ ROLES: Mapping[str, Role] = {
     "worker": worker,
     "courier": courier,
     "clerk": clerk,
-    **{name: translator for name in TRANSLATORS},
+    **dict.fromkeys(TRANSLATORS, translator),
 }
 """What a process can be. Source: docs/architecture.md (processes)."""

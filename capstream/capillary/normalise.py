@@ -154,7 +154,7 @@ def _look_into(node: dict[str, Json], name: str, inner: _Level) -> bool:
 
 
 def _sort_out(name: str, value: Json, inner: _Level) -> None:
-    """Add the object, or the objects of the list, that stands under a name; lists in lists, in which names are kept, are opaque."""
+    """Add the object, or those of the list, that stands under a name; lists in lists, in which names are kept, are opaque."""
     if type(value) is dict:
         if name in OPAQUE:
             inner.opaque.append(value)

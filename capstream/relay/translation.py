@@ -233,8 +233,8 @@ class Translation:
     def snapshots(self, draft: Draft, ways: Callable[[str], Way]) -> None:
         """Add the profile payload of every touched member, once, and what the batch leaves behind in the ledger.
 
-        `ways` tells of a source's profile dataflow whether it is behind: then only the members are noted, their snapshots are made
-        when it has come so far; and what is parked of it.
+        `ways` tells of a source's profile dataflow whether it is behind (then only the members are noted, their snapshots are
+        made when it has come so far), and what is parked of it.
         """
         self._now_ms = self._clock()
         self.members.release()

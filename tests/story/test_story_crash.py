@@ -1,5 +1,7 @@
 """Crash every process at every durable step while events flow; afterwards nothing is lost and nothing counts twice."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -139,6 +141,20 @@ def test_kill_minus_nine_at_any_moment(role: str, server: Server) -> None:
     check(server, connection, len(bodies))
 
 
+@pytest.mark.parametrize("step", ["translator:translated:2", "translator:translated:9"])
+def test_a_translator_that_is_killed_while_a_backlog_is_shared_takes_nothing_with_it(
+    step: str, make_server: Callable[..., Server]
+) -> None:
+    server = make_server(CAPSTREAM_SERVER_CRASH_AT=step, CAPSTREAM_RELAY_BATCH_EVENTS="10")
+    connection, bodies = connect(server), events()
+    courier = server.pid("courier")
+    os.kill(courier, signal.SIGSTOP)
+    send(connection, bodies, pause_s=0)
+    os.kill(courier, signal.SIGCONT)
+    eventually((server.data / "run" / "crashed-translator").exists, what=f"the crash at {step}")
+    check(server, connection, len(bodies))
+
+
 def test_kill_minus_nine_while_a_dataflow_is_off_and_while_it_catches_up(server: Server) -> None:
     connection = connect(server)
     bodies = events()
@@ -167,7 +183,7 @@ def test_everything_stands_again_after_the_whole_server_was_killed(server: Serve
     send(connection, bodies[: len(bodies) // 2], pause_s=0)
     server.process.kill()
     server.process.wait()
-    for role in ("gateway", "worker", "courier"):
+    for role in ("gateway", "worker", "courier", "translator-1"):
         pid = server.pid(role)
         eventually(lambda pid=pid: not _alive(pid), what=f"the end of {role}")
     again = Server(server.data, port=server.port).start()

@@ -75,7 +75,7 @@ class Killer:
     def _work(self) -> None:
         try:
             while not self._done.wait(self._dice.uniform(0.0, 2.0)):
-                role = self._dice.choice(["gateway", "worker", "courier"])
+                role = self._dice.choice(["gateway", "worker", "courier", "translator-1"])
                 self._server.kill(role)
                 self.kills[role] += 1
                 eventually(self._server.is_ready, what="the server")
