@@ -52,6 +52,8 @@ class Rig:
             time.sleep(0.01)
         self.seconds_to_ready = time.perf_counter() - started
         self.credentials = credentials.read(self.data / "credentials.json")
+        while not all((self.data / "run" / f"{role}.pid").exists() for role in self.roles):  # some come later
+            time.sleep(0.01)
         return self
 
     def _is_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""One process of a running server: `python -m capstream.process gateway|worker|courier`, started by the supervisor."""
+"""One process of a running server: `python -m capstream.process gateway|worker|courier|...`, started by the supervisor."""
 
 import asyncio
 import gc
@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType
@@ -13,6 +14,9 @@ from types import ModuleType
 from capstream import config
 from capstream.kernel import log
 from capstream.kernel.errors import InputError
+
+
+_LATE_S = 2.0  # translators come late: a server is ready without them, and sooner
 
 
 def main() -> int:
@@ -24,6 +28,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the settings can be read again
     if not sys.stdin.isatty():
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
+    if role.startswith("translator"):
+        time.sleep(_LATE_S)
     hide_unused()
     from capstream import app  # noqa: PLC0415 - after the settings are known to be right
 
