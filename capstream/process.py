@@ -15,7 +15,6 @@ from capstream import config
 from capstream.kernel import log
 from capstream.kernel.errors import InputError
 
-
 _LATE_S = 2.0  # translators come late: a server is ready without them, and sooner
 
 
