@@ -115,7 +115,7 @@ class Relay:
         live=True,
     )
     batch_events: int = setting(
-        2000,
+        1800,
         "Most events translated and posted together; a backlog is settled by up to 32 times as many.",
         "events",
         live=True,
