@@ -21,14 +21,14 @@ _LATE_S = 2.0  # translators come late: a server is ready without them, and soon
 def main() -> int:
     """Run the role named on the command line until SIGTERM or until the supervisor is gone."""
     role = sys.argv[1]
-    settings = config.load()
-    log.configure(settings.server.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the settings can be read again
-    if not sys.stdin.isatty():
-        threading.Thread(target=_stop_with_supervisor, daemon=True).start()
     if role.startswith("translator"):
         time.sleep(_LATE_S)
+    settings = config.load()
+    log.configure(settings.server.log_level)
+    if not sys.stdin.isatty():
+        threading.Thread(target=_stop_with_supervisor, daemon=True).start()
     hide_unused()
     from capstream import app  # noqa: PLC0415 - after the settings are known to be right
 
