@@ -10,7 +10,7 @@ from capstream.relay import part, wire
 from capstream.relay.part import Part
 from capstream.relay.wire import Entries, Opening, Order
 
-_BUFFER = 4 * 1024 * 1024
+_UNREAD = 2**30  # answers are taken in whatever the courier does: else it could wait for a translator that waits for it
 _PATIENCE_S = 60.0
 _LONGEST_PATH = 100  # of a local socket: Linux takes 107 bytes, others 103
 
@@ -63,6 +63,9 @@ class _Line:
     def hang_up(self) -> None:
         self._writer.close()
 
+    async def gone(self) -> None:
+        await self._writer.wait_closed()
+
 
 class Translators:
     """Those that are there. While batches are shared the ones that were there at its beginning are at work."""
@@ -78,13 +81,14 @@ class Translators:
             await stop.wait()
             return
         path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._came, path, limit=_BUFFER)
+        server = await asyncio.start_unix_server(self._came, path, limit=_UNREAD)
         path.chmod(0o600)
         await stop.wait()
         server.close()
-        self.send_away()
-        for line in self._waiting:
+        lines = self._working + self._waiting
+        for line in lines:
             line.hang_up()
+        await asyncio.gather(*(line.gone() for line in lines), return_exceptions=True)
 
     async def _came(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._waiting.append(_Line(reader, writer))

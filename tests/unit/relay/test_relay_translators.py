@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from relay_rig import PROFILE, Rig, states
 
+from capstream.relay import part, wire
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.journal import command, tally
 from capstream.relay.ledger import read_counters
+from capstream.relay.part import Part
 from capstream.relay.shares import NOBODYS, Shares
 from capstream.relay.sources import Sources
 from capstream.relay.translator import Translator, serve_courier
@@ -253,6 +255,41 @@ def _once_down() -> Callable[[str, list[dict[str, Any]]], httpx.Response | None]
 def test_without_translators_the_courier_goes_on_alone(both: tuple[Rig, Shared]) -> None:
     run_both(both, stream(), 0)
     assert not both[1].begun
+
+
+def test_courier_and_translator_never_wait_for_each_other() -> None:
+    """Both have more to say than any buffer holds, and neither has heard the other yet."""
+    much = [(number, bytes(1_000_000)) for number in range(24)]
+
+    async def translator(socket: Path) -> None:
+        reader, writer = await asyncio.open_unix_connection(socket)
+        writer.transport.set_write_buffer_limits(0)
+        while (frame := await wire.read(reader)) is not None:
+            if frame[0] is wire.Order.TAKE:
+                payloads = [("id", "member", record, offset) for offset, record in wire.entries(frame[1])]
+                await wire.send(writer, wire.Order.TAKE, part.encode(Part(payloads={"nw": (payloads, [])})))
+        writer.close()
+        await writer.wait_closed()
+
+    async def main(socket: Path) -> list[int]:
+        there, stop = Translators(), asyncio.Event()
+        tasks = [asyncio.create_task(there.listen(socket, stop))]
+        await asyncio.sleep(0.01)
+        tasks.append(asyncio.create_task(translator(socket)))
+        while not there.are_there():
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(30):
+            await there.begin(b"", member_bytes=0, log_bytes=0)
+            await there.take([much])
+            await asyncio.sleep(0.2)
+            await there.take([much])
+            found = [len((await there.parts())[0].payloads["nw"][0]) for _ in range(2)]
+        stop.set()
+        await asyncio.gather(*tasks)
+        return found
+
+    with tempfile.TemporaryDirectory(prefix="cap-") as folder:
+        assert asyncio.run(main(Path(folder, "s"))) == [24, 24]
 
 
 CUSTOMERS = st.integers(1, 10**15).map(str)
