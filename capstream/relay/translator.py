@@ -46,6 +46,8 @@ class Translator:
             order, content = frame
             if order is Order.OPEN:
                 share = _Share(self._ledger, self._sources, self._clock, wire.opening(content))
+            elif order is Order.REST:
+                share = None
             elif share is None:
                 raise ValueError(f"{order.name} came before {Order.OPEN.name}")
             elif order is Order.SETTLED:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from capstream.relay.wire import Entries, Opening, Order
 
 _UNREAD = 2**30  # answers are taken in whatever the courier does: else it could wait for a translator that waits for it
 _PATIENCE_S = 60.0
-_LONGEST_PATH = 100  # of a local socket: Linux takes 107 bytes, others 103
 
 
 class Unshareable(Exception):
@@ -35,13 +35,17 @@ class _Line:
         if order in (Order.TAKE, Order.CLOSE):
             self._unanswered.append(order)
         try:
-            await wire.send(self._writer, order, content)
-        except OSError as error:
+            async with asyncio.timeout(_PATIENCE_S):
+                await wire.send(self._writer, order, content)
+        except TimeoutError as error:
+            raise Unshareable(f"a translator takes nothing for {_PATIENCE_S:.0f} s") from error
+        except (OSError, RuntimeError) as error:  # uvloop's word for a closed connection is a RuntimeError
             raise Unshareable("a translator is gone") from error
 
     def tell(self, order: Order) -> None:
         """Send what has no answer and no content; whether it came shows with the next order."""
-        wire.put(self._writer, order)
+        if self.is_open():
+            wire.put(self._writer, order)
 
     async def part(self) -> Part:
         """Return the answer to the oldest order that has none yet. Errors: Unshareable."""
@@ -75,14 +79,13 @@ class Translators:
         self._working: list[_Line] = []
 
     async def listen(self, path: Path, stop: asyncio.Event) -> None:
-        """Let translators come to a socket until `stop` is set."""
-        if len(os.fsencode(path)) > _LONGEST_PATH:
-            log.warning("the data folder's path is too long for a local socket: no translators", action="translators_off")
+        """Let translators come to a socket until `stop` is set; where there can be none, the courier does without."""
+        try:
+            server = await asyncio.start_unix_server(self._came, sock=_bound(path), limit=_UNREAD)
+        except OSError as error:  # a path that is too long, a file system without sockets
+            log.warning("no local socket in the data folder: no translators", action="translators_off", reason=str(error))
             await stop.wait()
             return
-        path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._came, path, limit=_UNREAD)
-        path.chmod(0o600)
         await stop.wait()
         server.close()
         lines = self._working + self._waiting
@@ -107,7 +110,9 @@ class Translators:
         return len(self._working)
 
     def rest(self) -> None:
-        """Let them wait until they are to begin anew. All their batches are settled."""
+        """Let them forget everything and wait until they are to begin anew. All their batches are settled."""
+        for line in self._working:
+            line.tell(Order.REST)
         self._waiting += self._working
         self._working = []
 
@@ -135,3 +140,18 @@ class Translators:
     async def parts(self) -> list[Part]:
         """Return what each of them made of its last order. Errors: Unshareable."""
         return [await line.part() for line in self._working]
+
+
+def _bound(path: Path) -> socket.socket:
+    """Return a socket under a path that only this user may reach, from its first moment on. Errors: OSError."""
+    path.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    usual = os.umask(0o177)
+    try:
+        made.bind(os.fspath(path))
+    except OSError:
+        made.close()
+        raise
+    finally:
+        os.umask(usual)
+    return made

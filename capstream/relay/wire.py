@@ -17,6 +17,7 @@ class Order(IntEnum):
     TAKE = 2  #: translate journal entries into the batch
     CLOSE = 3  #: end the batch
     SETTLED = 4  #: the oldest batch that was ended is settled
+    REST = 5  #: forget everything: who was taken out of the books must not stay in memory
 
 
 class Opening(msgspec.Struct, array_like=True, frozen=True):

@@ -5,12 +5,13 @@ import contextlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from conftest import event_body
 from fake_edge import FakeEdge
 from hypothesis import given
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from relay_rig import PROFILE, Rig, states
 
 from capstream.relay import part, wire
+from capstream.relay import translators as translators_module
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.journal import command, tally
 from capstream.relay.ledger import read_counters
@@ -25,7 +27,7 @@ from capstream.relay.part import Part
 from capstream.relay.shares import NOBODYS, Shares
 from capstream.relay.sources import Sources
 from capstream.relay.translator import Translator, serve_courier
-from capstream.relay.translators import Translators
+from capstream.relay.translators import Translators, Unshareable
 from capstream.storage.sqlite import SqliteDocuments
 
 MEMBERS, ROUNDS, PORTION = 24, 30, 20
@@ -290,6 +292,58 @@ def test_courier_and_translator_never_wait_for_each_other() -> None:
 
     with tempfile.TemporaryDirectory(prefix="cap-") as folder:
         assert asyncio.run(main(Path(folder, "s"))) == [24, 24]
+
+
+async def _with_one(translators: Translators, socket: Path, talk: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> None:
+    """Let somebody come who reads nothing, and talk to the translators meanwhile."""
+    stop = asyncio.Event()
+    listening = asyncio.create_task(translators.listen(socket, stop))
+    await asyncio.sleep(0.01)
+    _, writer = await asyncio.open_unix_connection(socket)
+    while not translators.are_there():
+        await asyncio.sleep(0.001)
+    await talk(writer)
+    translators.send_away()
+    stop.set()
+    await listening
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("runner", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_translator_that_takes_nothing_or_is_gone_holds_nobody_up(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translators_module, "_PATIENCE_S", 0.2)
+    much = [(1, bytes(8_000_000))]
+    there = Translators()
+
+    async def talk(writer: asyncio.StreamWriter) -> None:
+        await there.begin(b"", member_bytes=0, log_bytes=0)
+        with pytest.raises(Unshareable, match="takes nothing"):
+            await there.take([much])
+        writer.transport.abort()
+        await asyncio.sleep(0.05)
+        there.settled()
+        with pytest.raises(Unshareable, match="gone"):
+            await there.take([much])
+
+    with tempfile.TemporaryDirectory(prefix="cap-") as folder:
+        socket = Path(folder, "s")
+        runner(_with_one(there, socket, talk))
+        assert socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_where_there_can_be_no_socket_the_courier_does_without(tmp_path: Path) -> None:
+    async def main(path: Path) -> bool:
+        there, stop = Translators(), asyncio.Event()
+        listening = asyncio.create_task(there.listen(path, stop))
+        await asyncio.sleep(0.05)
+        stop.set()
+        await listening
+        return there.are_there()
+
+    assert not asyncio.run(main(tmp_path / "missing" / "s"))
+    assert not asyncio.run(main(tmp_path / ("long" * 40)))
 
 
 CUSTOMERS = st.integers(1, 10**15).map(str)
