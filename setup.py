@@ -37,6 +37,7 @@ RELAY = (
     "shares",
     "sharing",
     "translation",
+    "translator",
     "verdicts",
 )
 WEBHOOKS = (  # what each of them passes before the relay has it, and until it is durable

@@ -60,7 +60,7 @@ def requests(url: str, headers: dict[str, str], bodies: Iterator[bytes]) -> Iter
     lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
     head = "\r\n".join(lines).encode() + b"\r\ncontent-length: "
     for body in bodies:
-        yield head + b"%d\r\n\r\n" % len(body) + body
+        yield b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 
 def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, seconds: float) -> Result:
@@ -104,6 +104,7 @@ def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, seconds:
 
 _SILENCE_S = 30.0
 _HEAD_END, _LENGTH = b"\r\n\r\n", b"content-length:"
+_MOST_HEADS = 256
 
 
 def _connect(host: str, port: int) -> socket.socket:
@@ -133,15 +134,26 @@ class _Line:
             raise ConnectionError("the server closed a connection")
         if self._held:
             data = self._held + data
-        end = data.find(_HEAD_END)
-        if end >= 0:
-            at = data.lower().find(_LENGTH, 0, end)
-            length = int(data[at + len(_LENGTH) : data.find(b"\r", at)]) if at >= 0 else 0
-            if len(data) - end - len(_HEAD_END) >= length:
+        head, mark, rest = data.partition(_HEAD_END)
+        if mark:
+            status, length = _heads.get(head) or _read_head(head)
+            if len(rest) >= length:
                 self._held = b""
-                return int(data[9:12])
+                return status
         self._held = data
         return 0
+
+
+_heads: dict[bytes, tuple[int, int]] = {}  # status and length by head: a server's answers begin alike
+
+
+def _read_head(head: bytes) -> tuple[int, int]:
+    """Return the status and the length of the body."""
+    at = head.lower().find(_LENGTH)
+    length = int(head[at + len(_LENGTH) :].split(b"\r", 1)[0]) if at >= 0 else 0
+    if len(_heads) < _MOST_HEADS:
+        _heads[head] = int(head[9:12]), length
+    return int(head[9:12]), length
 
 
 async def fixed_rate(

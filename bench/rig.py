@@ -132,17 +132,18 @@ def webhooks(members: int = MEMBERS) -> Iterator[bytes]:
     _shorten(data["triggeringActivity"])
     run = os.urandom(6).hex().encode()
     base = int(time.time() * 1000) - 3_600_000
-    template = _template(dumps(example).replace(b"%", b"%%"))
-    names = [b"%09d" % (900_000_001 + index) for index in range(members)]
+    text = dumps(example).replace(b"@EVENT@", run + b"-@EVENT@").replace(b"@M@", b"@MEMBER@")
+    for name in (b'"@MEMBER@"', b'"@POINTS@"', b'"@AT@"'):
+        text = text.replace(name, name.strip(b'"'))
+    head, rest = text.split(b"@EVENT@")
+    middle, rest = rest.split(b"@AT@")
+    before, balance, after = rest.split(b"@POINTS@")
+    known = [before.replace(b"@MEMBER@", b"%09d" % (900_000_001 + index)) for index in range(members)]
     for turn in range(100_000_000 // members):
         first, points = turn * members, b"%d" % (100 + turn)
-        for index, member in enumerate(names, first):
-            yield template % {
-                b"EVENT": run + b"-%012d" % index,
-                b"AT": b"%d" % (base + index // 10),
-                b"M": member,
-                b"POINTS": points,
-            }
+        tail = points + balance + points + after
+        for index, member in enumerate(known, first):
+            yield b"".join((head, b"%012d" % index, middle, b"%d" % (base + index // 10), member, tail))
 
 
 def _shorten(activity: dict[str, Any]) -> None:
@@ -151,10 +152,3 @@ def _shorten(activity: dict[str, Any]) -> None:
     activity.pop("additionalAttributes", None)
     store = activity["enteredBy"]["store"]
     activity["enteredBy"]["store"] = {name: value for name, value in store.items() if value}
-
-
-def _template(text: bytes) -> bytes:
-    """Return the form whose gaps `%` fills."""
-    for name, gap in ((b'"@MEMBER@"', b"%(M)b"), (b'"@POINTS@"', b"%(POINTS)b"), (b'"@AT@"', b"%(AT)b")):
-        text = text.replace(name, gap)
-    return text.replace(b"@M@", b"%(M)b").replace(b"@EVENT@", b"%(EVENT)b")

@@ -12,6 +12,7 @@ import msgspec
 
 from capstream.capillary.envelope import Unreadable
 from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.shapes import Shapes, holds_only
 from capstream.capillary.values import Unfit, decimal_id, instant, opaque_id, whole
 from capstream.capillary.vocabulary import MAPPED, MEMBER_OF, MEMBERS, OPAQUE, canonical_name
 from capstream.kernel.json import Json, JsonError, canonical, loads
@@ -22,6 +23,8 @@ _MOST_LEVELS: Final = 64
 _TOO_DEEP: Final = Unreadable(
     "INVALID_BODY", f"the body has objects or lists in each other, more than {_MOST_LEVELS} levels deep"
 )
+
+_shapes: Final = Shapes()
 
 _array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -44,6 +47,19 @@ def normalise(raw: bytes, received_ms: int) -> NormalisedEvent | Unreadable:
     Source: capillary.md 1.4.
     """
     raw = raw.removeprefix(_BOM)
+    notes = _Notes()
+    body = _shapes.read(raw)
+    if body is None:
+        read = _read(raw, notes)
+        if isinstance(read, Unreadable):
+            return read
+        body = read
+    fields, envelope = _unwrap(body)
+    return _event(fields, envelope, received_ms, notes)
+
+
+def _read(raw: bytes, notes: "_Notes") -> dict[str, Json] | Unreadable:
+    """Return a body of any shape with its known members under their canonical names."""
     try:
         body = loads(raw)
     except (JsonError, UnicodeDecodeError) as error:
@@ -52,14 +68,14 @@ def normalise(raw: bytes, received_ms: int) -> NormalisedEvent | Unreadable:
         return _TOO_DEEP
     if type(body) is not dict:
         return Unreadable("INVALID_BODY", "the body must be one JSON object")
-    notes = _Notes()
-    _clean(body, notes)
+    is_canonical = _clean(body, notes)
     if notes.levels > _MOST_LEVELS and _is_deep(body):
         return _TOO_DEEP
-    if notes.collided or _repeats_a_key(raw, notes.keys):
+    if notes.collided or (not holds_only(raw, notes.keys) and _finds_a_key_twice(raw)):
         notes.flags.append("dup_key")
-    fields, envelope = _unwrap(body)
-    return _event(fields, envelope, received_ms, notes)
+    elif is_canonical:
+        _shapes.learn(body)
+    return body
 
 
 def _is_deep(body: Json) -> bool:
@@ -91,66 +107,38 @@ class _Notes:
         self.collided = False
 
 
-_MOST_NAMES: Final = 4096
-_NONE: Final[list[str]] = []
-_usual: Final[dict[str, list[str]]] = {}  # name of an object -> its members, all canonical, in the order they came in last
-
-
 class _Level:
-    """The objects on one level of a body, each with the name it stands under, and the opaque ones beside them."""
+    """The objects on one level of a body, and the opaque ones beside them."""
 
-    __slots__ = ("names", "nodes", "opaque")
+    __slots__ = ("nodes", "opaque")
 
     def __init__(self) -> None:
         self.nodes: list[dict[str, Json]] = []
-        self.names: list[str] = []
         self.opaque: list[Json] = []
 
 
-def _clean(root: dict[str, Json], notes: _Notes) -> None:
-    """Give known members their canonical names, at every depth and in place; nothing is touched when all are canonical."""
+def _clean(root: dict[str, Json], notes: _Notes) -> bool:
+    """Give known members their canonical names, at every depth and in place; say whether all had them."""
     level, opaque = _Level(), list[Json]()
     level.nodes.append(root)
-    level.names.append("")
+    is_canonical = True
     while level.nodes:
         notes.levels += 2  # an object, and perhaps the list around it
         inner = _Level()
-        for index, node in enumerate(level.nodes):
-            if not _look_into(node, level.names[index], inner):
+        for node in level.nodes:
+            if not all(key in MEMBERS for key in node):
+                is_canonical = False
                 _rename(node, notes)
-                for key, value in node.items():
-                    if type(value) is dict or type(value) is list:
-                        _sort_out(key, value, inner)
+            for key, value in node.items():
+                if type(value) is dict or type(value) is list:
+                    _sort_out(key, value, inner)
             notes.keys += len(node)
         opaque += inner.opaque
         level = inner
     while opaque:
         notes.levels += 1
         opaque = _inside(opaque, notes)
-
-
-def _look_into(node: dict[str, Json], name: str, inner: _Level) -> bool:
-    """Add the objects in an object to the next level; False, with nothing added, when a member has no canonical name.
-
-    Webhooks of a kind are alike, and the decoder gives a name it met before mostly as the same text: hardly any is looked up.
-    """
-    usual = _usual.get(name, _NONE)
-    at, size = 0, len(usual)
-    nodes, opaque = len(inner.nodes), len(inner.opaque)
-    for key, value in node.items():
-        if at >= size or (usual[at] is not key and usual[at] != key):
-            if key not in MEMBERS:
-                del inner.nodes[nodes:], inner.names[nodes:], inner.opaque[opaque:]
-                return False
-            size = 0
-        at += 1
-        if type(value) is dict or type(value) is list:
-            _sort_out(key, value, inner)
-    if at != len(usual) or size == 0:
-        if len(_usual) >= _MOST_NAMES:
-            _usual.clear()
-        _usual[name] = list(node)
-    return True
+    return is_canonical
 
 
 def _sort_out(name: str, value: Json, inner: _Level) -> None:
@@ -160,12 +148,10 @@ def _sort_out(name: str, value: Json, inner: _Level) -> None:
             inner.opaque.append(value)
         else:
             inner.nodes.append(value)
-            inner.names.append(name)
         return
     for item in value:
         if type(item) is dict:
             inner.nodes.append(item)
-            inner.names.append(name)
         elif type(item) is list:
             inner.opaque.append(item)
 
@@ -197,16 +183,8 @@ def _rename(node: dict[str, Json], notes: _Notes) -> None:
     node.update(renamed)
 
 
-def _repeats_a_key(raw: bytes, keys: int) -> bool:
-    """Say whether an object in `raw` names a member twice (the decoder keeps the last one silently).
-
-    Every member has a colon of its own: when the body holds exactly as many colons as members were kept, none was lost. Texts
-    may hold further ones; then only those after a closing quote count.
-    """
-    return raw.count(b":") != keys and raw.count(b'":') != keys and _finds_a_key_twice(raw)
-
-
 def _finds_a_key_twice(raw: bytes) -> bool:
+    """Say whether an object in `raw` names a member twice (the decoder keeps the last one silently)."""
     repeated = False
 
     def look(pairs: list[tuple[str, Json]]) -> None:

@@ -1,7 +1,7 @@
 """What the steps of a translation hand to each other and to the relay."""
 
 from collections.abc import Mapping, MutableMapping
-from typing import Literal
+from typing import Literal, final
 
 import msgspec
 
@@ -78,6 +78,7 @@ class Payload(msgspec.Struct, frozen=True):
     body: dict[str, Json]
 
 
+@final
 class Translated(msgspec.Struct, frozen=True):
     """Payloads to send, and the members whose profile payload is due, in the order in which they must be sent."""
 
@@ -88,6 +89,7 @@ class Translated(msgspec.Struct, frozen=True):
     notes: list[str] = []  #: answers that could not be read, by kind and reason
 
 
+@final
 class Refused(msgspec.Struct, frozen=True):
     """The event is a dead letter of class `code`. `pointer` is the place in the event when one is known."""
 
@@ -96,6 +98,7 @@ class Refused(msgspec.Struct, frozen=True):
     pointer: str = ""
 
 
+@final
 class Skipped(msgspec.Struct, frozen=True):
     """The event stays in the journal and goes no further: UNMAPPED_EVENT, skipped_disabled, anonymous_bill."""
 

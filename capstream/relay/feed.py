@@ -17,7 +17,7 @@ from capstream.relay.ledger import Ledger
 from capstream.relay.parking import Parking
 from capstream.relay.part import take_over
 from capstream.relay.records import Due, Held, Record
-from capstream.relay.settlement import Settlement
+from capstream.relay.settlement import Settlement, Tally
 from capstream.relay.sharing import Dealt, Sharing
 from capstream.relay.sources import Sources
 from capstream.relay.translation import Ready, Translation, Way
@@ -111,7 +111,8 @@ class Feed:
                 break
             draft.settlement.cursor = self._position = entries[-1][0]
             for first in range(0, len(entries), size):
-                arrivals = self._arrivals(draft, entries[first : first + size])
+                decoded = [(offset, decode(record)) for offset, record in entries[first : first + size]]
+                arrivals = self._arrivals(draft, decoded)
                 if arrivals:
                     await self._translate(draft, self._translation.readable(draft, arrivals))
         taken = self._position - start
@@ -167,7 +168,7 @@ class Feed:
             for source_key, (_, profiles) in part.payloads.items():
                 parked = lanes.of(source_key, "profile").parking
                 for profile in profiles if parked.due else ():
-                    self._translation.supersede(draft.settlement, source_key, profile[0], parked)
+                    self._translation.supersede(draft.settlement, source_key, profile.id, parked)
             self._translation.note_awaiting(part.awaiting)
             take_over(draft, part)
 
@@ -215,23 +216,29 @@ class Feed:
         self._jobs.reload()
         self._position = self._ledger.cursor()
 
-    def _arrivals(self, draft: Draft, entries: Sequence[tuple[int, bytes]]) -> list[Arrival]:
+    def _arrivals(self, draft: Draft, entries: Sequence[tuple[int, Entry]]) -> list[Arrival]:
         """Return the webhooks among the entries; what needs no translation is settled in the batch."""
         arrivals: list[Arrival] = []
         count = draft.settlement.count
         if not draft.since_ms:
-            draft.since_ms = decode(entries[0][1]).received_ms
-        for offset, record in entries:
-            entry = decode(record)
-            if entry.flags & _NOTE:
+            draft.since_ms = entries[0][1].received_ms
+        tally, journalled = Tally(), 0
+        for offset, entry in entries:
+            flags = entry.flags
+            if flags & _NOTE:
                 self._take_note(draft, offset, entry)
                 continue
-            count(entry.source_key, entry.received_ms).add("journalled")
             arrival = Arrival(offset, entry.source_key, entry.received_ms, entry.body)
-            if entry.flags:
+            found = count(arrival.source_key, arrival.received_ms)
+            if found is not tally:
+                tally.add("journalled", journalled)
+                tally, journalled = found, 0
+            journalled += 1
+            if flags:
                 _refuse(draft, arrival, entry)
             else:
                 arrivals.append(arrival)
+        tally.add("journalled", journalled)
         return arrivals
 
     def _take_note(self, draft: Draft, offset: int, entry: Entry) -> None:

@@ -9,15 +9,12 @@ from capstream.relay.draft import Draft, Outbound
 from capstream.relay.records import Record
 from capstream.relay.settlement import Settlement
 
-Payload = tuple[str, str, bytes, int]
-"""A Record on its way: id, member, body, offset."""
-
 
 class Part(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     """What a translator made of webhooks, or of the end of a batch."""
 
     refusal: str = ""  #: why this batch cannot be shared; nothing else counts then
-    payloads: dict[str, tuple[list[Payload], list[Payload]]] = {}  #: source -> for its two dataflows, events first
+    payloads: dict[str, tuple[list[Record], list[Record]]] = {}  #: source -> for its two dataflows, events first
     created: dict[str, list[tuple[int, int]]] = {}
     counts: list[tuple[str, int, dict[str, int]]] = []  #: source, day, counters
     linked: dict[str, str] = {}
@@ -41,7 +38,7 @@ def part_of(draft: Draft, *, is_full: bool) -> Part:
     settlement, draft.settlement = draft.settlement, Settlement()
     created, draft.created = draft.created, {}
     return Part(
-        payloads={key: (_sent(out.events), _sent(out.profiles)) for key, out in draft.ship().items()},
+        payloads={key: (out.events, out.profiles) for key, out in draft.ship().items()},
         created=created,
         counts=[(source_key, day, tally.counts) for (source_key, day), tally in settlement.counts.items()],
         linked=draft.linked,
@@ -62,8 +59,8 @@ def take_over(draft: Draft, part: Part) -> None:
     settlement = draft.settlement
     for source_key, (events, profiles) in part.payloads.items():
         out: Outbound = draft.out(source_key)
-        out.events += [Record(*payload) for payload in events]
-        out.profiles += [Record(*payload) for payload in profiles]
+        out.events += events
+        out.profiles += profiles
     for source_key, events_of in part.created.items():
         draft.created.setdefault(source_key, []).extend(events_of)
     for source_key, day, counts in part.counts:
@@ -78,7 +75,3 @@ def take_over(draft: Draft, part: Part) -> None:
     settlement.states += part.states
     settlement.log_parts |= part.log_parts
     settlement.joined_parts |= part.joined_parts
-
-
-def _sent(records: list[Record]) -> list[Payload]:
-    return [(record.id, record.member, record.body, record.offset) for record in records]

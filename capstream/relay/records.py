@@ -8,7 +8,7 @@ Kind = Literal["event", "profile"]
 """Which of a source's two dataflows a record belongs to."""
 
 
-class Record(msgspec.Struct, gc=False):
+class Record(msgspec.Struct, gc=False, omit_defaults=True):
     """One encoded payload on its way to a dataflow."""
 
     id: str  #: the payload's `_id`

@@ -10,7 +10,7 @@ from capstream.relay.delivery import Settled
 from capstream.relay.ledger import parked_key
 from capstream.relay.records import Kind, Parked, Record
 from capstream.relay.retry import next_delivery
-from capstream.relay.settlement import Settlement
+from capstream.relay.settlement import Settlement, Tally
 from capstream.relay.status import LAG_DIGITS, LAG_NAMES
 
 
@@ -40,8 +40,17 @@ def settle_verdicts(
 
 def count_lags(settlement: Settlement, source_key: str, events: Iterable[tuple[int, int]], now_ms: int) -> None:
     """Count how long each event (received, createdAt) of a source took from its `createdAt` to its delivery."""
+    tally, name, alike = Tally(), "", 0  # neighbours mostly count alike
     for received_ms, created_ms in events:
-        settlement.count(source_key, received_ms).add(LAG_NAMES[min(max(now_ms - created_ms, 0).bit_length(), LAG_DIGITS)])
+        found = settlement.count(source_key, received_ms)
+        lag = LAG_NAMES[min(max(now_ms - created_ms, 0).bit_length(), LAG_DIGITS)]
+        if found is not tally or lag != name:
+            if alike:
+                tally.add(name, alike)
+            tally, name, alike = found, lag, 0
+        alike += 1
+    if alike:
+        tally.add(name, alike)
 
 
 def _overcome(settlement: Settlement, source_key: str, kind: Kind, record: Record) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from capstream.kernel import log
 from capstream.relay.draft import Draft
-from capstream.relay.journal import Flag, decode
+from capstream.relay.journal import Entry, Flag, decode
 from capstream.relay.part import Part
 from capstream.relay.shares import NOBODYS, Shares, names_others
 from capstream.relay.sources import Sources
@@ -27,7 +27,7 @@ class Dealt:
     """Journal entries, dealt out."""
 
     def __init__(self, translators: int) -> None:
-        self.own: list[tuple[int, bytes]] = []
+        self.own: list[tuple[int, Entry]] = []
         self.others: list[list[tuple[int, bytes]]] = [[] for _ in range(translators)]
         self.last = 0  #: offset of the last entry that was dealt out; 0: none was
         self.count = 0
@@ -120,7 +120,7 @@ class Sharing:
             if owner:
                 dealt.others[owner - 1].append(item)
             else:
-                dealt.own.append(item)
+                dealt.own.append((item[0], entry))
         return dealt
 
     async def give(self, others: Sequence[Entries]) -> None:

@@ -83,7 +83,7 @@ class Translation:
                 self._forward(draft, arrival)
                 continue
             event = normalise(arrival.body, arrival.received_ms)
-            if isinstance(event, Unreadable):
+            if not isinstance(event, NormalisedEvent):
                 draft.dead(arrival, event.code, event.reason, pointer=event.pointer)
             elif source is None:
                 draft.dead(arrival, DeadClass.UNKNOWN_SOURCE, "its source does not exist any more", event=event)
@@ -135,12 +135,12 @@ class Translation:
         if arrival.only is not None:
             self._repeat_payload(draft, arrival, outcome, keys)
             return
-        if isinstance(outcome, Refused):
+        if type(outcome) is Refused:
             draft.dead(arrival, outcome.code, outcome.reason, pointer=outcome.pointer, event=event)
             return
         draft.revive(arrival)
         counter = draft.settlement.count(arrival.source_key, arrival.received_ms)
-        if isinstance(outcome, Skipped):
+        if type(outcome) is Skipped:
             counter.add(f"skipped.{outcome.reason}")
             draft.count_settled(arrival, "skipped")
             return
@@ -171,10 +171,11 @@ class Translation:
             draft.dirty.add(key)
             if (state := states.get(key)) is not None and state.merged_into is not None:
                 draft.dirty.add(resolve(states, key).key)
-        if outcome.touched:
-            draft.touch(arrival.source_key, outcome.touched, arrival.offset)
-            if len(outcome.touched) > 1:
-                link(draft.linked, [customer for _, customer in outcome.touched])
+        touched = outcome.touched
+        if touched:
+            draft.touch(arrival.source_key, touched, arrival.offset)
+            if len(touched) > 1:
+                link(draft.linked, [customer for _, customer in touched])
         if outcome.learned is not None:
             self._touch_awaiting(draft, arrival)
         for key in outcome.deleted:

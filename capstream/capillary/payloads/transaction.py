@@ -112,19 +112,22 @@ def _event_type(draft: Draft) -> str:
 
 def _facts(draft: Draft, customer_id: str) -> dict[str, Json]:
     event = draft.event
-    facts: dict[str, Json] = {"eventName": event.event_name, "eventId": _short("eventId", event.event_id)}
+    facts: dict[str, Json] = {
+        "eventName": event.event_name,
+        "eventId": _short("eventId", event.event_id),
+        "orgId": event.org_id,
+        "customerId": customer_id,
+        "createdAt": rfc3339(event.created_at_ms),
+        "receivedAt": rfc3339(event.received_ms),
+    }
     if event.event_log_id is not None:
         facts["eventLogId"] = event.event_log_id
-    facts["orgId"] = event.org_id
-    facts["customerId"] = customer_id
     if event.ref_id is not None:
         facts["refId"] = _short("refId", event.ref_id)
     if event.api_request_id is not None:
         facts["apiRequestId"] = _short("apiRequestId", event.api_request_id)
     if event.loyalty_event_id is not None:
         facts["loyaltyEventId"] = _short("loyaltyEventId", event.loyalty_event_id)
-    facts["createdAt"] = rfc3339(event.created_at_ms)
-    facts["receivedAt"] = rfc3339(event.received_ms)
     if draft.trigger_name is not None or draft.trigger:
         trigger: dict[str, Json] = {}
         facts["trigger"] = trigger

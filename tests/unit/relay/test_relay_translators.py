@@ -24,6 +24,7 @@ from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.journal import command, tally
 from capstream.relay.ledger import read_counters
 from capstream.relay.part import Part
+from capstream.relay.records import Record
 from capstream.relay.shares import NOBODYS, Shares
 from capstream.relay.sources import Sources
 from capstream.relay.translator import Translator, serve_courier
@@ -268,7 +269,7 @@ def test_courier_and_translator_never_wait_for_each_other() -> None:
         writer.transport.set_write_buffer_limits(0)
         while (frame := await wire.read(reader)) is not None:
             if frame[0] is wire.Order.TAKE:
-                payloads = [("id", "member", record, offset) for offset, record in wire.entries(frame[1])]
+                payloads = [Record("id", "member", record, offset) for offset, record in wire.entries(frame[1])]
                 await wire.send(writer, wire.Order.TAKE, part.encode(Part(payloads={"nw": (payloads, [])})))
         writer.close()
         await writer.wait_closed()
@@ -378,7 +379,7 @@ def test_what_takes_a_parser_to_tell_is_nobodys(value: str) -> None:
 
 
 def test_each_process_has_about_the_members_it_can_do() -> None:
-    for translators, own in ((1, 0.375), (2, 0.17), (3, 0.06)):
+    for translators, own in ((1, 0.32), (2, 0.09), (3, 0.03)):
         shares = Shares(translators)
         owners = [shares.of_customer(str(900_000_000 + number)) for number in range(20_000)]
         assert abs(owners.count(0) / len(owners) - own) < 0.04
