@@ -22,6 +22,7 @@ from cryptography.fernet import Fernet
 
 from capstream.kernel.clock import system_clock
 from capstream.process import tune_collector
+from capstream.relay import lines
 from capstream.relay.back_pressure import Gate
 from capstream.relay.courier import Courier, World
 from capstream.relay.journal import Entry, encode
@@ -212,7 +213,7 @@ async def _deliver(folder: Path, url: str) -> dict[str, float]:
     now = system_clock()
     for first in range(0, EVENTS, 500):
         journal.append([encode(Entry("nw", now, 0, b"", body(number))) for number in range(first, first + 500)])
-    async with httpx.AsyncClient() as client:
+    async with lines.client(httpx.Timeout(60)) as client:
         courier = Courier(journal, documents, sources(folder, url), world=World(client=client, clock=system_clock))
         start, cpu = time.perf_counter(), time.process_time()
         await courier.drain()

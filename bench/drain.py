@@ -22,6 +22,7 @@ from bench.courier import sources  # noqa: E402
 from bench.memory import peak_mb  # noqa: E402
 from capstream.kernel.clock import system_clock  # noqa: E402
 from capstream.kernel.json import dumps  # noqa: E402
+from capstream.relay import lines  # noqa: E402
 from capstream.relay.courier import Courier, World  # noqa: E402
 from capstream.relay.ledger import read_cursor, read_lanes, read_waiting  # noqa: E402
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog  # noqa: E402
@@ -38,7 +39,7 @@ async def _drain(folder: Path, url: str) -> Figures:
     documents = SqliteDocuments(folder / "courier.db", shrinks=True, cache_kb=_CACHE_KB)
     found: Figures = {}
     stop = asyncio.Event()
-    async with httpx.AsyncClient() as client:
+    async with lines.client(httpx.Timeout(60)) as client:
         courier = Courier(journal, documents, sources(folder, url), world=World(client=client, clock=system_clock))
         running = asyncio.create_task(courier.run(stop))
         start = time.perf_counter()

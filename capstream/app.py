@@ -309,8 +309,7 @@ async def courier(live: Live, stop: asyncio.Event) -> None:
     """Deliver what the journal holds."""
     from capstream import relay_side  # noqa: PLC0415 - with the role
 
-    async with httpx.AsyncClient(timeout=httpx.Timeout(60, connect=10)) as client:
-        await relay_side.courier(live, Layout(live.now.data), client, stop)
+    await relay_side.courier(live, Layout(live.now.data), stop)
 
 
 async def clerk(live: Live, stop: asyncio.Event) -> None:

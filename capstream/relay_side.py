@@ -15,6 +15,7 @@ from capstream.config import Live, Settings
 from capstream.crash import crash_point
 from capstream.kernel.json import Json
 from capstream.layout import Layout
+from capstream.relay import lines
 from capstream.relay.admin import Admin
 from capstream.relay.alerting import AlertLog, Thresholds
 from capstream.relay.audit import Audit
@@ -276,13 +277,13 @@ def _verifier(layout: Layout) -> Callable[[str, str], bool]:
     return lambda client_id, secret: hmac.compare_digest(f"{client_id}:{secret}".encode(), wanted)
 
 
-async def courier(live: Live, layout: Layout, client: httpx.AsyncClient, stop: asyncio.Event) -> None:
+async def courier(live: Live, layout: Layout, stop: asyncio.Event) -> None:
     """Deliver what the journal holds until `stop` is set, and keep `courier.db` small meanwhile."""
     documents, erased = SqliteDocuments(layout.courier, shrinks=True, cache_kb=_COURIER_KB), asyncio.Event()
     if is_to_be_cleaned(documents):  # a courier before this one was killed
         erased.set()
     translators = Translators()
-    async with asyncio.TaskGroup() as group:
+    async with lines.client(httpx.Timeout(60, connect=10)) as client, asyncio.TaskGroup() as group:
         group.create_task(trimming.keep_small(documents, stop, name="courier.db"))
         group.create_task(trimming.leave_nothing(documents, stop, erased, lambda: note_clean(documents)))
         group.create_task(translators.listen(layout.translators, stop))

@@ -24,6 +24,7 @@ from capstream.own_api import no_relay
 from capstream.relay import ims, inlet
 from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.ledger import read_cursor, read_health, read_waiting
+from capstream.relay.lines import Lines
 from capstream.relay.sources import Sources
 from capstream.serving.port import serve
 
@@ -32,18 +33,23 @@ MEMBERS, EVENTS = 3, 12
 UNREACHABLE = {"dns": "[Errno -2] Name or service not known", "refused": "[Errno 111] Connection refused"}
 
 
-class Broken(httpx.AsyncHTTPTransport):
+class Broken(httpx.AsyncBaseTransport):
     """A network that fails at first."""
 
-    def __init__(self, reason: str, times: int) -> None:
-        super().__init__()
-        self._reason, self._times = reason, times
+    def __init__(self, transport: httpx.AsyncBaseTransport, reason: str, times: int) -> None:
+        self._transport, self._reason, self._times = transport, reason, times
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._times -= 1
         if self._times >= 0:
             raise httpx.ConnectError(self._reason)
-        return await super().handle_async_request(request)
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+TRANSPORTS = {"own": Lines, "behind a proxy": httpx.AsyncHTTPTransport}
 
 
 class FaultRig(Rig):
@@ -113,13 +119,16 @@ def rig(tmp_path: Path, sources: Sources, clock: Any, monkeypatch: pytest.Monkey
     found.close()
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
 @pytest.mark.parametrize("row", ROWS, ids=[row["name"] for row in ROWS])
-def test_nothing_is_lost_done_twice_or_out_of_order(rig: FaultRig, make_event: Callable[..., bytes], row: dict[str, Any]) -> None:
+def test_nothing_is_lost_done_twice_or_out_of_order(
+    rig: FaultRig, make_event: Callable[..., bytes], row: dict[str, Any], transport: Callable[[], httpx.AsyncBaseTransport]
+) -> None:
     rig.receive(*(make_event(number, customer=900 + number % MEMBERS) for number in range(1, EVENTS + 1)))
     if "set" in row:
         rig.switch.set([row["set"]], replace=True)
     rig.clock_jump_s = row.get("clock_jump_s", 0)
-    rig.drain_over_http(Broken(UNREACHABLE.get(row.get("network", ""), ""), 4 if "network" in row else 0))
+    rig.drain_over_http(Broken(transport(), UNREACHABLE.get(row.get("network", ""), ""), 4 if "network" in row else 0))
 
     dead = {letter.event_id for letter in rig.letters() if letter.flow == "event"}
     delivered = {_id(number) for number in range(1, EVENTS + 1)} & set(rig.edge.events())
