@@ -76,8 +76,8 @@ def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, seconds:
         for number, line in pool.items():
             ready.register(number, select.EPOLLIN)
             line.send(next(stream))
-        result.sent = under_way = connections
-        until = started + seconds
+        under_way, until, latencies = connections, started + seconds, result.latencies_s
+        refused = 0
         while under_way:
             events = ready.poll(_SILENCE_S)
             if not events:
@@ -88,15 +88,16 @@ def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, seconds:
                 if not status:
                     continue
                 now = time.perf_counter()
-                result.latencies_s.append(now - line.started)
-                result.answered += status < 300
-                result.refused += status >= 300
+                latencies.append(now - line.started)
+                if status >= 300:
+                    refused += 1
                 if now < until:
-                    result.sent += 1
                     line.send(next(stream))
                 else:
                     under_way -= 1
         result.seconds = time.perf_counter() - started
+    result.sent, result.refused = len(latencies), refused  # each request was answered
+    result.answered = result.sent - refused
     for line in pool.values():
         line.close()
     return result
@@ -105,6 +106,7 @@ def closed_loop(url: str, stream: Iterator[bytes], *, connections: int, seconds:
 _SILENCE_S = 30.0
 _HEAD_END, _LENGTH = b"\r\n\r\n", b"content-length:"
 _MOST_HEADS = 256
+_PIECE = 512  # an answer is shorter, mostly
 
 
 def _connect(host: str, port: int) -> socket.socket:
@@ -129,7 +131,7 @@ class _Line:
 
     def answered(self) -> int:
         """Read what has come; return the status once the answer is whole, else 0."""
-        data = self._receive(4096)
+        data = self._receive(_PIECE)
         if not data:
             raise ConnectionError("the server closed a connection")
         if self._held:

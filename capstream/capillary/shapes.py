@@ -8,6 +8,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable
+from threading import Lock
 from types import GenericAlias
 from typing import Any, Final, cast
 
@@ -36,8 +37,23 @@ class _Place:
 
     def __init__(self) -> None:
         self.names: dict[str, _Place | None] = {}
-        self.inner: list[tuple[str, _Place]] = []  #: those with a place below
         self.opaque: list[str] = []  #: those whose own names are the brand's
+
+
+class _Plan:
+    """Where the objects that one decoder makes can hold others."""
+
+    def __init__(self, opaque: list[str]) -> None:
+        self.inner: list[tuple[str, _Plan]] = []
+        self.opaque = opaque
+
+
+class _Known:
+    """A decoder, and the plan of what it makes: never one without the other, since several threads may read."""
+
+    def __init__(self, decode: Callable[[bytes], Any], plan: _Plan) -> None:
+        self.decode: Final = decode
+        self.plan: Final = plan
 
 
 class Shapes:
@@ -47,24 +63,25 @@ class Shapes:
         self._root = _Place()
         self._places = 1
         self._decoders = 0
-        self._decode: Callable[[bytes], Any] | None = None
+        self._known: _Known | None = None
+        self._learning = Lock()
         self._trust = _TRUST
         self._pause = 0
 
     def read(self, raw: bytes) -> dict[str, Json] | None:
         """Return the body if it is one JSON object, every member of it was met at its place, and none comes twice."""
-        decode = self._decode
-        if decode is None:
+        known = self._known
+        if known is None:
             return None
-        if self._pause:
+        if self._pause > 0:
             self._pause -= 1
             return None
         try:
-            body: dict[str, Json] = decode(raw)
+            body: dict[str, Json] = known.decode(raw)
         except (JsonError, UnicodeDecodeError, RecursionError):
             self._miss()
             return None
-        if not holds_only(raw, _members(body, self._root)):
+        if not holds_only(raw, _members(body, known.plan)):
             self._miss()
             return None
         if self._trust < _TRUST:
@@ -78,10 +95,12 @@ class Shapes:
 
     def learn(self, body: dict[str, Json]) -> None:
         """Take up a body in which every name is canonical and none came twice."""
-        if self._decoders < _MOST_DECODERS and self._meet(self._root, body, 1):
-            self._decoders += 1
-            self._decode = msgspec.json.Decoder(_type_of(self._root)).decode
-            self._trust, self._pause = _TRUST, 0
+        with self._learning:
+            if self._decoders < _MOST_DECODERS and self._meet(self._root, body, 1):
+                self._decoders += 1
+                made, plan = _made_of(self._root)
+                self._known = _Known(msgspec.json.Decoder(made).decode, plan)
+                self._trust, self._pause = _TRUST, 0
 
     def _meet(self, place: _Place, node: dict[str, Json], level: int) -> bool:
         """Take up the members of an object; say whether that taught anything."""
@@ -108,7 +127,6 @@ class Shapes:
                         return is_new
                     self._places += 1
                     below = place.names[name] = _Place()
-                    place.inner.append((sys.intern(name), below))
                     is_new = True
                 is_new = self._meet(below, item, level + 1) or is_new
         return is_new
@@ -121,31 +139,33 @@ def _is_added(names: list[str], name: str) -> bool:
     return True
 
 
-def _type_of(place: _Place) -> Any:
-    """Return the type of the objects at a place, for the decoder."""
+def _made_of(place: _Place) -> tuple[Any, _Plan]:
+    """Return the type of the objects at a place, for a decoder, and the plan of what it makes."""
     fields: dict[str, Any] = {}
+    plan = _Plan(list(place.opaque))
     for name, below in place.names.items():
         if below is None:
             fields[name] = Any
         else:
-            node = _type_of(below)
+            node, inner = _made_of(below)
+            plan.inner.append((name, inner))
             items = GenericAlias(list, _union[node, list[Any], _SCALAR])
             fields[name] = _union[dict[str, Any] if name in place.opaque else node, items, _SCALAR]
-    return _typed_dict("Node", fields, total=False)
+    return _typed_dict("Node", fields, total=False), plan
 
 
-def _members(node: dict[str, Json], place: _Place) -> int:
+def _members(node: dict[str, Json], plan: _Plan) -> int:
     """Return how many members an object and those below it have."""
     members = len(node)
-    for name in place.opaque:
+    for name in plan.opaque:
         members += _brand_members(node.get(name))
-    for name, below in place.inner:
+    for name, below in plan.inner:
         value = node.get(name)
         if type(value) is list:
             for item in value:
                 if type(item) is dict:
                     members += _members(item, below)
-        elif type(value) is dict and name not in place.opaque:
+        elif type(value) is dict and name not in plan.opaque:
             members += _members(value, below)
     return members
 

@@ -51,6 +51,17 @@ def rfc3339(millis: int) -> str:
     return written + _MILLIS[millis % 1000]
 
 
+def rfc3339_shared(millis: int) -> str:
+    """Return what `rfc3339` does, of an instant that many events share: what one commit received, say."""
+    written = _shared.get(millis)
+    if written is None:
+        if len(_shared) >= _WRITTEN_LIMIT:
+            _shared.clear()
+        written = _shared[millis] = rfc3339(millis)
+    return written
+
+
+_shared: Final[dict[int, str]] = {}
 _written: Final[dict[int, str]] = {}
 _WRITTEN_LIMIT: Final = 4096
 

@@ -12,6 +12,7 @@ from capstream.capillary.normalise import normalise
 from capstream.capillary.programs import Programs
 from capstream.capillary.results import ApiCall, Outcome, Refused, Skipped, Translated
 from capstream.capillary.translate import awaits_tier_list, members_of, profile_payload, translate
+from capstream.capillary.vocabulary import MAPPED
 from capstream.kernel import log
 from capstream.kernel.clock import Clock
 from capstream.kernel.json import dumps
@@ -32,6 +33,7 @@ from capstream.relay.tombstones import Tombstones
 
 _YIELD_EVERY = 64
 _COUNTED: dict[Kind, str] = {"event": "payloads.event", "profile": "payloads.profile"}
+_COUNTED_KINDS: dict[str, str] = {name: f"event.{name}" for name in MAPPED}
 _SIZE_LIMIT: dict[Kind, int] = {"event": 10 * 1024, "profile": 100 * 1024}
 """Above these Profile drops a record without a word. Source: guardrails.md 4, 10."""
 
@@ -148,7 +150,7 @@ class Translation:
         if is_imported(event):
             counter.add("event.imported")
         elif not arrival.is_replay:
-            counter.add(f"event.{event.event_name}")
+            counter.add(_COUNTED_KINDS.get(event.event_name) or f"event.{event.event_name}")
             draft.created.setdefault(arrival.source_key, []).append((arrival.received_ms, event.created_at_ms))
         if with_transactions:
             for payload in outcome.transactions:

@@ -19,7 +19,9 @@ _TRIGGER_KEYS: Final[tuple[str, ...]] = (
     "transactionId",
     "targetRuleId",
 )
-_TRIGGER_KEY_OF: Final = {spelling: key for key in _TRIGGER_KEYS for spelling in (key, key.lower())}
+_TRIGGER_KEY_OF: Final = {key.lower(): key for key in _TRIGGER_KEYS}
+_MOST_SPELLINGS: Final = 256
+_LONGEST_SPELLING: Final = 64
 _EMPTY: Final[dict[str, Json]] = {}
 
 
@@ -68,11 +70,16 @@ def _trigger_name(value: Json) -> str | None:
 
 
 def _trigger_key(key: str) -> str:
-    found = _TRIGGER_KEY_OF.get(key)
+    found = _spellings.get(key)
     if found is None:
         compact = "".join(key.split())
         found = _TRIGGER_KEY_OF.get(compact.lower()) or compact[:1].lower() + compact[1:]
+        if len(_spellings) < _MOST_SPELLINGS and len(key) <= _LONGEST_SPELLING:
+            _spellings[key] = found
     return found
+
+
+_spellings: Final[dict[str, str]] = {}  # what came before, and what it stands for
 
 
 def _identifiers(listed: Json) -> dict[str, str]:

@@ -14,7 +14,7 @@ from capstream.capillary.payloads.parts import PARTS, issued_coupon, reward_upda
 from capstream.capillary.payloads.records import Draft
 from capstream.capillary.payloads.tables import SECTIONS
 from capstream.capillary.payloads.timing import event_ms
-from capstream.capillary.times import rfc3339
+from capstream.capillary.times import rfc3339, rfc3339_shared
 from capstream.capillary.values import Unfit, text
 from capstream.kernel.json import Json
 
@@ -61,8 +61,10 @@ def transaction_body(draft: Draft, customer_id: str, identities: dict[str, Json]
     Errors: Unfit with a pointer when a member has a type that cannot be read.
     """
     event = draft.event
-    timestamp = rfc3339(event_ms(draft, subject))
-    capillary = _facts(draft, customer_id)
+    happened_ms = event_ms(draft, subject)
+    timestamp = rfc3339(happened_ms)
+    created = timestamp if event.created_at_ms == happened_ms else rfc3339(event.created_at_ms)
+    capillary = _facts(draft, customer_id, created)
     body: dict[str, Json] = {
         "_id": _id(draft, subject),
         "timestamp": timestamp,
@@ -110,15 +112,15 @@ def _event_type(draft: Draft) -> str:
     return EVENT_TYPES[name]
 
 
-def _facts(draft: Draft, customer_id: str) -> dict[str, Json]:
+def _facts(draft: Draft, customer_id: str, created: str) -> dict[str, Json]:
     event = draft.event
     facts: dict[str, Json] = {
         "eventName": event.event_name,
         "eventId": _short("eventId", event.event_id),
         "orgId": event.org_id,
         "customerId": customer_id,
-        "createdAt": rfc3339(event.created_at_ms),
-        "receivedAt": rfc3339(event.received_ms),
+        "createdAt": created,
+        "receivedAt": rfc3339_shared(event.received_ms),
     }
     if event.event_log_id is not None:
         facts["eventLogId"] = event.event_log_id

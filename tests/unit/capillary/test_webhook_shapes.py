@@ -5,6 +5,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,28 @@ def test_no_more_is_learnt_than_there_is_room_for() -> None:
     for _ in range(100):
         found = shapes.read(b'{"eventName":"y"}')
     assert found == {"eventName": "y"}
+
+
+def test_threads_learn_and_read_side_by_side() -> None:
+    """The browser and the preview read in threads of the gateway."""
+    shapes, dice = Shapes(), random.Random(3)  # noqa: S311
+    raws = [dumps(body) for body in BODIES]
+    raws += [raw.replace(b'"tierNumber"', b'"TierNumber"').replace(b'"code"', b'"Code "') for raw in raws]
+
+    def work(order: list[int]) -> None:
+        for index in order:
+            found = shapes.read(raws[index])
+            if found is None:
+                body = loads(raws[index])
+                if _is_canonical(body):
+                    shapes.learn(body)
+            else:
+                assert found == loads(raws[index])
+                assert _is_canonical(found)
+
+    orders = [dice.choices(range(len(raws)), k=400) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(work, orders))) == 4
 
 
 def test_the_order_in_which_kinds_come_changes_nothing() -> None:
