@@ -71,7 +71,7 @@ class Lines(httpx.AsyncBaseTransport):
                 )
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"no connection within {limit_s} s") from error
-        except OSError as error:
+        except (OSError, UnicodeError, OverflowError) as error:  # the last two: a host or a port that there cannot be
             raise httpx.ConnectError(str(error)) from error
         self._open.add(line)
         return line
@@ -135,13 +135,17 @@ class _Line(asyncio.Protocol):
         if self._answer is None or self._answer.done():  # nobody asked
             self.hang_up()
             return
-        if self._silence_s is not None:
+        if self._silence_s is not None and not self._limit.expired():
             self._limit.reschedule(self._loop.time() + self._silence_s)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.is_kept = False
             self._fail(httpx.RemoteProtocolError(f"the answer is not HTTP: {type(error).__name__}"))
+
+    def on_message_begin(self) -> None:
+        if self._answer is None or self._answer.done():
+            self.is_kept = False  # more than was asked for
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
@@ -157,12 +161,11 @@ class _Line(asyncio.Protocol):
         if self._parser.get_status_code() < _FINAL:  # the answer is still to come
             self._begin()
             return
-        self.is_kept = self._parser.should_keep_alive()
+        self.is_kept = self.is_kept and self._parser.should_keep_alive()
         self._end()
 
     def _end(self) -> None:
         if self._answer is None or self._answer.done():
-            self.is_kept = False  # more than was asked for
             return
         try:
             response = httpx.Response(self._parser.get_status_code(), headers=self._headers, content=b"".join(self._body))

@@ -156,6 +156,7 @@ LAST = {
     "said so": b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
     "old": b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
     "more than was asked for": OK + b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad",
+    "half of one more": OK + b"HTTP/1.1 200 OK\r\ncontent-le",
     "rubbish behind it": OK + b"rubbish",
 }
 
@@ -276,6 +277,9 @@ def test_nobody_there_is_told(run: Loop) -> None:
                 await client.post(url)
             with pytest.raises(httpx.ConnectError):
                 await client.post("http://nowhere.invalid/")
+            for unreachable in (f"http://{'a' * 70}.test/", "http://a..test/", "http://127.0.0.1:99999/"):
+                with pytest.raises(httpx.ConnectError):
+                    await client.post(unreachable)
             for wrong in ("ftp://a.test/", "/collection", "http:///x"):
                 with pytest.raises(httpx.UnsupportedProtocol):
                     await client.post(wrong)
