@@ -98,6 +98,7 @@ class _Line(asyncio.Protocol):
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[httpx.Response] | None = None
+        self._limit: asyncio.Timeout | None = None
         self._rests_since = self._loop.time()
         self.is_kept = True  #: for a further request
 
@@ -111,16 +112,16 @@ class _Line(asyncio.Protocol):
         """Send a request; return the answer. Errors: httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError."""
         self._parser = httptools.HttpResponseParser(self)
         self._answer = self._loop.create_future()
+        self._silence_s = silence_s
         self._begin()
         try:
             async with asyncio.timeout(silence_s) as self._limit:
-                self._silence_s = silence_s
                 self._transport.writelines((head, body))
                 return await self._answer
         except TimeoutError as error:
             raise httpx.ReadTimeout(f"nothing came for {silence_s} s") from error
         finally:
-            self._answer = None
+            self._answer, self._limit = None, None  # it knows the task, and that what was posted
             self._rests_since = self._loop.time()
 
     def hang_up(self) -> None:
@@ -135,7 +136,7 @@ class _Line(asyncio.Protocol):
         if self._answer is None or self._answer.done():  # nobody asked
             self.hang_up()
             return
-        if self._silence_s is not None and not self._limit.expired():
+        if self._limit is not None and self._silence_s is not None and not self._limit.expired():
             self._limit.reschedule(self._loop.time() + self._silence_s)
         try:
             self._parser.feed_data(data)

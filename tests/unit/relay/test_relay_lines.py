@@ -1,8 +1,10 @@
 """The relay's own transport, against servers that answer in all ways they can."""
 
 import asyncio
+import gc
 import gzip
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -266,6 +268,27 @@ def test_a_request_that_is_given_up_takes_its_connection_with_it(run: Loop) -> N
             return int(far.connections)
 
     assert run(main()) == 2
+
+
+def test_a_connection_that_rests_holds_nothing_of_what_was_posted(run: Loop) -> None:
+    async def main() -> bool:
+        class Posted:
+            """What the task that posted has in hand."""
+
+        async def post(client: httpx.AsyncClient, url: str) -> Posted:
+            await client.post(url)
+            return Posted()
+
+        async with _far(OK) as (far, client):
+            kept = weakref.ref(await asyncio.create_task(post(client, far.url)))
+            await asyncio.sleep(0.01)
+            return kept() is None
+
+    gc.disable()
+    try:
+        assert run(main())
+    finally:
+        gc.enable()
 
 
 def test_nobody_there_is_told(run: Loop) -> None:
