@@ -28,6 +28,8 @@ _PAUSE: Final = 64
 _SPACED: Final = re.compile(rb'"[ \t\r\n]+:')
 
 _SCALAR: Final[Any] = str | int | float | bool | None
+# Lists in lists, which may lie deep in each other, are read the long way.
+_PLAIN: Final[Any] = _SCALAR | list[str | int | float | bool | None]
 _typed_dict: Final = cast(Callable[..., Any], typing.TypedDict)  # of names that are learnt, not written down
 _union: Final = cast(Any, typing.Union)
 
@@ -145,11 +147,11 @@ def _made_of(place: _Place) -> tuple[Any, _Plan]:
     plan = _Plan(list(place.opaque))
     for name, below in place.names.items():
         if below is None:
-            fields[name] = Any
+            fields[name] = _union[dict[str, Any], _PLAIN] if name in place.opaque else _PLAIN
         else:
             node, inner = _made_of(below)
             plan.inner.append((name, inner))
-            items = GenericAlias(list, _union[node, list[Any], _SCALAR])
+            items = GenericAlias(list, _union[node, _SCALAR])
             fields[name] = _union[dict[str, Any] if name in place.opaque else node, items, _SCALAR]
     return _typed_dict("Node", fields, total=False), plan
 

@@ -36,7 +36,7 @@ class Lines(httpx.AsyncBaseTransport):
         self._security: ssl.SSLContext | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the whole answer. Errors: httpx.TransportError."""
+        """Return the whole answer. Errors: httpx.RequestError."""
         head, body = _head(request), await request.aread()
         limits = request.extensions.get("timeout", {})
         origin = _origin(request.url)

@@ -149,7 +149,7 @@ def test_a_shape_is_learnt_from_the_first_of_its_kind() -> None:
     shapes, body = Shapes(), {"eventName": "x", "data": {"tiers": []}}
     shapes.learn(body)
     assert shapes.read(dumps(body)) == body
-    longer = {"eventName": "x", "data": {"tiers": [{"tierNumber": 1}, None, "Gold", [1]]}}
+    longer = {"eventName": "x", "data": {"tiers": [{"tierNumber": 1}, None, "Gold"]}}
     assert shapes.read(dumps(longer)) is None
     shapes.learn(longer)
     assert shapes.read(dumps(longer)) == longer
@@ -172,8 +172,13 @@ def test_what_is_too_deep_stays_so(published: Published) -> None:
     body = published("pointsExpired", _traceAttributes={"a": {"b": 1}})
     assert isinstance(normalise(json.dumps(body).encode(), 1), NormalisedEvent)
     deep = published("pointsExpired", _traceAttributes=json.loads('{"a":' * 80 + "1" + "}" * 80))
-    for _ in range(2):
-        found = normalise(json.dumps(deep).encode(), 1)
+    lists = published("pointsExpired", _refId=json.loads("[" * 80 + "]" * 80))
+    inner = published("pointsExpired", _data={"tiers": [json.loads("[" * 80 + "]" * 80)]})
+    assert isinstance(
+        normalise(json.dumps(published("pointsExpired", _data={"tiers": [{"tierNumber": 1}]})).encode(), 1), NormalisedEvent
+    )
+    for each in (deep, lists, inner) * 2:
+        found = normalise(json.dumps(each).encode(), 1)
         assert isinstance(found, Unreadable)
         assert "levels" in found.reason
 
