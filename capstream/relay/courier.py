@@ -91,7 +91,7 @@ class Courier:
         self._world = world
         self._sources = sources
         self._ledger = Ledger(documents, world.clock)
-        timing = Timing(clock=world.clock, sleep=self._patiently, jitter=world.jitter)
+        timing = Timing(clock=world.clock, sleep=self._patiently, rest=self._rest_before_try, jitter=world.jitter)
         outlets = Outlets(world.client, sources, timing, self._report, self._ledger.report_token)
         enrichment = Enrichment(world.client, sources, world.clock, wait_s=self._settings.enrichment_wait_s)
         self._feed = Feed(
@@ -117,6 +117,7 @@ class Courier:
         self._draft: Draft | None = None
         self._flight: _Flight | None = None
         self._flown: Draft | None = None  #: posted whole, about to be settled
+        self._recoveries = 0  #: how often a dataflow was delivered again after trouble
         self._news = asyncio.Event()  #: a posting ended, a dataflow got into trouble, or the courier has to stop
 
     def adapt(self, settings: CourierSettings) -> None:
@@ -301,16 +302,24 @@ class Courier:
         self._world.checkpoint("erased")
 
     async def _patiently(self, seconds: float) -> None:
-        """Sleep, but wake up when somebody changes a source: the cause of the wait may be mended."""
+        await self._rest_before_try(seconds, seconds)
+
+    async def _rest_before_try(self, seconds: float, least_s: float) -> None:
+        """Sleep, but wake up when the cause may be mended: somebody changed a source, or another dataflow got through.
+
+        After a long outage tries are minutes apart: the dataflow that tries first tells the others, which need not wait for
+        their turn then, only until `least_s`, what the endpoint asked them to wait.
+        """
         self._sources.refresh()
-        table = self._sources.table
-        while seconds > 0 and self._sources.table is table:
-            await self._world.sleep(min(seconds, 1.0))
-            seconds -= 1.0
+        table, recoveries, slept = self._sources.table, self._recoveries, 0.0
+        while slept < seconds and self._sources.table is table and (slept < least_s or self._recoveries == recoveries):
+            await self._world.sleep(min(seconds - slept, 1.0))
+            slept += 1.0
             self._sources.refresh()
 
     def _report(self, source_key: str, kind: Kind, health: Health) -> None:
         self._ledger.report_health(source_key, kind, health)
+        self._recoveries += health.state == "ok"
         self._news.set()
 
     def _limits(self, source_key: str) -> BatchLimits:

@@ -17,6 +17,9 @@ from capstream.relay.sources import BatchLimits
 Sleep = Callable[[float], Awaitable[None]]
 """Waits some seconds; tests pass one that does not."""
 
+Rest = Callable[[float, float], Awaitable[None]]
+"""Waits some seconds before the next try; at least the second number of them when others hear that the endpoint is well."""
+
 Settled = tuple[Record, Verdict]
 
 
@@ -32,10 +35,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How waiting is done: the clock, the sleep, the dice and the growth."""
+    """How waiting is done: the clock, the sleep, the rest between tries, the dice and the growth."""
 
     clock: Clock
     sleep: Sleep
+    rest: Rest
     jitter: Jitter
     policy: Policy = DELIVERY
 
@@ -107,7 +111,8 @@ class FlowDelivery:
                     await self._wait("paused", reason, failures, None)
 
     async def _wait(self, state: str, reason: str, failures: int, asked_s: float | None) -> None:
-        wait = wait_s(failures, asked_s=asked_s, policy=self.timing.policy, jitter=self.timing.jitter())
+        policy = self.timing.policy
+        wait = wait_s(failures, asked_s=asked_s, policy=policy, jitter=self.timing.jitter())
         say = log.warning if state == "retrying" else log.error
         say(
             f"dataflow {state}",
@@ -122,7 +127,7 @@ class FlowDelivery:
         since = self.health.since_ms if self.health.state == state else now
         self.health = Health(state, reason, since, failures)
         self.report(self.source_key, self.kind, self.health)
-        await self.timing.sleep(wait)
+        await self.timing.rest(wait, min(asked_s or 0.0, policy.cap_s))
 
     def _well(self) -> None:
         if self.health.state != "ok":

@@ -49,6 +49,28 @@ def test_retry_after_is_honoured(rig: Rig, make_event: Any) -> None:
     assert rig.clock() - before >= 30_000
 
 
+def slices(rig: Rig, make_event: Any, *, retry_after: str, refusals: int) -> int:
+    """Return the seconds the profiles waited, refused so often, while the events were after 63 s."""
+    rig.receive(make_event())
+    waits: list[float] = []
+    rig.on_wait = lambda seconds: waits.append(seconds) if seconds == 1.0 else None
+    rig.edge.script(*[failing(EVENT, httpx.Response(503, json={}))] * 6)
+    rig.edge.script(failing(PROFILE, httpx.Response(429, headers={"retry-after": retry_after}, json={})))
+    rig.edge.script(*[failing(PROFILE, httpx.Response(503, json={}))] * (refusals - 1))
+    rig.drain()
+    assert len(rig.edge.events()) == len(rig.edge.profiles()) == 1
+    return len(waits) - 63
+
+
+def test_the_dataflow_that_gets_through_first_tells_the_others(rig: Rig, make_event: Any) -> None:
+    """Alone the profiles' would have waited 30 + 2 + 4 + 8 + 16 + 32 s."""
+    assert 60 <= slices(rig, make_event, retry_after="30", refusals=6) <= 65
+
+
+def test_news_of_another_dataflow_does_not_shorten_what_retry_after_asked_for(rig: Rig, make_event: Any) -> None:
+    assert slices(rig, make_event, retry_after="120", refusals=1) == 120
+
+
 def test_one_401_is_answered_with_a_fresh_token(rig: Rig, make_event: Any) -> None:
     rig.receive(make_event())
     rig.edge.script(failing(EVENT, httpx.Response(401, json={})))
