@@ -305,26 +305,12 @@ def _alerts(settings: Settings, layout: Layout, http: httpx.Client) -> Callable[
     return lambda ended: work.run(judge, courier, ended)
 
 
-async def courier(live: Live, stop: asyncio.Event) -> None:
-    """Deliver what the journal holds."""
-    from capstream import relay_side  # noqa: PLC0415 - with the role
-
-    await relay_side.courier(live, Layout(live.now.data), stop)
-
-
 async def clerk(live: Live, stop: asyncio.Event) -> None:
     """Keep the index of received webhooks, at low priority."""
     from capstream import relay_side  # noqa: PLC0415 - with the role
 
     os.nice(_CLERK_NICE)
     await relay_side.clerk(live, Layout(live.now.data), stop)
-
-
-async def translator(live: Live, stop: asyncio.Event) -> None:
-    """Translate beside the courier while a backlog waits."""
-    from capstream import relay_side  # noqa: PLC0415 - with the role
-
-    await relay_side.translator(live, Layout(live.now.data), stop)
 
 
 Role = Callable[[Live, asyncio.Event], Awaitable[None]]
@@ -343,8 +329,6 @@ ROLES: Mapping[str, Role] = {
     "gateway-relay": _gateway_relay,
     "gateway-platform": _gateway_platform,
     "worker": worker,
-    "courier": courier,
     "clerk": clerk,
-    **dict.fromkeys(TRANSLATORS, translator),
 }
-"""What a process can be. Source: docs/architecture.md (processes)."""
+"""What a process can be, beside courier and translators (`courier_side.py`). Source: docs/architecture.md (processes)."""

@@ -30,12 +30,22 @@ def main() -> int:
     if not sys.stdin.isatty():
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
     hide_unused()
-    from capstream import app  # noqa: PLC0415 - after the settings are known to be right
-
+    run = _work_of(role)
     _note_pid(settings, role)
     tune_collector()
-    _runner()(_until_terminated(role, app.ROLES[role], config.Live(settings)))
+    _runner()(_until_terminated(role, run, config.Live(settings)))
     return 0
+
+
+def _work_of(role: str) -> Callable[[config.Live, asyncio.Event], Awaitable[None]]:
+    """Return what a process does. It loads what that needs, now that the settings are known to be right."""
+    if role == "courier" or role.startswith("translator"):
+        from capstream import courier_side  # noqa: PLC0415
+
+        return courier_side.courier if role == "courier" else courier_side.translator
+    from capstream import app  # noqa: PLC0415
+
+    return app.ROLES[role]
 
 
 def tune_collector() -> None:

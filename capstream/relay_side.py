@@ -1,4 +1,4 @@
-"""Builds Capillary's side of the wire from its stores: the receiver and the relay's own API, and the courier."""
+"""Builds Capillary's side of the wire from its stores: the receiver, the relay's own API and the clerk."""
 
 import asyncio
 import contextlib
@@ -8,25 +8,20 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from capstream import credentials
 from capstream.config import Live, Settings
-from capstream.crash import crash_point
 from capstream.kernel.json import Json
 from capstream.layout import Layout
-from capstream.relay import lines
 from capstream.relay.admin import Admin
 from capstream.relay.alerting import AlertLog, Thresholds
 from capstream.relay.audit import Audit
 from capstream.relay.back_pressure import Gate, HighWater
-from capstream.relay.courier import Courier, CourierSettings, World
 from capstream.relay.drift import Acknowledgements, DriftBook, read_notices, with_drift
 from capstream.relay.drift_desk import DriftDesk
 from capstream.relay.eraser import Eraser, Pace
 from capstream.relay.event_index import FACETS, EventBrowser, follow
 from capstream.relay.journal_search import JournalSearch
-from capstream.relay.ledger import is_to_be_cleaned, note_clean, read_cursor, read_lanes
+from capstream.relay.ledger import read_cursor, read_lanes
 from capstream.relay.parked_desk import ParkedDesk
 from capstream.relay.preview import Preview
 from capstream.relay.privacy_desk import PrivacyDesk
@@ -34,14 +29,12 @@ from capstream.relay.receiver import Receiver, ReceiverLimits
 from capstream.relay.retention import Kept, Retention
 from capstream.relay.sources import Sources, reseal_sources
 from capstream.relay.status import status_of
-from capstream.relay.translator import Translator, serve_courier
-from capstream.relay.translators import Translators
-from capstream.relay.vault import Vault
 from capstream.relay.watch import Watch
+from capstream.relay_keys import key_file, vault_of
 from capstream.serving.exchange import Recognise, ThinHandler
 from capstream.serving.port import AsgiApp, asgi_webhooks
 from capstream.storage import trimming
-from capstream.storage.key_file import add_key, drop_old_keys, read_keys
+from capstream.storage.key_file import add_key, drop_old_keys
 from capstream.storage.sqlite import SqliteDocuments, SqliteLog
 from capstream.storage.sqlite_files import compact
 from capstream.storage.sqlite_index import SqliteIndex
@@ -49,8 +42,6 @@ from capstream.storage.sqlite_index import SqliteIndex
 _CLERK_EVERY_S = 0.5
 _LOOK_EVERY_MS = 5000
 _PAGES_AT_ONCE = 256
-_COME_AGAIN_S = 0.2
-_COURIER_KB = 6000  # states are kept in memory beside: pages would keep them twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +74,7 @@ def build(live: Live, layout: Layout) -> RelaySide:
     stores = _Stores(
         journal=SqliteLog(layout.journal),
         origins=origins,
-        sources=Sources(origins, _vault(settings, layout), clock),
+        sources=Sources(origins, vault_of(settings, layout), clock),
         office=SqliteDocuments(layout.relay_admin),
         courier=SqliteDocuments(layout.courier, readonly=True),
     )
@@ -169,20 +160,9 @@ def make_eraser(live: Live, layout: Layout, journal: SqliteLog, *, office: Sqlit
         finds=SqliteDocuments(layout.erasing, readonly=True),
         clock=clock,
         pace=lambda: Pace(grace_days=live.now.privacy.grace_days, every_hours=live.now.privacy.every_hours),
-        digest=_vault(live.now, layout).digest,
+        digest=vault_of(live.now, layout).digest,
         audit=Audit(office, clock),
     )
-
-
-def key_file(settings: Settings, layout: Layout) -> Path:
-    """Return the file of the key that seals the relay's secrets."""
-    named = settings.relay.key_file
-    return Path(named) if named else layout.relay_key
-
-
-def _vault(settings: Settings, layout: Layout) -> Vault:
-    file = key_file(settings, layout)
-    return Vault(*read_keys(file), read_again=lambda: read_keys(file))
 
 
 def _mark(settings: Settings) -> HighWater:
@@ -244,7 +224,7 @@ async def clerk(live: Live, layout: Layout, stop: asyncio.Event) -> None:
     """Follow the journal with the index of received webhooks, look for members that have to go, and tell the log of alerts,
     until `stop` is set."""
     journal, index, clock = SqliteLog(layout.journal, readonly=True), SqliteIndex(layout.event_index, FACETS), live.now.clock()
-    sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(live.now, layout))
+    sources = Sources(SqliteDocuments(layout.sources, readonly=True), vault_of(live.now, layout))
     courier = SqliteDocuments(layout.courier, readonly=True)
     gate = _gate(live, layout, journal, courier, sources)
     watch, alerts = _watch(live, layout, journal, courier, sources, gate=gate), AlertLog()
@@ -275,56 +255,3 @@ def _verifier(layout: Layout) -> Callable[[str, str], bool]:
     known = credentials.read(layout.credentials)
     wanted = f"{known.client_id}:{known.client_secret}".encode()
     return lambda client_id, secret: hmac.compare_digest(f"{client_id}:{secret}".encode(), wanted)
-
-
-async def courier(live: Live, layout: Layout, stop: asyncio.Event) -> None:
-    """Deliver what the journal holds until `stop` is set, and keep `courier.db` small meanwhile."""
-    documents, erased = SqliteDocuments(layout.courier, shrinks=True, cache_kb=_COURIER_KB), asyncio.Event()
-    if is_to_be_cleaned(documents):  # a courier before this one was killed
-        erased.set()
-    translators = Translators()
-    async with lines.client(httpx.Timeout(60, connect=10)) as client, asyncio.TaskGroup() as group:
-        group.create_task(trimming.keep_small(documents, stop, name="courier.db"))
-        group.create_task(trimming.leave_nothing(documents, stop, erased, lambda: note_clean(documents)))
-        group.create_task(translators.listen(layout.translators, stop))
-        await _courier(live, layout, client, documents, translators, erased=erased.set).run(stop)
-
-
-async def translator(live: Live, layout: Layout, stop: asyncio.Event) -> None:
-    """Translate beside the courier until `stop` is set; where there is none, wait for it."""
-    settings = live.now
-    documents = SqliteDocuments(layout.courier, readonly=True, cache_kb=_COURIER_KB)
-    sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
-    made = Translator(documents, sources, settings.clock(), checkpoint=crash_point(settings, "translator"))
-    ending = asyncio.create_task(stop.wait())
-    while not stop.is_set():
-        serving = asyncio.create_task(serve_courier(made, layout.translators))
-        await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            serving.result()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _COME_AGAIN_S)
-        else:
-            serving.cancel()
-
-
-def _courier(
-    live: Live,
-    layout: Layout,
-    client: httpx.AsyncClient,
-    documents: SqliteDocuments,
-    translators: Translators,
-    *,
-    erased: Callable[[], None],
-) -> Courier:
-    settings = live.now
-    sources = Sources(SqliteDocuments(layout.sources, readonly=True), _vault(settings, layout))
-    world = World(client=client, clock=settings.clock(), checkpoint=crash_point(settings, "courier"), erased=erased)
-    journal = SqliteLog(layout.journal, readonly=True)
-    made = Courier(journal, documents, sources, world=world, settings=_pace(settings), translators=translators)
-    live.listen(lambda fresh: made.adapt(_pace(fresh)))
-    return made
-
-
-def _pace(settings: Settings) -> CourierSettings:
-    return CourierSettings(portion=settings.relay.batch_events, linger_s=settings.relay.linger_ms / 1000)

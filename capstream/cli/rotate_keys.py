@@ -17,7 +17,7 @@ from capstream.kernel.json import Json
 from capstream.key_change import change_platform_key, change_relay_key
 from capstream.layout import Layout
 from capstream.relay.audit import Audit
-from capstream.relay_side import key_file
+from capstream.relay_keys import key_file
 from capstream.storage.sqlite import SqliteDocuments
 from capstream.supervisor import locked, runs
 

@@ -19,7 +19,7 @@ NOBODYS: Final = -1
 _NAME: Final = b'"customerId":'
 _LONGEST: Final = 24
 _PARTS: Final = 32
-_OWN_WORK: Final = 0.3  #: what the courier does beside, as a share of what a translation costs: reading, posting, settling
+_OWN_WORK: Final = 0.25  #: what the courier does beside, as a share of what a translation costs: reading, posting, settling
 
 
 class Shares:
