@@ -164,7 +164,7 @@ class Feed:
         self._translation.snapshots(draft, lambda source_key: _way(lanes, source_key))
         if not draft.is_shared:
             return
-        for part in await self._sharing.parts():
+        while (part := await self._sharing.piece()) is not None:
             for source_key, (_, profiles) in part.payloads.items():
                 parked = lanes.of(source_key, "profile").parking
                 for profile in profiles if parked.due else ():

@@ -34,6 +34,8 @@ from capstream.relay.settlement import Settlement
 
 _MERGE_DEPTH = 8
 _OBJECTS, _GROWTH = 4000, 2  # bytes in memory per state and per stored byte; measured 2,800 and 1, lots are objects beside them
+_PART_GONE = 150  # bytes in memory of what a settlement says of a part that goes
+_NAMES_SHARE = 5  # of what leaves a log its names stay: a fifth of its bytes
 _AT_REST = 350  # bytes in memory beside the stored form: key, names, a place in the table
 
 Key = tuple[str, str]
@@ -58,6 +60,7 @@ class Members:
         self._parts: dict[str, bytes] = {}  # sealed, and not settled yet; they count as held
         self._rewritten: set[str] = set()  # of them those that `write` has yet to add: facts were taken out
         self._joined: set[str] = set()  # stored parts that are in a state's log again, or in its checkpoint
+        self._moved = 0  # bytes the next settlement takes for what left logs, or came back to them
         self._in_use: set[Key] = set()  # members of events that are being translated
         self._capacity = capacity // 2
         self._weights: dict[Key, int] = {}
@@ -68,7 +71,7 @@ class Members:
 
     def is_full(self) -> bool:
         """Return whether so much is at hand that the batch in the making may grow no further."""
-        return self._held >= 2 * self._capacity
+        return self._held >= 2 * self._capacity or self._moved >= self._capacity // 4
 
     def hold(self, keys: Iterable[Key]) -> None:
         """Bring states to hand as `load` does, to stay there until `release`: others let go of states meanwhile."""
@@ -158,8 +161,10 @@ class Members:
         count = oldest_parts(state)
         while count:
             names = _log_names(key, state, count)
-            rest = fold_oldest(state, self._read(names), now)
+            parts = self._read(names)
+            rest = fold_oldest(state, parts, now)
             if rest is not None:
+                self._moved += len(rest) + sum(map(len, parts)) // _NAMES_SHARE
                 emptied = state.opened - int(names[0].rpartition("/")[2])
                 self._forget_parts(names[: emptied + bool(rest)])
                 if rest:
@@ -178,6 +183,7 @@ class Members:
         for name in names:
             self._drop_part(name)
         self._joined.update(names)
+        self._moved += _PART_GONE * len(names)
         self._rewritten.difference_update(names)
 
     def _keep_part(self, name: str, part: bytes) -> None:
@@ -190,6 +196,7 @@ class Members:
         states = self.states
         settlement.joined_parts |= self._joined
         self._joined.clear()
+        self._moved = 0
         settlement.log_parts.update({name: self._parts[name] for name in self._rewritten})
         self._rewritten.clear()
         found: dict[Key, bytes] = {}
@@ -281,6 +288,7 @@ class Members:
         self._parts.clear()
         self._rewritten.clear()
         self._joined.clear()
+        self._moved = 0
         self._in_use.clear()
 
 

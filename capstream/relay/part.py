@@ -1,6 +1,8 @@
 """What a translator hands to the courier: its part of a batch, in MessagePack, and how the courier takes it over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice, zip_longest
+from typing import TypeVar
 
 import msgspec
 
@@ -8,6 +10,9 @@ from capstream.relay.dead_letters import DeadLetter
 from capstream.relay.draft import Draft, Outbound
 from capstream.relay.records import Record
 from capstream.relay.settlement import Settlement
+
+T = TypeVar("T")
+_PIECE = 500  # members, payloads or parts of logs in one answer: the end of a batch is large, and neither side holds it twice
 
 
 class Part(msgspec.Struct, array_like=True, gc=False, kw_only=True):
@@ -27,6 +32,7 @@ class Part(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     joined_parts: set[str] = set()
     dirty: int = 0  #: members whose state the batch may have changed
     is_full: bool = False  #: so much is in memory that the batch may grow no further
+    is_more: bool = False  #: a further piece is to be asked for
 
 
 encode: Callable[[Part], bytes] = msgspec.msgpack.Encoder().encode
@@ -52,6 +58,33 @@ def part_of(draft: Draft, *, is_full: bool) -> Part:
         dirty=len(draft.dirty),
         is_full=is_full,
     )
+
+
+def pieces_of(whole: Part) -> list[Part]:
+    """Return a part in pieces; in the order in which they come they say the same."""
+    profiles = [(key, found) for key, (_, each) in whole.payloads.items() for found in _cut(each)]
+    rows = zip_longest(profiles, _cut(whole.states), _cut(whole.log_parts.items()), _cut(whole.joined_parts), fillvalue=None)
+    made = [
+        Part(
+            payloads={} if sent is None else {sent[0]: ([], sent[1])},
+            states=states or [],
+            log_parts=dict(log_parts or ()),
+            joined_parts=set(joined or ()),
+            is_more=True,
+        )
+        for sent, states, log_parts, joined in rows
+    ]
+    events: dict[str, tuple[list[Record], list[Record]]] = {key: (each, []) for key, (each, _) in whole.payloads.items() if each}
+    first = msgspec.structs.replace(whole, payloads=events, states=[], log_parts={}, joined_parts=set(), is_more=bool(made))
+    if made:
+        made[-1].is_more = False
+    return [first, *made]
+
+
+def _cut(items: Collection[T]) -> Iterator[list[T]]:
+    found = iter(items)
+    while piece := list(islice(found, _PIECE)):
+        yield piece
 
 
 def take_over(draft: Draft, part: Part) -> None:

@@ -134,13 +134,21 @@ class Sharing:
 
     async def parts(self) -> list[Part]:
         """Return what the translators made of their part. Errors: Unshareable."""
-        if self._translation.programs.revision != self._learned:
-            raise Unshareable("a webhook says something new about a programme")
+        self._check_news()
         return await self._translators.parts()
 
     async def close(self) -> None:
         """Let the translators end the batch. Errors: Unshareable."""
+        self._check_news()
         await self._translators.close()
+
+    async def piece(self) -> Part | None:
+        """Return the next piece of what they have for its end, None after the last. Errors: Unshareable."""
+        return await self._translators.piece()
+
+    def _check_news(self) -> None:
+        if self._translation.programs.revision != self._learned:
+            raise Unshareable("a webhook says something new about a programme")
 
     def settled(self, draft: Draft) -> None:
         """Tell the translators that a batch is settled, if they had a part in it."""

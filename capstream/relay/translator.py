@@ -15,7 +15,7 @@ from capstream.relay.arrival import Arrival
 from capstream.relay.draft import Draft
 from capstream.relay.journal import decode
 from capstream.relay.ledger import Ledger
-from capstream.relay.part import Part, part_of
+from capstream.relay.part import Part, part_of, pieces_of
 from capstream.relay.settlement import Settlement
 from capstream.relay.shares import Shares, names_others
 from capstream.relay.sources import Sources
@@ -53,7 +53,7 @@ class Translator:
             elif order is Order.SETTLED:
                 share.settled()
             else:
-                made = share.close() if order is Order.CLOSE else await share.take(wire.entries(content))
+                made = await share.take(wire.entries(content)) if order is Order.TAKE else share.end(is_begun=order is Order.MORE)
                 self._checkpoint("translated")
                 await wire.send(writer, order, part.encode(made))
 
@@ -86,6 +86,7 @@ class _Share:
         self._learned = self._translation.programs.revision
         self._draft = Draft()
         self._unsettled: deque[tuple[Draft, Settlement]] = deque()
+        self._pieces: deque[Part] = deque()  #: of the end of a batch
 
     async def take(self, entries: Sequence[tuple[int, bytes]]) -> Part:
         """Translate webhooks into the batch; return what came of them."""
@@ -100,13 +101,19 @@ class _Share:
             return Part(refusal="a webhook says something new about a programme")
         return part_of(draft, is_full=translation.members.is_full())
 
-    def close(self) -> Part:
-        """End the batch; return the snapshots and states of its members."""
+    def end(self, *, is_begun: bool) -> Part:
+        """End the batch, unless that is begun; return the next piece of the snapshots and states of its members."""
+        if not is_begun:
+            self._close()
+        return self._pieces.popleft()
+
+    def _close(self) -> None:
         draft, self._draft = self._draft, Draft()
         self._translation.snapshots(draft, lambda _: (False, ()))
         settlement = draft.settlement
+        self._pieces.extend(pieces_of(part_of(draft, is_full=self._translation.members.is_full())))
+        settlement.states, settlement.joined_parts = [], set()  # they are in the pieces
         self._unsettled.append((draft, settlement))
-        return part_of(draft, is_full=self._translation.members.is_full())
 
     def settled(self) -> None:
         """Note that the oldest batch is settled."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class _Line:
 
     async def order(self, order: Order, content: bytes = b"") -> None:
         """Send an order. Errors: Unshareable."""
-        if order in (Order.TAKE, Order.CLOSE):
+        if order in (Order.TAKE, Order.CLOSE, Order.MORE):
             self._unanswered.append(order)
         try:
             async with asyncio.timeout(_PATIENCE_S):
@@ -77,6 +78,7 @@ class Translators:
     def __init__(self) -> None:
         self._waiting: list[_Line] = []
         self._working: list[_Line] = []
+        self._ending: deque[_Line] = deque()  #: those that have yet to say what the end of the batch has
 
     async def listen(self, path: Path, stop: asyncio.Event) -> None:
         """Let translators come to a socket until `stop` is set; where there can be none, the courier does without."""
@@ -104,6 +106,7 @@ class Translators:
     async def begin(self, programs: bytes, *, member_bytes: int, log_bytes: int) -> int:
         """Let those that are there begin; return how many. Errors: Unshareable."""
         self._working, self._waiting = self._waiting, []
+        self._ending.clear()
         for number, line in enumerate(self._working, 1):
             opening = Opening(len(self._working), number, member_bytes, log_bytes, programs)
             await line.order(Order.OPEN, wire.encode(opening))
@@ -121,6 +124,7 @@ class Translators:
         for line in self._working:
             line.hang_up()
         self._working = []
+        self._ending.clear()
 
     async def take(self, dealt: Sequence[Entries]) -> None:
         """Give each of them journal entries. Errors: Unshareable."""
@@ -131,6 +135,19 @@ class Translators:
         """Let them end the batch. Errors: Unshareable."""
         for line in self._working:
             await line.order(Order.CLOSE)
+        self._ending.extend(self._working)
+
+    async def piece(self) -> Part | None:
+        """Return the next piece of what they have for the end of the batch, None after the last. Errors: Unshareable."""
+        if not self._ending:
+            return None
+        line = self._ending[0]
+        found = await line.part()
+        if found.is_more:
+            await line.order(Order.MORE)
+        else:
+            self._ending.popleft()
+        return found
 
     def settled(self) -> None:
         """Tell them that the oldest batch is settled."""

@@ -11,13 +11,14 @@ _HEAD = struct.Struct("<IB")
 
 
 class Order(IntEnum):
-    """What the courier wants. TAKE and CLOSE are answered, under the same name."""
+    """What the courier wants. TAKE, CLOSE and MORE are answered, under the same name."""
 
     OPEN = 1  #: forget everything, and begin to translate the members of a share
     TAKE = 2  #: translate journal entries into the batch
     CLOSE = 3  #: end the batch
     SETTLED = 4  #: the oldest batch that was ended is settled
     REST = 5  #: forget everything: who was taken out of the books must not stay in memory
+    MORE = 6  #: say the next piece of what the end of the batch has
 
 
 class Opening(msgspec.Struct, array_like=True, frozen=True):

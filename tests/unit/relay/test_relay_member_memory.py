@@ -6,6 +6,7 @@ import httpx
 from relay_rig import PROFILE, Rig, states
 
 from capstream.capillary.events import NormalisedEvent
+from capstream.capillary.member_log import LOG_LIMIT
 from capstream.capillary.members import members_of
 from capstream.capillary.normalise import normalise
 from capstream.relay.journal import command
@@ -70,4 +71,22 @@ def test_logs_that_were_brought_back_count_as_memory_until_they_are_settled(rig:
     assert sum(map(len, settlement.log_parts.values())) > 10_000
     assert members.is_full()
     members.settled(settlement)
+    assert not members.is_full()
+
+
+def test_a_batch_ends_when_much_has_left_full_logs(rig: Rig, make_event: Any) -> None:
+    """What leaves them is settled with the batch: rewritten parts, names, and which parts are gone."""
+    for turn in range(1, LOG_LIMIT, 64):
+        rig.receive(*(make_event(number, customer=1) for number in range(turn, turn + 64)))
+        rig.drain(log_bytes=1)
+    members = Members(Ledger(rig.documents, rig.clock), 32_000, 1)
+    event = normalise(make_event(LOG_LIMIT + 1, customer=1), rig.clock())
+    assert isinstance(event, NormalisedEvent)
+    keys = members_of(event)
+    members.hold(keys)
+    assert members.recall(event, keys, {}) == keys
+    assert members.is_full()
+    settlement = Settlement()
+    members.write(settlement, keys)
+    assert settlement.joined_parts
     assert not members.is_full()
