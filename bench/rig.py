@@ -43,18 +43,39 @@ class Rig:
     def __enter__(self) -> "Rig":
         self.data = Path(tempfile.mkdtemp(prefix="capstream-bench-"))
         settings = config.load({}, data=self.data, overrides={"server": {"port": self.port, "log_level": "warning"}})
+        self._environment = app.child_environment(settings)
         started = time.perf_counter()
         app.prepare(settings)
-        self._supervisor = Supervisor(self.roles, settings.data, app.child_environment(settings))
-        self._supervisor.__enter__()
+        self._supervise()
         self.url = settings.base_url
         while not self._is_ready():
             time.sleep(0.01)
         self.seconds_to_ready = time.perf_counter() - started
         self.credentials = credentials.read(self.data / "credentials.json")
+        self._wait_for_all()
+        return self
+
+    def _supervise(self) -> None:
+        self._supervisor = Supervisor(self.roles, self.data, self._environment)
+        self._supervisor.__enter__()
+
+    def _wait_for_all(self) -> None:
         while not all((self.data / "run" / f"{role}.pid").exists() for role in self.roles):  # some come later
             time.sleep(0.01)
-        return self
+
+    def stop(self) -> None:
+        """Stop the processes; the folder stays."""
+        self._supervisor.__exit__()
+
+    def start(self, roles: list[str]) -> None:
+        """Start others in the same folder, after `stop`."""
+        self.roles = roles
+        self._supervise()
+        self._wait_for_all()
+
+    def tick(self) -> None:
+        """Start again what has died."""
+        self._supervisor.tick()
 
     def _is_ready(self) -> bool:
         self._supervisor.tick()
