@@ -37,7 +37,7 @@ def generator_ceiling(seconds: float) -> list[Row]:
 def webhooks_accepted(seconds: float) -> list[Row]:
     """(a): one event a POST, durable before the answer."""
     with rig.Rig(["gateway-relay"]) as running, rig.Stub() as stub:
-        _register(running, stub)
+        running.register(stub)
         result = _hooks(running, seconds)
         peak = running.peak_mb()
     note = f"ack p50 {result.percentile_ms(0.5):.1f} ms, p99 {result.percentile_ms(0.99):.1f} ms"
@@ -47,7 +47,7 @@ def webhooks_accepted(seconds: float) -> list[Row]:
 def accepted_and_delivered(seconds: float) -> list[Row]:
     """(b): accepted and delivered to the stub; the clock stops when the last one is settled."""
     with rig.Rig(["gateway-relay", "courier", "translator-1"]) as running, rig.Stub() as stub, running.client() as client:
-        _register(running, stub)
+        running.register(stub)
         started = time.perf_counter()
         result = _hooks(running, seconds)
         while waiting(client.relay("GET", "/relay/status")):
@@ -63,7 +63,7 @@ def accepted_and_delivered(seconds: float) -> list[Row]:
 def acknowledged_at(per_second: int, seconds: float) -> list[Row]:
     """(h): how long an acknowledgement takes at a fixed rate, durable before the answer."""
     with rig.Rig(["gateway-relay"]) as running, rig.Stub() as stub:
-        _register(running, stub)
+        running.register(stub)
         url = f"http://127.0.0.1:{running.port}/webhooks/capillary/bench"
         stream = load.requests(url, {"authorization": "Bearer bench", "content-type": "application/json"}, rig.webhooks())
         result = uvloop.run(load.fixed_rate(url, stream, per_second=per_second, seconds=seconds, accepted=lambda _: None))
@@ -105,11 +105,6 @@ def time_to_ready() -> list[Row]:
     """(f): from the command to `GET /health` 200, first start included."""
     with rig.Rig(["gateway", "worker", "courier", "translator-1"]) as running:
         return [("(f) time to ready, first start", f"{running.seconds_to_ready:.2f} s", "")]
-
-
-def _register(running: rig.Rig, stub: rig.Stub) -> None:
-    with running.client() as client:
-        client.relay("PUT", "/relay/sources/bench", body=stub.source())
 
 
 def _hooks(running: rig.Rig, seconds: float) -> load.Result:

@@ -21,16 +21,17 @@ EVENTS = 100_000
 _SHARES = (4, 1)
 
 
-def _write(folder: Path, events: int) -> None:
-    journal, now, bodies = SqliteLog(folder / "journal.db"), system_clock(), webhooks()
+def fill(file: Path, events: int, source_key: str) -> None:
+    """Write webhooks of a source into a journal."""
+    journal, now, bodies = SqliteLog(file), system_clock(), webhooks()
     for _ in range(0, events, GROUP):
-        journal.append([encode(Entry("nw", now, 0, b"", next(bodies))) for _ in range(GROUP)])
+        journal.append([encode(Entry(source_key, now, 0, b"", next(bodies))) for _ in range(GROUP)])
     journal.close()
 
 
 def _measured(events: int, *, is_outage: bool) -> Figures:
     with tempfile.TemporaryDirectory() as name, stub(Path(name) / "down") as url:
-        _write(Path(name), events)
+        fill(Path(name) / "journal.db", events, "nw")
         if is_outage:
             (Path(name) / "down").touch()
         command = [sys.executable, "-m", "bench.drain", name, url]

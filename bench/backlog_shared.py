@@ -1,39 +1,28 @@
 """What a backlog costs the real processes: courier and translator drain a journal that was filled while they were not there.
 
-Run: python -m bench.backlog_shared [events]; 10,000,000 is the mark of the issue and needs about 13 GB of disk where TMPDIR says.
+Run: python -m bench.backlog_shared [events]; 10,000,000 need about 13 GB of disk where TMPDIR says.
 """
 
 import sys
 import time
 
 from bench import rig
-from bench.courier import GROUP
-from capstream.kernel.clock import system_clock
+from bench.backlog import fill
 from capstream.layout import Layout
-from capstream.relay.journal import Entry, encode
 from capstream.relay.ledger import read_cursor
-from capstream.storage.sqlite import SqliteDocuments, SqliteLog
+from capstream.storage.sqlite import SqliteDocuments
 
 EVENTS = 1_000_000
-_SOURCE = "bench"
 _WATCH_S = 0.2
-
-
-def _fill(layout: Layout, events: int) -> None:
-    journal, now, bodies = SqliteLog(layout.journal), system_clock(), rig.webhooks()
-    for _ in range(0, events, GROUP):
-        journal.append([encode(Entry(_SOURCE, now, 0, b"", next(bodies))) for _ in range(GROUP)])
-    journal.close()
 
 
 def measure(events: int = EVENTS) -> dict[str, float]:
     """Return webhooks drained a second, and the peak memory of courier and translator in MB."""
     with rig.Stub() as stub, rig.Rig(["gateway-relay"]) as running:
-        with running.client() as client:
-            client.relay("PUT", f"/relay/sources/{_SOURCE}", body=stub.source())
+        running.register(stub)
         running.stop()
         layout = Layout(running.data)
-        _fill(layout, events)
+        fill(layout.journal, events, "bench")
         documents = SqliteDocuments(layout.courier, readonly=True)
         started = time.perf_counter()
         running.start(["courier", "translator-1"])

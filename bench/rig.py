@@ -93,6 +93,11 @@ class Rig:
         """Return a client with the server's own credentials."""
         return PlatformClient(self.credentials)
 
+    def register(self, stub: "Stub") -> None:
+        """Make the source `bench`, which delivers to the stub."""
+        with self.client() as client:
+            client.relay("PUT", "/relay/sources/bench", body=stub.source())
+
     def peak_mb(self) -> dict[str, float]:
         """Return each process's peak resident memory."""
         return {role: peak_mb(self._supervisor.pid(role)) for role in self.roles}

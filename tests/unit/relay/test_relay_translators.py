@@ -21,7 +21,6 @@ from relay_rig import PROFILE, Rig, states
 from capstream.relay import part, wire
 from capstream.relay import translators as translators_module
 from capstream.relay.courier import Courier, CourierSettings, World
-from capstream.relay.draft import Draft
 from capstream.relay.journal import command, tally
 from capstream.relay.ledger import read_counters
 from capstream.relay.part import Part
@@ -167,47 +166,6 @@ def test_the_end_of_a_batch_comes_in_pieces(both: tuple[Rig, Shared], translator
     assert both[1].begun == 1
 
 
-NAMES = st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=9)
-
-
-@given(states=NAMES, parts=NAMES, joined=NAMES, profiles=NAMES, events=NAMES, others=NAMES)
-def test_pieces_say_what_the_whole_says(
-    states: list[str], parts: list[str], joined: list[str], profiles: list[str], events: list[str], others: list[str]
-) -> None:
-    made = {
-        key: [Record(name, name, name.encode(), 1) for name in found]
-        for key, found in zip("epo", (events, profiles, others), strict=True)
-    }
-    whole = Part(
-        payloads={"nw": (made["e"], made["p"]), "eu": ([], made["o"])},
-        counts=[("nw", 1, {"processed": 3})],
-        states=[(name, name.encode()) for name in states],
-        log_parts={name: name.encode() for name in parts},
-        joined_parts=set(joined),
-        dirty=7,
-        is_full=True,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(part, "_PIECE", 2)
-        pieces = [part.decode(part.encode(piece)) for piece in part.pieces_of(whole)]
-    assert [piece.is_more for piece in pieces] == [True] * (len(pieces) - 1) + [False]
-    assert max(len(piece.states) + len(piece.log_parts) + len(piece.joined_parts) for piece in pieces) <= 6
-    assert (pieces[0].dirty, pieces[0].is_full, pieces[0].counts) == (7, True, whole.counts)
-    drafts = Draft(), Draft()
-    for draft, taken in zip(drafts, ([whole], pieces), strict=True):
-        for each in taken:
-            part.take_over(draft, each)
-    one, other = drafts
-    assert {key: (out.events, out.profiles) for key, out in one.outbound.items() if out.events or out.profiles} == {
-        key: (out.events, out.profiles) for key, out in other.outbound.items() if out.events or out.profiles
-    }
-    for name in ("states", "log_parts", "joined_parts"):
-        assert getattr(one.settlement, name) == getattr(other.settlement, name)
-    assert {key: tally.counts for key, tally in one.settlement.counts.items()} == {
-        key: tally.counts for key, tally in other.settlement.counts.items()
-    }
-
-
 def test_what_is_nobodys_ends_the_sharing_for_a_while(both: tuple[Rig, Shared]) -> None:
     """A merge of two members, a replay of everything, a body that is no webhook, counted repeats."""
     bodies = stream()
@@ -271,8 +229,12 @@ def test_a_webhook_that_only_seems_to_be_about_a_member_is_translated_alone(both
     assert both[1].begun
 
 
-@pytest.mark.parametrize("step", range(1, 14, 3))
-def test_a_translator_that_dies_takes_nothing_with_it(both: tuple[Rig, Shared], step: int) -> None:
+@pytest.mark.parametrize("step", range(1, 40, 3))
+def test_a_translator_that_dies_takes_nothing_with_it(
+    both: tuple[Rig, Shared], step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a portion or between two pieces of the end of a batch."""
+    monkeypatch.setattr(part, "_PIECE", 2)
     left = [step]
 
     def crash(_: str) -> None:
